@@ -1,0 +1,42 @@
+//! Which columns a board has. Boards of several generations are about, and none of them is ever
+//! migrated here: a column that is not there reads as NULL and is not written.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Result};
+
+use super::sql;
+
+/// The columns of the client's tables, as `table.column`.
+#[derive(Clone, Debug, Default)]
+pub struct Columns(BTreeSet<String>);
+
+impl Columns {
+    /// Reads them from the schema.
+    pub fn read(conn: &Connection) -> Result<Columns> {
+        let names = sql::all(
+            conn,
+            "SELECT s.name || '.' || c.name FROM sqlite_schema s, pragma_table_info(s.name) c \
+             WHERE s.type = 'table'",
+            [],
+            |row| row.get::<_, String>(0),
+        )?;
+        Ok(Columns(names.into_iter().collect()))
+    }
+
+    /// Whether `table.column` is there.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.0.contains(column)
+    }
+
+    /// `column` itself if `table` has it, else `NULL AS column`: for the list of a SELECT.
+    #[must_use]
+    pub fn or_null(&self, table: &str, column: &str) -> String {
+        if self.has(&format!("{table}.{column}")) {
+            column.to_owned()
+        } else {
+            format!("NULL AS {column}")
+        }
+    }
+}

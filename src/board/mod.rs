@@ -1,0 +1,4 @@
+//! Boards: everything that touches SQLite. One file per verb.
+
+pub mod columns;
+pub mod sql;

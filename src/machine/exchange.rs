@@ -1,0 +1,223 @@
+//! The one request that a board knows. Changes go in, each with its own precondition; what took
+//! comes out, with the next bounded observation of the board.
+//!
+//! All changes of a request share one transaction. Each of them may be sent again after a "maybe":
+//! a claim recognises its own token, everything else finds its fence gone.
+
+use alloc::vec::Vec;
+
+use super::hold::Hold;
+use super::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
+use super::verdict::Verdict;
+
+/// What one exchange asks of a board.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// What to write, in this order.
+    pub changes: Vec<Change>,
+    /// Read the board even if it looks unchanged.
+    pub fresh: bool,
+    /// At most this many ready tasks are wanted back.
+    pub want: u32,
+    /// The wall clock that all rows of this request carry and all holds are judged by.
+    pub unix: i64,
+}
+
+/// One write, together with what must still hold for it to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Claim a ready task, if it is still ready, unclaimed and not held, its parents are done, and
+    /// fewer than `cap` tasks of the board are running. Waits while another dispatcher is at work.
+    Claim {
+        /// The attempt; its number is the claim's token.
+        spawn: SpawnId,
+        /// What to claim.
+        task: TaskId,
+        /// For whom.
+        worker: WorkerId,
+        /// Seconds until the lease ends unless renewed.
+        ttl_s: u32,
+        /// Most running rows of this board, this one included.
+        cap: u32,
+    },
+    /// The worker of a run of ours exists: store its pid.
+    Started {
+        /// Whose run.
+        fence: Fence,
+        /// Its leader.
+        pid: Pid,
+    },
+    /// Prolong the lease of a run of ours.
+    Renew {
+        /// Whose run.
+        fence: Fence,
+        /// Seconds from now.
+        ttl_s: u32,
+        /// Also write the heartbeat, for workers that know nothing of heartbeats.
+        heartbeat: bool,
+    },
+    /// A run of ours has ended.
+    Finish {
+        /// Whose run.
+        fence: Fence,
+        /// Its process, if there ever was one.
+        pid: Option<Pid>,
+        /// What its end means.
+        verdict: Verdict,
+        /// Failures after which the task is blocked, unless it sets its own limit.
+        failure_limit: u32,
+    },
+    /// A waiting task whose parents are all done becomes ready.
+    Promote {
+        /// Which.
+        task: TaskId,
+        /// Failures from which on a blocked task stays blocked.
+        failure_limit: u32,
+    },
+    /// A claim of somebody else has ended by the rules: put its task back.
+    Free {
+        /// Which task, under which claim.
+        expired: Expired,
+        /// Failures after which the task is blocked, unless it sets its own limit.
+        failure_limit: u32,
+    },
+}
+
+/// What proves that a run is still ours. Every write to a run is guarded by all three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fence {
+    /// The claimed task.
+    pub task: TaskId,
+    /// Its current run.
+    pub run: RunId,
+    /// The claim's token.
+    pub spawn: SpawnId,
+}
+
+/// What became of one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Taken {
+    /// Written.
+    Yes,
+    /// Claimed (now, or by an earlier copy of the same request).
+    Claimed {
+        /// The run that was opened.
+        run: RunId,
+        /// The task's own limit in seconds, if it sets one.
+        max_runtime_s: Option<u32>,
+    },
+    /// Not written, and why.
+    No(Refusal),
+}
+
+/// Why a change was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Its precondition no longer holds; sending it again is pointless.
+    Superseded,
+    /// The board already runs as many tasks as it may.
+    Full,
+    /// Another dispatcher is at work on this board; the same change may pass a moment later.
+    Locked,
+    /// The task must wait for another reason.
+    Held(Hold),
+    /// The board itself refused the statement (a trigger, a constraint, an impossible value).
+    Rejected,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Answer {
+    /// One entry for each change, in the same order.
+    pub taken: Vec<Taken>,
+    /// What the board looks like now; `None` if it is as it was when last observed.
+    pub observation: Option<Observation>,
+}
+
+/// A bounded look at a board: as much as free slots can use, never all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Observation {
+    /// Rows that are running, whoever runs them.
+    pub running: u32,
+    /// The ready tasks that could run first, replacing what was known; `None` if that list cannot
+    /// have changed for the better since it was last given.
+    pub ready: Option<Ready>,
+    /// Waiting tasks whose parents are all done, a bounded number of them.
+    pub promotable: Vec<TaskId>,
+    /// Claims of others that have ended by the rules.
+    pub expired: Vec<Expired>,
+    /// Every running row that carries a claim of this dispatcher.
+    pub ours: Vec<Fence>,
+    /// The next second at which something here changes by itself: a lease ends, a cooldown is over.
+    pub due: Option<i64>,
+}
+
+/// The head of the ready list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ready {
+    /// Tasks that may run now, in the board's order.
+    pub tasks: Vec<Candidate>,
+    /// True if there are more behind the last one.
+    pub more: bool,
+}
+
+/// A ready task, with all that decides whether and when it may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// Its id.
+    pub task: TaskId,
+    /// Who would run it.
+    pub lane: Lane,
+    /// Larger runs first.
+    pub priority: i64,
+    /// Older runs first among equals, in seconds since 1970.
+    pub created_at: i64,
+    /// Insertion order, for what is still equal.
+    pub order: i64,
+    /// Whether it has a body to hand to a worker.
+    pub has_body: bool,
+    /// Consecutive failures so far.
+    pub failures: u32,
+    /// How and when its last attempt ended.
+    pub last_end: Option<LastEnd>,
+}
+
+/// How the newest closed run of a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LastEnd {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// True if it reported a rate limit.
+    pub rate_limited: bool,
+}
+
+/// Whose work a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// One of our configured workers'.
+    Worker(WorkerId),
+    /// Nobody's yet.
+    Unassigned,
+    /// Somebody else's: no worker of this name is configured.
+    Foreign,
+}
+
+/// A claim that is not ours and has ended by the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Expired {
+    /// The claimed task.
+    pub task: TaskId,
+    /// Its run, if it has one.
+    pub run: Option<RunId>,
+    /// Which rule ended it.
+    pub by: LeaseEnd,
+}
+
+/// The rules by which a claim of another dispatcher ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseEnd {
+    /// Its time is over and no living process is known to stand behind it.
+    Expired,
+    /// Its worker was on this host and is gone, and so is whoever could still say how it ended.
+    WorkerGone,
+}

@@ -1,0 +1,158 @@
+//! What the end of a worker means for its run, and what that does to its task.
+
+use super::policy::Completion;
+
+/// How a process ended, as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It ended, and nobody can say how.
+    Unknown,
+}
+
+/// What the end of a run means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The task is done.
+    Completed,
+    /// It failed, was killed, or ended unseen.
+    Crashed(ExitStatus),
+    /// It exited cleanly although it should have completed or blocked its task itself.
+    ProtocolViolation,
+    /// Exit 75: a transient wall. No failure; the task rests for a while.
+    RateLimited,
+    /// Exit 78: credentials, model or certificate refused. A person is needed at once.
+    CredentialsRefused,
+    /// It used up its time and we ended it.
+    TimedOut {
+        /// How long it ran, in seconds.
+        elapsed_s: u32,
+        /// How long it was allowed to.
+        limit_s: u32,
+        /// Whether it took a KILL.
+        killed: bool,
+    },
+    /// It never came to life, and the task or its worker's command is to blame.
+    SpawnFailed,
+    /// It ended for a reason that lies with us or with the host: no failure of the task.
+    Released(Release),
+}
+
+/// Why a run was given back without blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Release {
+    /// We are shutting down.
+    Shutdown,
+    /// The host refused to start a process (out of pids, memory, descriptors).
+    HostRefused,
+    /// It was not started: its slot was gone, or we stopped before it began.
+    NotStarted,
+}
+
+impl Verdict {
+    /// What exit `status` of a worker that nobody ended means.
+    #[must_use]
+    pub fn of(status: ExitStatus, completion: Completion) -> Verdict {
+        match (status, completion) {
+            (ExitStatus::Code(0), Completion::ExitStatus) => Verdict::Completed,
+            (ExitStatus::Code(0), Completion::Board) => Verdict::ProtocolViolation,
+            (ExitStatus::Code(75), _) => Verdict::RateLimited,
+            (ExitStatus::Code(78), _) => Verdict::CredentialsRefused,
+            (ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown, _) => {
+                Verdict::Crashed(status)
+            }
+        }
+    }
+
+    /// True if recording it can make the task ready again, so that it must wait until nothing of
+    /// the old worker is left.
+    #[must_use]
+    pub fn may_requeue(self) -> bool {
+        match self {
+            Verdict::Completed => false,
+            Verdict::Crashed(_)
+            | Verdict::ProtocolViolation
+            | Verdict::RateLimited
+            | Verdict::CredentialsRefused
+            | Verdict::TimedOut { .. }
+            | Verdict::SpawnFailed
+            | Verdict::Released(_) => true,
+        }
+    }
+}
+
+/// Consecutive protocol violations after which a task is blocked, unless it sets its own limit.
+pub const VIOLATION_LIMIT: u32 = 3;
+
+/// What a task has used up so far, read in the transaction that records the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// `tasks.consecutive_failures`.
+    pub failures: u32,
+    /// The dispatcher's limit.
+    pub failure_limit: u32,
+    /// `tasks.max_retries`: the task's own limit.
+    pub max_retries: Option<u32>,
+    /// Protocol violations in a row, the one being recorded included.
+    pub violations: u32,
+}
+
+/// What a verdict does to its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settlement {
+    /// Done.
+    Done,
+    /// Ready again, with this failure counter.
+    Ready {
+        /// `tasks.consecutive_failures` from now on.
+        failures: u32,
+    },
+    /// The breaker trips: blocked.
+    Blocked {
+        /// `tasks.consecutive_failures` from now on: never below `limit`, or a promotion would put
+        /// the task back at once.
+        failures: u32,
+        /// The limit that was reached.
+        limit: u32,
+        /// True if the limit is the task's own.
+        own_limit: bool,
+        /// True if only a person may put it back.
+        sticky: bool,
+    },
+}
+
+/// Applies `verdict` to a task with this `budget`.
+#[must_use]
+pub fn settle(verdict: Verdict, budget: Budget) -> Settlement {
+    let own_limit = budget.max_retries.is_some();
+    let limit = budget.max_retries.unwrap_or(budget.failure_limit).max(1);
+    let counted = budget.failures.saturating_add(1);
+    match verdict {
+        Verdict::Completed => Settlement::Done,
+        Verdict::RateLimited | Verdict::Released(_) => {
+            Settlement::Ready { failures: budget.failures }
+        }
+        Verdict::Crashed(_) | Verdict::TimedOut { .. } | Verdict::SpawnFailed => {
+            if counted < limit {
+                Settlement::Ready { failures: counted }
+            } else {
+                Settlement::Blocked { failures: counted, limit, own_limit, sticky: false }
+            }
+        }
+        Verdict::ProtocolViolation => {
+            let streak_limit = budget.max_retries.unwrap_or(VIOLATION_LIMIT).max(1);
+            if budget.violations < streak_limit {
+                Settlement::Ready { failures: budget.failures }
+            } else {
+                let failures = counted.max(limit);
+                Settlement::Blocked { failures, limit: streak_limit, own_limit, sticky: true }
+            }
+        }
+        Verdict::CredentialsRefused => {
+            Settlement::Blocked { failures: counted.max(limit), limit, own_limit, sticky: true }
+        }
+    }
+}

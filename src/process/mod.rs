@@ -1,0 +1,1 @@
+//! The kernel: spawn, reap, signal, identity.

@@ -1,0 +1,1 @@
+//! The event loop and its lanes: effects made real.
