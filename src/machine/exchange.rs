@@ -15,8 +15,11 @@ use super::verdict::Verdict;
 pub struct Request {
     /// What to write, in this order.
     pub changes: Vec<Change>,
-    /// Read the board even if it looks unchanged.
+    /// Read the board even if it looks unchanged, and all of its waiting tasks, not only those that
+    /// something is known to have happened to.
     pub fresh: bool,
+    /// The ready tasks last listed are used up: list them again.
+    pub relist: bool,
     /// At most this many ready tasks are wanted back.
     pub want: u32,
     /// The wall clock that all rows of this request carry and all holds are judged by.

@@ -2,11 +2,24 @@
 //!
 //! [`Dispatcher::step`] is the only way in. Start reading there.
 
+pub mod board;
+mod dispatcher;
 pub mod effect;
+pub mod escalation;
 pub mod event;
 pub mod exchange;
 pub mod hold;
 pub mod ids;
 pub mod now;
+mod pass;
+pub mod plan;
 pub mod policy;
+pub mod quarantine;
+pub mod reaper;
+pub mod run;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+mod standing;
 pub mod verdict;
+
+pub use dispatcher::{Dispatcher, Mode};

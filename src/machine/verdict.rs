@@ -50,6 +50,8 @@ pub enum Release {
     HostRefused,
     /// It was not started: its slot was gone, or we stopped before it began.
     NotStarted,
+    /// It looked as if it were no longer ours, so we ended it.
+    Superseded,
 }
 
 impl Verdict {

@@ -1,0 +1,411 @@
+//! One board as a phase machine: opened, talked to one exchange at a time, out of use while sick.
+//!
+//! ```text
+//! Absent ─▶ Connecting ─▶ Idle ⇄ Exchanging
+//!               ▲  └────────┐      │
+//!               └─── Quarantined ◀─┘
+//! ```
+
+use alloc::vec::Vec;
+
+use super::effect::{Effect, Report};
+use super::event::{Fault, FaultClass};
+use super::exchange::{Candidate, Change, Expired, Fence, Observation};
+use super::ids::{BoardId, TaskId};
+use super::now::{Mono, Now};
+use super::policy::Policy;
+use super::quarantine::{self, BUSY_IS_NORMAL, NOTICE_MS};
+use super::run::earlier;
+
+/// Milliseconds from a change notice to each look: a notice can come before the change is visible.
+const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// Milliseconds between two looks at everything that waits, not only at what is known to have
+/// changed.
+const SWEEP_MS: u64 = 300_000;
+
+/// One board.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Board {
+    /// Its number.
+    pub id: BoardId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// False once it is no longer listed: kept only for what is owed to it.
+    pub listed: bool,
+    /// Number of the newest request; answers to older ones are late.
+    seq: u64,
+
+    /// Look at it as soon as it is idle.
+    look: bool,
+    /// And look at everything.
+    fresh: bool,
+    /// When everything was last looked at.
+    swept_at: Mono,
+    /// The next look after a change notice: when, and which rung of the ladder.
+    ladder: Option<(Mono, usize)>,
+    /// Until when a pid that the board does not have may wait for company.
+    pub flush_at: Option<Mono>,
+
+    /// What can be claimed, as last seen.
+    pub ready: Vec<Candidate>,
+    /// True if there is more of it.
+    pub more: bool,
+    /// Rows of other dispatchers that are running.
+    pub others: u32,
+    /// Waiting tasks that can be promoted, claims of others that have ended, and claims of our own
+    /// behind which there is no run (their answer was lost).
+    pub promotable: Vec<TaskId>,
+    /// See `promotable`.
+    pub expired: Vec<Expired>,
+    /// See `promotable`.
+    pub strays: Vec<Fence>,
+    /// When something on it changes by itself, in seconds since 1970.
+    pub due: Option<i64>,
+
+    /// Another dispatcher is at work: no claims, promotions or releases before this.
+    pub locked_until: Option<Mono>,
+    /// Since when it has been locked without a break.
+    pub locked_since: Option<Mono>,
+    /// Its folders fail: no claims before this, and for how long next time.
+    pub spawns_from: Mono,
+    spawn_wait_ms: u64,
+
+    /// Faults in a row.
+    faults: u32,
+    /// When a file that was refused for its content is tried again even if it has not changed, and
+    /// when it is to be looked at for a change.
+    refused_until: Mono,
+    recheck_at: Option<Mono>,
+    /// Since when it has been out of use; `None` while it is well.
+    pub sick_since: Option<Mono>,
+    /// True once it has been open.
+    pub ever_open: bool,
+    /// The class of fault that was last told.
+    told: Option<FaultClass>,
+}
+
+/// Where a board stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Nothing asked for yet.
+    Absent,
+    /// Being checked and opened.
+    Connecting {
+        /// When it will have taken too long.
+        deadline: Mono,
+        /// True once it has.
+        overdue: bool,
+    },
+    /// Open, nothing under way.
+    Idle,
+    /// Open, one request under way.
+    Exchanging {
+        /// What was sent.
+        changes: Vec<Change>,
+        /// When it will have taken too long.
+        deadline: Mono,
+        /// True once it has.
+        overdue: bool,
+    },
+    /// Out of use.
+    Quarantined {
+        /// Until when.
+        until: Mono,
+        /// Why.
+        fault: Fault,
+        /// Whether the connection is still there.
+        open: bool,
+    },
+}
+
+impl Board {
+    /// A board that was just listed.
+    #[must_use]
+    pub fn new(id: BoardId, now: Mono) -> Board {
+        Board {
+            id,
+            phase: Phase::Absent,
+            listed: true,
+            seq: 0,
+            look: true,
+            fresh: true,
+            swept_at: now,
+            ladder: None,
+            flush_at: None,
+            ready: Vec::new(),
+            more: false,
+            others: 0,
+            promotable: Vec::new(),
+            expired: Vec::new(),
+            strays: Vec::new(),
+            due: None,
+            locked_until: None,
+            locked_since: None,
+            spawns_from: now,
+            spawn_wait_ms: 1_000,
+            faults: 0,
+            refused_until: now,
+            recheck_at: None,
+            sick_since: None,
+            ever_open: false,
+            told: None,
+        }
+    }
+
+    /// Asks for it to be opened.
+    pub fn connect(&mut self, now: Mono, policy: &Policy, if_changed: bool, fx: &mut Vec<Effect>) {
+        self.seq = self.seq.wrapping_add(1);
+        self.phase =
+            Phase::Connecting { deadline: now.after(policy.lane_deadline_ms), overdue: false };
+        fx.push(Effect::Connect { board: self.id, seq: self.seq, if_changed });
+    }
+
+    /// The number that the next exchange, now begun, is to carry.
+    pub fn exchanging(&mut self, changes: Vec<Change>, now: Mono, policy: &Policy) -> u64 {
+        self.seq = self.seq.wrapping_add(1);
+        let deadline = now.after(policy.lane_deadline_ms);
+        self.phase = Phase::Exchanging { changes, deadline, overdue: false };
+        self.look = false;
+        self.flush_at = None;
+        if core::mem::take(&mut self.fresh) {
+            self.swept_at = now;
+        }
+        self.seq
+    }
+
+    /// Whether `seq` is what was last asked of a board that is connecting.
+    #[must_use]
+    pub fn awaits_connect(&self, seq: u64) -> bool {
+        self.seq == seq && matches!(self.phase, Phase::Connecting { .. })
+    }
+
+    /// Whether `seq` is what was last asked of a board that is exchanging.
+    #[must_use]
+    pub fn awaits_exchange(&self, seq: u64) -> bool {
+        self.seq == seq && matches!(self.phase, Phase::Exchanging { .. })
+    }
+
+    /// It is open.
+    pub fn connected(&mut self, fx: &mut Vec<Effect>) {
+        self.phase = Phase::Idle;
+        self.ever_open = true;
+        self.look_at_everything();
+        fx.push(Effect::Report(Report::BoardOpened(self.id)));
+    }
+
+    /// An exchange was committed: it is well.
+    pub fn exchanged(&mut self, fx: &mut Vec<Effect>) {
+        self.phase = Phase::Idle;
+        self.faults = 0;
+        self.sick_since = None;
+        if self.told.take().is_some() {
+            fx.push(Effect::Report(Report::BoardWell(self.id)));
+        }
+    }
+
+    /// It failed: out of use for a while. What was seen of it is no longer believed.
+    pub fn failed(&mut self, fault: Fault, now: Mono, fx: &mut Vec<Effect>) {
+        let was_open = matches!(self.phase, Phase::Exchanging { .. });
+        self.forget_what_was_seen();
+        self.sick_since = self.sick_since.or(Some(now));
+        self.recheck_at = None;
+        if fault.unchanged {
+            // The very file that was refused before: nothing new, and no other end.
+            let until = self.refused_until;
+            self.phase = Phase::Quarantined { until, fault, open: false };
+            return;
+        }
+        self.faults = self.faults.saturating_add(1);
+        let until = now.after(quarantine::wait_ms(fault.class, self.faults));
+        self.refused_until = until;
+        let open = was_open && quarantine::stays_open(fault.class);
+        if was_open && !open {
+            fx.push(Effect::Disconnect { board: self.id });
+        }
+        self.phase = Phase::Quarantined { until, fault, open };
+        let everyday = match fault.class {
+            FaultClass::Busy => self.faults <= BUSY_IS_NORMAL,
+            FaultClass::Replaced => self.faults <= 1,
+            FaultClass::Content | FaultClass::Access => false,
+        };
+        if !everyday && self.told != Some(fault.class) {
+            self.told = Some(fault.class);
+            fx.push(Effect::Report(Report::BoardSick(self.id, fault, until)));
+        }
+    }
+
+    fn forget_what_was_seen(&mut self) {
+        self.ready.clear();
+        self.promotable.clear();
+        self.expired.clear();
+        self.strays.clear();
+        self.more = false;
+        self.due = None;
+        self.look_at_everything();
+    }
+
+    /// Takes what was seen in place of what was known.
+    pub fn observed(&mut self, seen: Observation, strays: Vec<Fence>) {
+        let ours = u32::try_from(seen.ours.len()).unwrap_or(u32::MAX);
+        self.others = seen.running.saturating_sub(ours);
+        if let Some(ready) = seen.ready {
+            self.ready = ready.tasks;
+            self.more = ready.more;
+        }
+        self.promotable = seen.promotable;
+        self.expired = seen.expired;
+        self.strays = strays;
+        self.due = seen.due;
+    }
+
+    /// Look soon.
+    pub fn look(&mut self) {
+        self.look = true;
+    }
+
+    /// Look soon, at everything.
+    pub fn look_at_everything(&mut self) {
+        (self.look, self.fresh) = (true, true);
+    }
+
+    /// Whether the next exchange is to look at everything.
+    #[must_use]
+    pub fn wants_everything(&self) -> bool {
+        self.fresh
+    }
+
+    /// A tick: look at it, or at its file if it is sick.
+    pub fn tick(&mut self, now: Mono, policy: &Policy, fx: &mut Vec<Effect>) {
+        self.look = true;
+        self.fresh |= now.since(self.swept_at) >= SWEEP_MS;
+        match &self.phase {
+            Phase::Quarantined { until, fault, .. }
+                if fault.class == FaultClass::Content && now < *until =>
+            {
+                self.connect(now, policy, true, fx);
+            }
+            Phase::Absent
+            | Phase::Connecting { .. }
+            | Phase::Idle
+            | Phase::Exchanging { .. }
+            | Phase::Quarantined { .. } => {}
+        }
+    }
+
+    /// Something near its file changed: climb the ladder from its foot.
+    pub fn noticed(&mut self, now: Mono) {
+        self.ladder = Some((now.after(LADDER_MS[0]), 0));
+        if let Phase::Quarantined { until, fault, open: false } = &mut self.phase {
+            let soon = now.after(NOTICE_MS);
+            match fault.class {
+                FaultClass::Content => self.recheck_at = Some(soon),
+                FaultClass::Access | FaultClass::Busy | FaultClass::Replaced => {
+                    *until = (*until).min(soon);
+                }
+            }
+        }
+    }
+
+    /// It is listed again: try it at once.
+    pub fn listed_again(&mut self, now: Mono) {
+        self.listed = true;
+        if let Phase::Quarantined { until, .. } = &mut self.phase {
+            *until = now;
+        }
+    }
+
+    /// A spawn failed because its folders do: no claims for a moment.
+    pub fn spawn_trouble(&mut self, now: Mono) {
+        self.spawns_from = now.after(self.spawn_wait_ms);
+        self.spawn_wait_ms = (self.spawn_wait_ms * 2).min(30_000);
+    }
+
+    /// A spawn succeeded.
+    pub fn spawn_went_well(&mut self) {
+        self.spawn_wait_ms = 1_000;
+    }
+
+    /// Does what its clocks call for. Says whether its lane has just become overdue.
+    pub fn act_on_time(&mut self, now: Now, policy: &Policy, fx: &mut Vec<Effect>) -> bool {
+        if let Some((at, rung)) = self.ladder
+            && now.mono >= at
+        {
+            self.look = true;
+            self.ladder = LADDER_MS.get(rung + 1).map(|wait| (now.mono.after(*wait), rung + 1));
+        }
+        if self.due.is_some_and(|due| now.unix >= due) {
+            (self.look, self.due) = (true, None);
+        }
+        if self.locked_until.is_some_and(|at| now.mono >= at) {
+            (self.look, self.locked_until) = (true, None);
+        }
+        match &mut self.phase {
+            Phase::Absent => self.connect(now.mono, policy, false, fx),
+            Phase::Quarantined { until, open, .. } if now.mono >= *until => {
+                if *open {
+                    self.phase = Phase::Idle;
+                } else {
+                    self.connect(now.mono, policy, false, fx);
+                }
+            }
+            Phase::Quarantined { .. } if self.recheck_at.is_some_and(|at| now.mono >= at) => {
+                self.connect(now.mono, policy, true, fx);
+            }
+            Phase::Connecting { deadline, overdue }
+            | Phase::Exchanging { deadline, overdue, .. }
+                if now.mono >= *deadline && !*overdue =>
+            {
+                *overdue = true;
+                self.sick_since = self.sick_since.or(Some(now.mono));
+                fx.push(Effect::Report(Report::BoardHung(self.id)));
+                return true;
+            }
+            Phase::Connecting { .. }
+            | Phase::Idle
+            | Phase::Exchanging { .. }
+            | Phase::Quarantined { .. } => {}
+        }
+        false
+    }
+
+    /// Whether it is open with nothing under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Whether an answer is outstanding.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        match self.phase {
+            Phase::Connecting { .. } | Phase::Exchanging { .. } => true,
+            Phase::Absent | Phase::Idle | Phase::Quarantined { .. } => false,
+        }
+    }
+
+    /// Whether there is a reason to look at it, apart from what is to be written.
+    #[must_use]
+    pub fn wants_look(&self) -> bool {
+        self.look
+    }
+
+    /// Whether a change notice has not been followed to the end.
+    #[must_use]
+    pub fn is_climbing(&self) -> bool {
+        self.ladder.is_some()
+    }
+
+    /// When [`act_on_time`](Board::act_on_time) has something to do.
+    #[must_use]
+    pub fn next(&self, now: Now) -> Option<Mono> {
+        let own = match &self.phase {
+            Phase::Absent => Some(now.mono),
+            Phase::Quarantined { until, .. } => earlier(Some(*until), self.recheck_at),
+            Phase::Connecting { deadline, overdue }
+            | Phase::Exchanging { deadline, overdue, .. } => (!overdue).then_some(*deadline),
+            Phase::Idle => self.flush_at,
+        };
+        let rows = earlier(self.due.map(|due| now.mono_at(due)), self.locked_until);
+        earlier(earlier(own, self.ladder.map(|(at, _)| at)), rows)
+    }
+}

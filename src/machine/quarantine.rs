@@ -1,0 +1,60 @@
+//! When a sick board is tried again.
+
+use super::event::FaultClass;
+
+/// Longest wait after bad content, in milliseconds; a changed file is looked at sooner.
+pub const CONTENT_MS: u64 = 300_000;
+/// How soon after a change notice a sick board is looked at, in milliseconds: whoever repairs it
+/// may still be writing.
+pub const NOTICE_MS: u64 = 100;
+/// Failures in a row for which a lock held by somebody else is everyday life, not sickness.
+pub const BUSY_IS_NORMAL: u32 = 6;
+
+/// Milliseconds to wait after the `failures`-th failure in a row (counted from 1) of this class.
+#[must_use]
+pub fn wait_ms(class: FaultClass, failures: u32) -> u64 {
+    let seconds = |n: u32| 1_000_u64.checked_shl(n).unwrap_or(u64::MAX).clamp(1_000, 30_000);
+    match class {
+        FaultClass::Content => CONTENT_MS,
+        FaultClass::Access => seconds(failures.saturating_sub(1).min(5)),
+        FaultClass::Busy if failures <= BUSY_IS_NORMAL => 25 << failures.saturating_sub(1),
+        FaultClass::Busy => seconds((failures - BUSY_IS_NORMAL - 1).min(5)),
+        FaultClass::Replaced if failures <= 1 => 0,
+        FaultClass::Replaced => seconds((failures - 2).min(5)),
+    }
+}
+
+/// Whether the open connection survives a fault of this class: only where the file under it is
+/// still the right one, and sound.
+#[must_use]
+pub fn stays_open(class: FaultClass) -> bool {
+    match class {
+        FaultClass::Content | FaultClass::Replaced => false,
+        FaultClass::Access | FaultClass::Busy => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_trouble_waits_one_second_doubling_to_thirty() {
+        let waits: Vec<u64> = (1..=7).map(|n| wait_ms(FaultClass::Access, n)).collect();
+        assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn a_busy_board_is_tried_again_soon_and_backs_off_when_it_stays_busy() {
+        let waits: Vec<u64> = (1..=9).map(|n| wait_ms(FaultClass::Busy, n)).collect();
+        assert_eq!(waits, [25, 50, 100, 200, 400, 800, 1_000, 2_000, 4_000]);
+        assert_eq!(wait_ms(FaultClass::Busy, u32::MAX), 30_000);
+    }
+
+    #[test]
+    fn a_replaced_file_is_opened_at_once_and_bad_content_waits_for_a_change() {
+        assert_eq!(wait_ms(FaultClass::Replaced, 1), 0);
+        assert_eq!(wait_ms(FaultClass::Replaced, 2), 1_000);
+        assert_eq!(wait_ms(FaultClass::Content, 1), CONTENT_MS);
+    }
+}

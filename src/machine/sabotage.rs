@@ -1,0 +1,10 @@
+//! Planted bugs. Each breaks one promise on purpose, so that the tests that guard it can be seen to
+//! fail. Compiled only with the feature `sabotage`, which no released program has.
+
+/// Which bugs are planted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sabotage {
+    /// The historical bug: children are reaped inside the board's pass, after connecting, so that a
+    /// board which cannot be opened stops the reaping.
+    pub reap_inside_the_pass: bool,
+}

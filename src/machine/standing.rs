@@ -1,0 +1,63 @@
+//! How things stand: whether there is anything left to wait for.
+
+use super::board::{Board, Phase};
+use super::dispatcher::{Dispatcher, Mode};
+use super::now::{Mono, Now};
+use super::run::Finish;
+
+/// Seconds within which a hold that ends by itself is worth waiting for.
+const WORTH_WAITING_S: i64 = 60;
+
+impl Dispatcher {
+    /// True when nothing runs, every exit is recorded (or its board has been out of use for longer
+    /// than `grace_ms`), and no task can run or be promoted now or within a minute.
+    #[must_use]
+    pub fn is_idle(&self, now: Now, grace_ms: u64) -> bool {
+        self.listed
+            && self.runs.values().all(|run| {
+                !run.uses_host_slot()
+                    && matches!(run.finish, Finish::Owed(_))
+                    && self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
+            })
+            && self.boards.values().all(|b| {
+                out_of_use(b, now.mono, grace_ms) || self.has_nothing_to_do(b, now, grace_ms)
+            })
+    }
+
+    /// True when a shutdown has nothing left to wait for.
+    #[must_use]
+    pub fn is_drained(&self, now: Now, grace_ms: u64) -> bool {
+        self.mode != Mode::Running
+            && self.runs.values().all(|run| {
+                !run.uses_host_slot()
+                    && self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
+            })
+    }
+
+    fn has_nothing_to_do(&self, board: &Board, now: Now, grace_ms: u64) -> bool {
+        let soon = now.unix.saturating_add(WORTH_WAITING_S);
+        let locked_out = board.locked_since.is_some_and(|at| now.mono.since(at) >= grace_ms);
+        let can_run = !board.ready.is_empty()
+            && board.others < self.policy.max_in_progress
+            && now.mono.after(1000 * 60) >= self.host.from
+            && board.listed;
+        let moves = !board.promotable.is_empty() || !board.expired.is_empty() || can_run;
+        board.is_idle()
+            && !board.wants_look()
+            && !board.is_climbing()
+            && (locked_out || !moves)
+            && board.due.is_none_or(|due| due > soon)
+    }
+}
+
+/// Whether nothing can be expected of a board: sick from the start, or for longer than `grace_ms`.
+fn out_of_use(board: &Board, now: Mono, grace_ms: u64) -> bool {
+    let patience_over =
+        board.sick_since.is_some_and(|at| !board.ever_open || now.since(at) >= grace_ms);
+    match &board.phase {
+        Phase::Quarantined { .. } => patience_over,
+        Phase::Connecting { overdue, .. } => patience_over && (*overdue || !board.ever_open),
+        Phase::Exchanging { overdue, .. } => patience_over && *overdue,
+        Phase::Absent | Phase::Idle => false,
+    }
+}
