@@ -187,12 +187,11 @@ fn first_that_exists(places: &[PathBuf]) -> Result<Option<(PathBuf, String)>, Co
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| match source.kind() {
+    fs::read_to_string(path).map_err(|source| {
         // A folder on the way that is a file is the same to the reader: nothing is there.
-        io::ErrorKind::NotADirectory => {
-            ConfigError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() }
-        }
-        _ => ConfigError::Read { path: path.to_owned(), source },
+        let nothing = source.kind() == io::ErrorKind::NotADirectory;
+        let source = if nothing { io::ErrorKind::NotFound.into() } else { source };
+        ConfigError::Read { path: path.to_owned(), source }
     })
 }
 
