@@ -1,1 +1,23 @@
-//! The kernel: spawn, reap, signal, identity.
+//! The kernel: spawn, reap, signal, identity, and the folders and files that a worker gets.
+//!
+//! * [`spawn`]: a worker that inherits nothing but what it is given.
+//! * [`children`]: who our children are; reaps each of them exactly once.
+//! * [`signal`]: a signal to a worker's whole group, never to a bare number.
+//! * [`identity`]: which process a pid is, and whether that one is alive.
+//! * [`workspace`]: the folder in which a worker runs.
+//! * [`logfile`]: the file that takes its output.
+//! * [`descriptors`]: what this process must not hand on.
+//!
+//! Nothing here reads a clock or waits for one, except that preparing a workspace gives `git` a
+//! bounded time.
+
+pub mod children;
+pub mod descriptors;
+pub mod identity;
+pub mod logfile;
+mod name;
+pub mod pidfd;
+pub mod signal;
+pub mod spawn;
+mod wait;
+pub mod workspace;

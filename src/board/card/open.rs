@@ -1,0 +1,85 @@
+//! One connection for one command.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::CardError;
+use crate::board::columns::Columns;
+use crate::board::sql;
+
+/// How long a command waits for somebody else's transaction.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A board, open for one command.
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection.
+    pub conn: Connection,
+    /// What columns it has.
+    pub columns: Columns,
+}
+
+/// Opens a board for reading and writing. It must exist.
+pub fn open(path: &Path) -> Result<Opened, CardError> {
+    let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    for pragma in ["synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"] {
+        sql::run(&opened.conn, &format!("PRAGMA {pragma}"))?;
+    }
+    Ok(opened)
+}
+
+/// Opens a board so that nothing can be written through the connection.
+pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Runs `verb` in a write transaction. All of it happens, or nothing.
+pub fn write<T>(
+    board: &Opened,
+    verb: impl FnOnce(&Connection, &Columns) -> Result<T, CardError>,
+) -> Result<T, CardError> {
+    sql::run(&board.conn, "BEGIN IMMEDIATE")?;
+    let done = verb(&board.conn, &board.columns)
+        .and_then(|value| Ok(sql::run(&board.conn, "COMMIT").map(|()| value)?));
+    if done.is_err() && !board.conn.is_autocommit() {
+        // The error that brought us here is the one to tell.
+        let _ = sql::run(&board.conn, "ROLLBACK");
+    }
+    done
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Opened, CardError> {
+    check_magic(path)?;
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(PATIENCE)?;
+    sql::run(&conn, "PRAGMA cell_size_check = ON")?;
+    let columns = Columns::read(&conn)?;
+    if !columns.has("tasks.id") {
+        let problem = "holds no table of tasks, so it is not a board; name another --root";
+        return Err(CardError::NotABoard { path: path.to_owned(), problem });
+    }
+    Ok(Opened { conn, columns })
+}
+
+/// SQLite adopts a file of zero or one byte as a new database and writes to it, so what is not
+/// plainly a database never gets that far. Done before any connection is open: closing the file
+/// later would drop this process's locks on it.
+fn check_magic(path: &Path) -> Result<(), CardError> {
+    let mut head = [0; 16];
+    let problem = match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+        Ok(()) if head == *b"SQLite format 3\0" => return Ok(()),
+        Ok(()) => "is not an SQLite database; restore it from a copy, or name another board",
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "is too short to be a board; restore it from a copy, or name another board"
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "does not exist; `sexton init` makes a default board, `sexton boards create` others"
+        }
+        Err(source) => return Err(CardError::File { path: path.to_owned(), source }),
+    };
+    Err(CardError::NotABoard { path: path.to_owned(), problem })
+}

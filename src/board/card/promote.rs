@@ -1,0 +1,82 @@
+//! Waiting tasks that become ready because what they waited for is done.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use serde_json::Value as Json;
+
+use super::event::append;
+use super::fields::Fields;
+use super::task::Task;
+use super::{CardError, task, value};
+use crate::board::columns::Columns;
+use crate::board::sql;
+
+/// The parents that a task still waits for, with their statuses. A parent that does not exist, or
+/// is archived, holds nothing up.
+pub(super) fn open_parents(
+    conn: &Connection,
+    child: &str,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    let query = "SELECT p.id, p.status FROM task_links l JOIN tasks p ON p.id = l.parent_id \
+                 WHERE l.child_id = ? AND p.status NOT IN ('done', 'archived') ORDER BY l.rowid";
+    sql::all(conn, query, [child], |row| Ok((value::required(row, 0)?, value::required(row, 1)?)))
+}
+
+/// Promotes the children of `parent` that may become ready.
+pub(super) fn children(
+    conn: &Connection,
+    columns: &Columns,
+    now: i64,
+    parent: &str,
+    failure_limit: u32,
+) -> Result<(), CardError> {
+    let query = "SELECT c.id FROM task_links l JOIN tasks c ON c.id = l.child_id \
+                 WHERE l.parent_id = ? AND c.status IN ('todo', 'blocked') \
+                 ORDER BY c.status, c.rowid";
+    for id in sql::all(conn, query, [parent], |row| value::required(row, 0))? {
+        let child = task::find(conn, columns, &id)?;
+        if is_due(conn, &child, failure_limit)? {
+            let (id, status) = (Value::Text(child.id.clone()), Value::Text(child.status));
+            Fields::of(columns, "tasks").set("status", "ready".to_owned()).update(
+                conn,
+                "id = ? AND status = ?",
+                [id, status],
+            )?;
+            append(conn, now, &child.id, None, "promoted", &Json::Null)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the next pass of a dispatcher would make this waiting task ready.
+pub(super) fn is_due(
+    conn: &Connection,
+    task: &Task,
+    failure_limit: u32,
+) -> Result<bool, CardError> {
+    if !open_parents(conn, &task.id)?.is_empty() {
+        return Ok(false);
+    }
+    Ok(match task.status.as_str() {
+        "todo" => true,
+        "blocked" => {
+            let limit = task.max_retries.unwrap_or_else(|| i64::from(failure_limit));
+            task.consecutive_failures < limit && !is_held(conn, &task.id)?
+        }
+        _ => false,
+    })
+}
+
+/// Whether a blocked task stays so until somebody unblocks it: a person blocked it, or the breaker
+/// tripped for good.
+fn is_held(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT kind, payload FROM task_events \
+                 WHERE task_id = ? AND kind IN ('blocked', 'unblocked', 'gave_up') \
+                 ORDER BY id DESC";
+    let events =
+        sql::all(conn, query, [id], |row| Ok((value::required(row, 0)?, value::json(row, 1)?)))?;
+    Ok(events
+        .iter()
+        .take_while(|(kind, _)| kind != "unblocked")
+        .any(|(kind, payload)| kind == "blocked" || payload["sticky"] == Json::Bool(true)))
+}

@@ -1,0 +1,182 @@
+//! `sexton boards`: which boards there are, and new ones.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::board::card;
+use crate::runtime::clock;
+use crate::runtime::root::{BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, list_boards};
+
+use super::list::table;
+use super::out::plain;
+use super::{Failure, Globals, Out, Place};
+
+/// List the boards, or make one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sexton boards list
+  sexton boards create night-shift --description 'what runs at night'")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the boards with how many tasks are in which status.
+    #[command(alias = "ls", after_help = "Example:\n  sexton boards list --json")]
+    List,
+    Create(Create),
+}
+
+/// Make a board.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  sexton boards create night-shift --name 'Night shift' --switch"
+)]
+struct Create {
+    /// Its name: up to 64 of a-z, 0-9, `_` and `-`.
+    slug: Slug,
+    /// How people call it.
+    #[arg(long)]
+    name: Option<String>,
+    /// What it is for.
+    #[arg(long)]
+    description: Option<String>,
+    /// An emoji.
+    #[arg(long)]
+    icon: Option<String>,
+    /// A colour.
+    #[arg(long)]
+    color: Option<String>,
+    /// The repository in which its worktrees are made.
+    #[arg(long, value_name = "PATH")]
+    default_workdir: Option<String>,
+    /// Make it the board that commands mean when none is named.
+    #[arg(long)]
+    switch: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let place = Place::existing(globals)?;
+    match &args.action {
+        Action::List => print_list(&place, globals),
+        Action::Create(args) => create(&place, args, globals),
+    }
+}
+
+fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
+    let boards = list_boards(&place.root.path, &place.env)?;
+    let current = place.board().ok().map(|board| board.slug);
+    let mut out = Out::new();
+    if globals.json {
+        let list: Vec<_> = boards.iter().map(|board| as_json(board, current.as_ref())).collect();
+        out.json(&Value::Array(list))?;
+        return out.flush();
+    }
+    let mut rows = table(&["BOARD", "NAME", "TASKS", "DATABASE"]);
+    for board in &boards {
+        let mark = if current.as_ref() == Some(&board.slug) { " *" } else { "" };
+        rows.add_row([
+            format!("{}{mark}", board.slug),
+            plain(&Metadata::read(board).name),
+            in_words(board),
+            board.db.display().to_string(),
+        ]);
+    }
+    out.line(rows.trim_fmt())?;
+    out.flush()
+}
+
+fn counts(board: &BoardPaths) -> Result<std::collections::BTreeMap<String, i64>, String> {
+    let opened = card::open_for_reading(&board.db).map_err(|error| error.to_string())?;
+    card::count_by_status(&opened.conn).map_err(|error| error.to_string())
+}
+
+fn in_words(board: &BoardPaths) -> String {
+    match counts(board) {
+        Ok(counts) if counts.is_empty() => "none".to_owned(),
+        Ok(counts) => {
+            let each = counts.iter().map(|(status, count)| format!("{count} {}", plain(status)));
+            each.collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => format!("cannot be read: {error}"),
+    }
+}
+
+fn as_json(board: &BoardPaths, current: Option<&Slug>) -> Value {
+    let metadata = Metadata::read(board);
+    let (counts, error) = match counts(board) {
+        Ok(counts) => (json!(counts), Value::Null),
+        Err(error) => (Value::Null, Value::String(error)),
+    };
+    json!({
+        "slug": board.slug.as_str(), "name": metadata.name, "description": metadata.description,
+        "icon": metadata.icon, "color": metadata.color,
+        "default_workdir": metadata.default_workdir, "created_at": metadata.created_at,
+        "archived": metadata.archived, "db_path": board.db,
+        "is_current": current == Some(&board.slug), "counts": counts, "error": error,
+    })
+}
+
+fn create(place: &Place<'_>, args: &Create, globals: &Globals) -> Result<(), Failure> {
+    let root = &place.root.path;
+    let board = BoardPaths::new(root, args.slug.clone(), &place.env);
+    let is_default = args.slug.as_str() == DEFAULT_BOARD;
+    if board.db.exists() || (!is_default && board_exists(root, &args.slug)) {
+        let problem = format!("there is a board `{}` already; choose another name", args.slug);
+        return Err(Failure::Refused(problem));
+    }
+    for file in [&board.db, &board.metadata] {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+        }
+    }
+    card::create_board(&board.db)?;
+    write_whole(&board.metadata, &format!("{:#}\n", metadata(args)))?;
+    if args.switch {
+        write_whole(&root.join("kanban/current"), &format!("{}\n", args.slug))?;
+    }
+    let mut out = Out::new();
+    if globals.json {
+        let current = place.board().ok().map(|board| board.slug);
+        out.json(&as_json(&board, current.as_ref()))?;
+    } else {
+        out.line(format_args!("made the board `{}` at {}", args.slug, board.db.display()))?;
+    }
+    out.flush()
+}
+
+fn metadata(args: &Create) -> Value {
+    let name = args.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    json!({
+        "slug": args.slug.as_str(),
+        "name": name.map_or_else(|| args.slug.title(), str::to_owned),
+        "description": args.description.as_deref().unwrap_or(""),
+        "icon": args.icon.as_deref().unwrap_or(""),
+        "color": args.color.as_deref().unwrap_or(""),
+        "default_workdir": args.default_workdir,
+        "created_at": clock::unix(),
+        "archived": false,
+    })
+}
+
+/// Writes a small file so that others see all of it or none.
+fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    written.map(|_| ()).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::Refused(format!("cannot write {}: {error}", path.display()))
+}

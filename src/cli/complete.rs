@@ -1,0 +1,75 @@
+//! `sexton complete`: tasks that are done.
+
+use serde_json::{Value, json};
+
+use crate::board::card::{self, Complete};
+
+use super::{Failure, Globals, Out, Place};
+
+/// Complete tasks: all that are named, or none.
+///
+/// Tasks that waited only for these become ready. A worker may complete its own task only while its
+/// run is the current one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sexton complete t_0123abcd --result 42 --summary 'counted twice'
+  sexton complete t_0123abcd t_4567cdef")]
+pub struct Args {
+    /// The tasks.
+    #[arg(value_name = "TASK", required = true)]
+    ids: Vec<String>,
+    /// The result.
+    #[arg(long)]
+    result: Option<String>,
+    /// What was done, in a few words; one task only.
+    #[arg(long)]
+    summary: Option<String>,
+    /// Facts for whoever comes next: a JSON object; one task only.
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    metadata: Option<Value>,
+}
+
+/// Runs it.
+pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    if args.ids.len() > 1 && (args.summary.is_some() || args.metadata.is_some()) {
+        let problem = "--summary and --metadata are for one task; complete the tasks one by one";
+        return Err(Failure::Usage(problem.to_owned()));
+    }
+    let place = Place::existing(globals)?;
+    let failure_limit = place.failure_limit();
+    place.write(|conn, columns, now| {
+        args.ids.iter().try_for_each(|id| {
+            let with = Complete {
+                result: args.result.clone(),
+                summary: args.summary.clone(),
+                metadata: args.metadata.clone(),
+                own_run: place.own_run(id),
+                failure_limit,
+            };
+            card::complete(conn, columns, now, id, &with)
+        })
+    })?;
+    tell(&args.ids, "Completed", "completed", globals)
+}
+
+/// Says what was done to which tasks.
+pub fn tell(ids: &[String], done: &str, key: &str, globals: &Globals) -> Result<(), Failure> {
+    let mut out = Out::new();
+    if globals.json {
+        out.json(&json!({ key: ids }))?;
+    } else {
+        for id in ids {
+            out.line(format_args!("{done} {id}"))?;
+        }
+    }
+    out.flush()
+}
+
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err("this is not a JSON object; write for example '{\"files\": 3}'".to_owned()),
+        Err(error) => Err(format!("this is not JSON: {error}")),
+    }
+}

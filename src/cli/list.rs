@@ -1,0 +1,106 @@
+//! `sexton list`: the tasks of a board, and what keeps those that do not run.
+
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use crate::board::card::{self, Filter, Judge, Task, Wait};
+use crate::runtime::clock;
+
+use super::describe::{brief, task_json};
+use super::out::{plain, wants_colour};
+use super::{Failure, Globals, Out, Place};
+
+/// List tasks in the order in which they would run, with what holds each of them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sexton list
+  sexton list --status blocked
+  sexton --board night-shift list --assignee shell --json")]
+pub struct Args {
+    /// Only this assignee's.
+    #[arg(long, value_name = "NAME")]
+    assignee: Option<String>,
+    /// Only in this status.
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    /// Only with this label.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// The archived ones too.
+    #[arg(long)]
+    archived: bool,
+}
+
+const STATUSES: [&str; 9] =
+    ["triage", "todo", "scheduled", "ready", "running", "blocked", "review", "done", "archived"];
+
+/// Runs it.
+pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let place = Place::existing(globals)?;
+    let config = place.config()?;
+    let now = clock::unix();
+    let filter = Filter {
+        assignee: args.assignee.clone(),
+        status: args.status.clone(),
+        tenant: args.tenant.clone(),
+        archived: args.archived,
+    };
+    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
+    let judge = Judge { policy: &config.policy, lane: &lane, now };
+    let tasks = place.read(|conn, columns| {
+        let tasks = card::list(conn, columns, &filter)?.into_iter();
+        tasks.map(|task| Ok((card::wait(conn, judge, &task)?, task))).collect::<Result<Vec<_>, _>>()
+    })?;
+    let mut out = Out::new();
+    if globals.json {
+        let list = tasks.iter().map(|(wait, task)| task_json(task, wait.as_ref(), now)).collect();
+        out.json(&Value::Array(list))?;
+    } else if tasks.is_empty() {
+        out.line("(no matching tasks)")?;
+    } else {
+        out.line(rows(&tasks, now).trim_fmt())?;
+    }
+    out.flush()
+}
+
+fn rows(tasks: &[(Option<Wait>, Task)], now: i64) -> Table {
+    let mut table = table(&["TASK", "STATUS", "PRIO", "ASSIGNEE", "TITLE", "HOLD"]);
+    for (wait, task) in tasks {
+        table.add_row([
+            Cell::new(plain(&task.id)),
+            status(&task.status),
+            Cell::new(task.priority),
+            Cell::new(plain(task.assignee.as_deref().unwrap_or("-"))),
+            Cell::new(plain(&task.title)),
+            Cell::new(wait.as_ref().map_or_else(String::new, |wait| brief(wait, now))),
+        ]);
+    }
+    table
+}
+
+fn status(status: &str) -> Cell {
+    let cell = Cell::new(plain(status));
+    match status {
+        "running" => cell.fg(Color::Cyan),
+        "ready" => cell.fg(Color::Green),
+        "blocked" => cell.fg(Color::Red),
+        "done" | "archived" => cell.fg(Color::DarkGrey),
+        _ => cell,
+    }
+}
+
+/// A table that fits the terminal but never cuts or wraps its first column, which holds names that
+/// people copy.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if !wants_colour() {
+        table.force_no_tty();
+    }
+    table.set_header(header.iter().copied());
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
+}

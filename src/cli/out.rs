@@ -1,0 +1,68 @@
+//! Standard output, the only way to it. Every failure to write comes back as an error: a full disk
+//! or a closed pipe must end in an exit code, not in a panic and not in silence.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use serde_json::Value;
+
+use super::Failure;
+
+/// Buffered standard output.
+#[derive(Debug)]
+pub struct Out(BufWriter<StdoutLock<'static>>);
+
+impl Default for Out {
+    fn default() -> Out {
+        Out::new()
+    }
+}
+
+impl Out {
+    /// Takes standard output.
+    #[must_use]
+    pub fn new() -> Out {
+        Out(BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Writes one line.
+    pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        writeln!(self.0, "{text}").map_err(Failure::Output)
+    }
+
+    /// Writes a JSON document for reading, with two-space indent.
+    pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.line(format_args!("{value:#}"))
+    }
+
+    /// Writes bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.0.write_all(bytes).map_err(Failure::Output)
+    }
+
+    /// Hands on what was written. What was not flushed was not written.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.0.flush().map_err(Failure::Output)
+    }
+}
+
+/// Whether colours are wanted: on a terminal that has them, unless `NO_COLOR` is set.
+#[must_use]
+pub fn wants_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// A text for one line of a terminal: what could move its cursor or ring its bell is replaced.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A text of several lines, made harmless in the same way.
+#[must_use]
+pub fn plain_lines(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+}

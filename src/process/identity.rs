@@ -1,0 +1,324 @@
+//! Which process a pid is. A number comes back after a while with another process behind it, so
+//! nothing is decided by a pid alone.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::{fs, str};
+
+use thiserror::Error;
+
+use crate::machine::ids::Pid;
+
+/// What is written in place of a fingerprint that could not be made out.
+pub const UNVERIFIED: &str = "unverified";
+
+/// What `/proc/<pid>/stat` tells, as far as it concerns us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The pid.
+    pub pid: Pid,
+    /// The command's name, at most 15 bytes, whatever they are.
+    pub name: Vec<u8>,
+    /// The state's letter. `Z`: the main thread has ended.
+    pub state: u8,
+    /// The process group.
+    pub group: Pid,
+    /// The session.
+    pub session: Pid,
+    /// Threads left, the main one included until the process is reaped.
+    pub threads: u32,
+    /// When it started, in clock ticks since boot.
+    pub start: u64,
+}
+
+impl Stat {
+    /// True if the process has ended. One whose main thread has ended while others run is shown as
+    /// a zombie and is none.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+}
+
+/// Why a process could not be looked at, or that there is none.
+#[derive(Debug, Error)]
+pub enum LookError {
+    /// No such process.
+    #[error("there is no process {}", .0.0)]
+    Gone(Pid),
+    /// `/proc` does not say.
+    #[error("cannot read {}: {source}; nothing is concluded about the process", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// `/proc` says something that is not understood.
+    #[error("cannot understand {}; nothing is concluded about the process", .0.display())]
+    Garbled(PathBuf),
+}
+
+/// Looks at process `pid`.
+///
+/// # Errors
+/// See [`LookError`].
+pub fn stat(pid: Pid) -> Result<Stat, LookError> {
+    let path = PathBuf::from(format!("/proc/{}/stat", pid.0));
+    let bytes = fs::read(&path).map_err(|source| match source.raw_os_error() {
+        // ESRCH: it ended between open and read.
+        Some(nix::libc::ENOENT | nix::libc::ESRCH) => LookError::Gone(pid),
+        _ => LookError::Unreadable { path: path.clone(), source },
+    })?;
+    parse_stat(&bytes).ok_or(LookError::Garbled(path))
+}
+
+/// The name may hold blanks, parentheses and line ends, so the fields are counted from the last `)`.
+fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+    let open = bytes.iter().position(|b| *b == b'(')?;
+    let close = bytes.iter().rposition(|b| *b == b')')?;
+    let pid = str::from_utf8(bytes.get(..open)?).ok()?.trim().parse().ok()?;
+    let name = bytes.get(open + 1..close)?.to_vec();
+    let rest = str::from_utf8(bytes.get(close + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // The manual counts from 1, and the field after the name is its third.
+    let field = |number: usize| fields.get(number - 3).copied();
+    Some(Stat {
+        pid: Pid(pid),
+        name,
+        state: *field(3)?.as_bytes().first()?,
+        group: Pid(field(5)?.parse().ok()?),
+        session: Pid(field(6)?.parse().ok()?),
+        threads: field(20)?.parse().ok()?,
+        start: field(22)?.parse().ok()?,
+    })
+}
+
+/// This boot's id, which the kernel draws anew at each start.
+///
+/// # Errors
+/// If `/proc` does not say.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// The inode of this process's pid namespace: pids of another one mean nothing here.
+///
+/// # Errors
+/// If `/proc` does not say.
+pub fn pid_namespace() -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
+/// The process's identity in the form that boards hold: `<boot id>:<start of pid 1>|<start of pid>`.
+///
+/// [`UNVERIFIED`] if any part cannot be read, and if a command's name holds a blank: other tools
+/// split the file at blanks and would read another number from it.
+#[must_use]
+pub fn fingerprint(pid: Pid) -> String {
+    let whole = || {
+        let (process, first) = (stat(pid).ok()?, stat(Pid(1)).ok()?);
+        let boot = boot_id().ok().filter(|id| !id.is_empty())?;
+        let clear = !has_blank(&process.name) && !has_blank(&first.name);
+        clear.then(|| format!("{boot}:{}|{}", first.start, process.start))
+    };
+    whole().unwrap_or_else(|| UNVERIFIED.to_owned())
+}
+
+fn has_blank(name: &[u8]) -> bool {
+    name.iter().any(u8::is_ascii_whitespace)
+}
+
+/// Whether a process is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Alive {
+    /// It is.
+    Yes,
+    /// It has ended, or its pid now means another process.
+    No,
+    /// `/proc` does not say. Never to be taken for `No`.
+    CannotTell,
+}
+
+/// Whether the process that once had `pid` and `expected` for its fingerprint is alive.
+///
+/// `expected` is what a board holds: `None` and [`UNVERIFIED`] leave only the pid to go by, digits
+/// alone are a start time, as older rows have it.
+#[must_use]
+pub fn alive(pid: Pid, expected: Option<&str>) -> Alive {
+    if pid.0 <= 0 {
+        return Alive::No;
+    }
+    let stat = match stat(pid) {
+        Ok(stat) if stat.is_dead() => return Alive::No,
+        Ok(stat) => stat,
+        Err(LookError::Gone(_)) => return Alive::No,
+        Err(LookError::Unreadable { .. } | LookError::Garbled(_)) => return Alive::CannotTell,
+    };
+    let same = |same: bool| if same { Alive::Yes } else { Alive::No };
+    match expected.map(str::trim) {
+        None | Some("" | UNVERIFIED) => Alive::Yes,
+        Some(text) => match text.parse::<u64>() {
+            Ok(start) => same(start == stat.start),
+            Err(_) => match fingerprint(pid).as_str() {
+                UNVERIFIED => Alive::CannotTell,
+                found => same(found == text),
+            },
+        },
+    }
+}
+
+/// Whether any process of group `group` is alive.
+#[must_use]
+pub fn group_alive(group: Pid) -> Alive {
+    match living_groups() {
+        None => Alive::CannotTell,
+        Some(groups) if groups.contains(&group) => Alive::Yes,
+        Some(_) => Alive::No,
+    }
+}
+
+/// The groups that have at least one living process; `None` if `/proc` cannot be read in full.
+#[must_use]
+pub fn living_groups() -> Option<BTreeSet<Pid>> {
+    let mut groups = BTreeSet::new();
+    // A search is no snapshot: a process can be born behind it while its parent ends before it. So
+    // a group is missing only if two searches miss it.
+    for _ in 0..2 {
+        each_process(|stat| {
+            if !stat.is_dead() {
+                groups.insert(stat.group);
+            }
+        })
+        .ok()?;
+    }
+    Some(groups)
+}
+
+/// Looks at every process there is. Those that end meanwhile are left out.
+///
+/// # Errors
+/// If `/proc`, or any process in it, cannot be read: then nothing can be said about the rest.
+pub fn each_process(mut look: impl FnMut(Stat)) -> Result<(), LookError> {
+    let unreadable = |source| LookError::Unreadable { path: Path::new("/proc").to_owned(), source };
+    for entry in fs::read_dir("/proc").map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        match stat(Pid(pid)) {
+            Ok(stat) => look(stat),
+            Err(LookError::Gone(_)) => {}
+            Err(error @ (LookError::Unreadable { .. } | LookError::Garbled(_))) => {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    fn me() -> Pid {
+        Pid(std::process::id().cast_signed())
+    }
+
+    /// A child that waits for the end of its input.
+    fn cat() -> (std::process::Child, Pid) {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid(child.id().cast_signed());
+        (child, pid)
+    }
+
+    fn line(name: &str, state: char, threads: u32) -> String {
+        format!(
+            "77 ({name}) {state} 1 70 60 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 1234567 8\n"
+        )
+    }
+
+    #[test]
+    fn fields_are_counted_from_the_last_parenthesis() {
+        for name in ["sh", "a b", "x) Z 9 9 (y", ") S 1 1", "a\nb", ""] {
+            let stat = parse_stat(line(name, 'S', 1).as_bytes()).unwrap();
+            assert_eq!((stat.pid, stat.state, stat.start), (Pid(77), b'S', 1_234_567), "{name:?}");
+            assert_eq!((stat.group, stat.session), (Pid(70), Pid(60)));
+            assert_eq!(stat.name, name.as_bytes());
+        }
+    }
+
+    #[test]
+    fn rubbish_is_not_a_stat() {
+        let good = line("sh", 'S', 1);
+        for end in 0..good.find(" 1234567").unwrap() {
+            assert_eq!(parse_stat(&good.as_bytes()[..end]), None, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn a_zombie_is_dead_unless_other_threads_run_on() {
+        assert!(parse_stat(line("sh", 'Z', 1).as_bytes()).unwrap().is_dead());
+        assert!(!parse_stat(line("sh", 'Z', 3).as_bytes()).unwrap().is_dead());
+        assert!(!parse_stat(line("sh", 'D', 1).as_bytes()).unwrap().is_dead());
+    }
+
+    #[test]
+    fn a_fingerprint_has_the_form_that_boards_hold() {
+        let text = fingerprint(me());
+        let (boot, starts) = text.split_once(':').unwrap();
+        let (first, own) = starts.split_once('|').unwrap();
+        assert_eq!(boot, boot_id().unwrap());
+        assert_eq!(first.parse::<u64>().unwrap(), stat(Pid(1)).unwrap().start);
+        assert_eq!(own.parse::<u64>().unwrap(), stat(me()).unwrap().start);
+    }
+
+    #[test]
+    fn only_the_same_process_is_alive() {
+        let (mut child, pid) = cat();
+        let print = fingerprint(pid);
+        assert_eq!(alive(pid, Some(&print)), Alive::Yes);
+        assert_eq!(alive(pid, None), Alive::Yes);
+        assert_eq!(alive(pid, Some(UNVERIFIED)), Alive::Yes);
+        assert_eq!(alive(pid, Some(&stat(pid).unwrap().start.to_string())), Alive::Yes);
+        assert_eq!(alive(pid, Some("1")), Alive::No, "another start");
+        assert_eq!(alive(pid, Some(&format!("{print}0"))), Alive::No, "a reused pid");
+        assert_eq!(alive(pid, Some(&format!("x{print}"))), Alive::No, "another boot");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(alive(pid, Some(&print)), Alive::No);
+        assert_eq!(fingerprint(pid), UNVERIFIED);
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive_although_its_pid_is_taken() {
+        let (mut child, pid) = cat();
+        let print = fingerprint(pid);
+        drop(child.stdin.take());
+        let peek = nix::libc::WNOWAIT;
+        super::super::wait::wait(super::super::wait::Which::Pid(pid), peek).unwrap();
+        assert_eq!(stat(pid).unwrap().state, b'Z');
+        assert_eq!(alive(pid, Some(&print)), Alive::No);
+        assert_eq!(alive(pid, Some(UNVERIFIED)), Alive::No);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn no_process_has_a_pid_below_one() {
+        assert_eq!(alive(Pid(0), None), Alive::No);
+        assert_eq!(alive(Pid(-1), None), Alive::No);
+    }
+
+    #[test]
+    fn our_own_group_is_alive_and_an_unused_one_is_not() {
+        assert_eq!(group_alive(stat(me()).unwrap().group), Alive::Yes);
+        assert_eq!(group_alive(Pid(i32::MAX)), Alive::No);
+    }
+
+    #[test]
+    fn this_namespace_and_boot_are_known() {
+        assert!(pid_namespace().unwrap() > 0);
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+}

@@ -1,0 +1,28 @@
+//! The only place that reads clocks.
+#![expect(clippy::disallowed_methods, reason = "this is the one file that reads clocks")]
+
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::machine::now::{Mono, Now};
+
+/// Zero of the monotonic clock: the first time that it was asked.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The wall clock in whole seconds since 1970; negative before that.
+#[must_use]
+pub fn unix() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => {
+            i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds)
+        }
+    }
+}
+
+/// Both clocks. The monotonic one is `CLOCK_MONOTONIC`, so suspend does not count.
+#[must_use]
+pub fn now() -> Now {
+    let millis = START.elapsed().as_millis();
+    Now { mono: Mono(u64::try_from(millis).unwrap_or(u64::MAX)), unix: unix() }
+}

@@ -1,0 +1,52 @@
+//! Where sexton keeps what must not lie on the boards' own disk.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Environment, RootError};
+
+/// The state folder of a root: one for each real path, however it was reached. It is not created.
+pub fn state_folder(root: &Path, env: &Environment) -> Result<PathBuf, RootError> {
+    let base = env.folder("XDG_STATE_HOME", ".local/state").ok_or(RootError::NoHome)?;
+    let real =
+        fs::canonicalize(root).map_err(|source| RootError::Io { path: root.to_owned(), source })?;
+    Ok(base.join("sexton").join(name_of(&real)))
+}
+
+/// The first 16 hex digits of the path's SHA-256.
+fn name_of(real: &Path) -> String {
+    let digest = Sha256::digest(real.as_os_str().as_bytes());
+    digest.iter().take(8).fold(String::new(), |mut name, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_has_one_state_folder_by_whatever_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real");
+        let link = dir.path().join("link");
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let env = Environment::of(&[("XDG_STATE_HOME", "/state")]);
+        let folder = state_folder(&real, &env).unwrap();
+        assert_eq!(folder, state_folder(&link, &env).unwrap());
+        assert_eq!(folder.parent(), Some(Path::new("/state/sexton")));
+    }
+
+    #[test]
+    fn the_name_is_the_head_of_a_sha_256() {
+        // printf /r | sha256sum
+        assert_eq!(name_of(Path::new("/r")), "6588117f7b516232");
+    }
+}

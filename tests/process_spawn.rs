@@ -1,0 +1,255 @@
+//! What a worker gets from us, and what happens when it cannot be started.
+#![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
+use sexton::machine::event::Blame;
+use sexton::machine::ids::SpawnId;
+use sexton::machine::verdict::ExitStatus;
+use sexton::process::children::Children;
+use sexton::process::pidfd::{self, Reach};
+use sexton::process::spawn::{Command, SpawnError, Spawned, spawn};
+
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+fn command(argv: &[&str], cwd: &Path, log: File) -> Command {
+    let argv = argv.iter().map(OsString::from).collect();
+    Command { argv, env: vec![("PATH".into(), PATH.into())], cwd: cwd.into(), log }
+}
+
+/// Starts `command`, and waits until it and all its output are there.
+fn run(argv: &[&str], cwd: &Path) -> (Spawned, String, ExitStatus) {
+    let (mut output, log) = std::io::pipe().unwrap();
+    let child = spawn(&command(argv, cwd, File::from(OwnedFd::from(log)))).unwrap();
+    let text = std::io::read_to_string(&mut output).unwrap();
+    let status = status_of(&child);
+    (child, text, status)
+}
+
+fn status_of(child: &Spawned) -> ExitStatus {
+    let children = Children::new().unwrap();
+    let fd = child.pidfd.as_ref().unwrap().try_clone().unwrap();
+    children.register(SpawnId(1), child.pid, Some(fd));
+    wait_for(&children);
+    children.reap().exits[0].status
+}
+
+fn wait_for(children: &Children) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(children.epoll().0.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::NONE).unwrap();
+}
+
+fn refused(command: &Command) -> SpawnError {
+    spawn(command).unwrap_err()
+}
+
+fn null() -> File {
+    File::options().write(true).open("/dev/null").unwrap()
+}
+
+fn script(folder: &Path, text: &str, mode: u32) -> String {
+    let path = folder.join("worker");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The number in field `name` of a `/proc/<pid>/status`, in hexadecimal there.
+fn mask(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+}
+
+#[test]
+fn a_worker_has_no_signal_blocked_ignored_or_caught() {
+    let mut blocked = SigSet::all();
+    blocked.remove(Signal::SIGSEGV);
+    let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK).unwrap();
+    // Rust programs ignore SIGPIPE; another here, for good measure.
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    let (_, status, _) = run(&["cat", "/proc/self/status"], Path::new("/"));
+    before.thread_set_mask().unwrap();
+    let masks = ["SigBlk", "SigIgn", "SigCgt"].map(|name| (name, mask(&status, name)));
+    assert_eq!(masks, [("SigBlk", 0), ("SigIgn", 0), ("SigCgt", 0)]);
+}
+
+#[test]
+fn a_worker_has_three_descriptors_whatever_we_leak() {
+    let file = null();
+    // SAFETY: duplicates a descriptor; F_DUPFD leaves close-on-exec unset.
+    let leaked = [700, 701].map(|at| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, at) });
+    assert!(leaked.iter().all(|fd| *fd >= 700));
+    let (mut output, log) = std::io::pipe().unwrap();
+    let script = "echo up; kill -STOP $$";
+    let argv = ["/bin/sh", "-c", script];
+    let child = spawn(&command(&argv, Path::new("/"), File::from(OwnedFd::from(log)))).unwrap();
+    // From here on the shell opens nothing any more.
+    output.read_exact(&mut [0; 3]).unwrap();
+    let folder = format!("/proc/{}/fd", child.pid.0);
+    let mut open: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    open.sort();
+    let input = fs::read_link(format!("{folder}/0")).unwrap();
+    pidfd::send(child.pidfd.as_ref().unwrap().as_fd(), libc::SIGKILL, Reach::Group).unwrap();
+    status_of(&child);
+    assert_eq!(open, ["0", "1", "2"]);
+    assert_eq!(input, Path::new("/dev/null"));
+}
+
+#[test]
+fn a_worker_leads_its_session_and_group() {
+    let (child, stat, _) = run(&["cat", "/proc/self/stat"], Path::new("/"));
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+    let pid = child.pid.0.to_string();
+    assert_eq!((fields[2], fields[3]), (pid.as_str(), pid.as_str()));
+}
+
+#[test]
+fn a_worker_runs_in_its_folder_with_only_its_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, output, status) = run(&["sh", "-c", "pwd -P; env; echo err >&2"], folder.path());
+    let real = fs::canonicalize(folder.path()).unwrap();
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], real.to_str().unwrap());
+    assert!(lines.contains(&format!("PATH={PATH}").as_str()));
+    assert!(!lines.iter().any(|line| line.starts_with("CARGO")), "{lines:?}");
+    assert_eq!(lines.last(), Some(&"err"), "errors go to the log too");
+    assert_eq!(status, ExitStatus::Code(0));
+}
+
+#[test]
+fn exit_codes_and_signals_arrive_as_they_are() {
+    for code in [0, 1, 75, 78, 127, 255] {
+        let (_, _, status) = run(&["sh", "-c", &format!("exit {code}")], Path::new("/"));
+        assert_eq!(status, ExitStatus::Code(code));
+    }
+    // 40 is a real-time signal.
+    for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGABRT, 40] {
+        let (_, _, status) = run(&["sh", "-c", &format!("kill -{signal} $$")], Path::new("/"));
+        assert_eq!(status, ExitStatus::Signal(signal));
+    }
+}
+
+#[test]
+fn the_program_is_looked_up_on_the_workers_path() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("bin")).unwrap();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink("/bin/echo", folder.path().join("bin/only-here")).unwrap();
+    let (mut output, log) = std::io::pipe().unwrap();
+    let mut command = command(&["only-here", "x"], folder.path(), File::from(OwnedFd::from(log)));
+    let error = refused(&command);
+    assert!(error.to_string().contains("not found on PATH"), "{error}");
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
+    // A relative entry is seen from the worker's folder.
+    command.env = vec![("PATH".into(), "/nonexistent:bin".into())];
+    let child = spawn(&command).unwrap();
+    drop(command);
+    assert_eq!(std::io::read_to_string(&mut output).unwrap(), "x\n");
+    assert_eq!(status_of(&child), ExitStatus::Code(0));
+}
+
+#[test]
+fn a_missing_program_is_the_tasks_fault() {
+    let error = refused(&command(&["/nonexistent/worker"], Path::new("/"), null()));
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
+    assert!(error.to_string().contains("/nonexistent/worker"), "{error}");
+}
+
+#[test]
+fn a_program_that_is_not_executable_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = script(folder.path(), "#!/bin/sh\n", 0o644);
+    let error = refused(&command(&[&path], folder.path(), null()));
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::EACCES));
+    let mut by_name = command(&["worker"], folder.path(), null());
+    by_name.env = vec![("PATH".into(), folder.path().into())];
+    let error = refused(&by_name);
+    assert!(error.to_string().contains("is not executable"), "{error}");
+    assert_eq!(refused(&command(&["/etc"], Path::new("/"), null())).errno(), libc::EACCES);
+}
+
+#[test]
+fn a_script_without_an_interpreter_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = script(folder.path(), "echo hello\n", 0o755);
+    let error = refused(&command(&[&path], folder.path(), null()));
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOEXEC));
+    assert!(error.to_string().contains("#!"), "{error}");
+
+    let path = script(folder.path(), "#! /no/such/shell -x\n", 0o755);
+    let error = refused(&command(&[&path], folder.path(), null()));
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
+    assert!(error.to_string().contains("interpreter /no/such/shell does not exist"), "{error}");
+}
+
+#[test]
+fn an_argument_that_is_too_long_says_so() {
+    let long = "x".repeat(200_000);
+    let error = refused(&command(&["/bin/echo", &long], Path::new("/"), null()));
+    assert!(matches!(error, SpawnError::TooLong { bytes, .. } if bytes > 200_000), "{error:?}");
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::E2BIG));
+}
+
+#[test]
+fn what_cannot_be_a_c_string_is_refused() {
+    let mut with_nul = command(&["/bin/echo", "a\0b"], Path::new("/"), null());
+    let error = refused(&with_nul);
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::EINVAL));
+    assert!(error.to_string().contains("argument 1 holds a NUL byte"), "{error}");
+    with_nul.argv.pop();
+    with_nul.env.push(("A=B".into(), "c".into()));
+    assert!(refused(&with_nul).to_string().contains("name of a variable"));
+    assert_eq!(refused(&command(&[], Path::new("/"), null())).blame(), Blame::Task);
+}
+
+#[test]
+fn arguments_need_not_be_text() {
+    let (mut output, log) = std::io::pipe().unwrap();
+    let mut command = command(&["/bin/echo"], Path::new("/"), File::from(OwnedFd::from(log)));
+    command.argv.push(OsString::from_vec(vec![0xff, 0xfe]));
+    let child = spawn(&command).unwrap();
+    drop(command);
+    let mut bytes = Vec::new();
+    output.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, [0xff, 0xfe, b'\n']);
+    status_of(&child);
+}
+
+#[test]
+fn a_folder_that_vanished_is_named_instead_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    let error = refused(&command(&["/bin/echo"], &gone, null()));
+    assert!(matches!(&error, SpawnError::Workspace { path, .. } if *path == gone), "{error:?}");
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
+    fs::write(&gone, "").unwrap();
+    assert_eq!(refused(&command(&["/bin/echo"], &gone, null())).errno(), libc::ENOTDIR);
+}
+
+#[test]
+fn a_failing_disk_and_a_poor_host_are_not_the_tasks_fault() {
+    use nix::errno::Errno;
+    let workspace = |errno| SpawnError::Workspace { path: "/w".into(), errno }.blame();
+    assert_eq!(workspace(Errno::EIO), Blame::Board);
+    assert_eq!(workspace(Errno::EACCES), Blame::Task);
+    let host = SpawnError::Host { program: "p".into(), errno: Errno::EAGAIN };
+    assert_eq!((host.blame(), host.errno()), (Blame::Host, libc::EAGAIN));
+}
+
+#[test]
+fn a_failed_spawn_leaves_no_child() {
+    let error = spawn(&command(&["/nonexistent"], Path::new("/"), null())).unwrap_err();
+    assert_eq!(error.errno(), libc::ENOENT);
+    // Every test has a thread of its own, and these are that thread's children.
+    assert_eq!(Children::new().unwrap().adopt_orphans(1), Ok(vec![]));
+}
