@@ -1,4 +1,5 @@
 //! Bad input: which code, one clear line, and nothing changed.
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 mod cli_sandbox;
 
@@ -7,7 +8,7 @@ use std::process::Stdio;
 
 use cli_sandbox::{Sandbox, finish};
 
-/// Everything below the root, as path and content, without SQLite's own side files.
+/// Every row of the default board, and the names of the others.
 fn content(s: &Sandbox) -> Vec<String> {
     let tables = ["tasks", "task_events", "task_links", "task_comments", "task_runs"];
     let mut all: Vec<String> =
