@@ -171,5 +171,9 @@ fn last_reason(conn: &Connection, task: &Task, kind: &str) -> rusqlite::Result<O
 }
 
 fn reason(payload: &Value) -> Option<String> {
-    payload["reason"].as_str().map(str::to_owned)
+    match payload["reason"].as_str() {
+        // What `create` writes, in the client's words.
+        Some("initial_status") => Some("it was created blocked".to_owned()),
+        reason => reason.map(str::to_owned),
+    }
 }

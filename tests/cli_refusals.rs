@@ -1,0 +1,182 @@
+//! Bad input: which code, one clear line, and nothing changed.
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
+
+mod cli_sandbox;
+
+use std::fs;
+use std::process::Stdio;
+
+use cli_sandbox::{Sandbox, finish};
+
+/// Every row of the default board, and the names of the others.
+fn content(s: &Sandbox) -> Vec<String> {
+    let tables = ["tasks", "task_events", "task_links", "task_comments", "task_runs"];
+    let mut all: Vec<String> =
+        tables.iter().flat_map(|table| s.rows(&format!("SELECT * FROM {table}"))).collect();
+    let mut names: Vec<_> = fs::read_dir(s.root().join("kanban/boards"))
+        .map(|entries| {
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    all.extend(names);
+    all
+}
+
+#[test]
+fn what_is_not_found_or_not_allowed_is_refused() {
+    let s = Sandbox::new();
+    let (a, b, c) = (s.create(&["a"]), s.create(&["b"]), s.create(&["c"]));
+    let done = s.create(&["done"]);
+    s.ok(&["complete", &done]);
+    s.ok(&["link", &a, &b]);
+    s.ok(&["link", &b, &c]);
+    let before = content(&s);
+    let nobody = "t_00000000";
+    for (args, says) in [
+        (vec!["--board", "nowhere", "list"], "there is no board `nowhere`"),
+        (vec!["--board", "nowhere", "create", "x"], "`sexton boards create nowhere` makes it"),
+        (vec!["show", nobody], "there is no task `t_00000000`"),
+        (vec!["complete", nobody], "there is no task"),
+        (vec!["block", nobody], "there is no task"),
+        (vec!["unblock", nobody], "there is no task"),
+        (vec!["comment", nobody, "x"], "there is no task"),
+        (vec!["log", nobody], "there is no task"),
+        (vec!["tail", nobody], "there is no task"),
+        (vec!["link", &a, nobody], "there is no task"),
+        (vec!["link", nobody, &a], "there is no task"),
+        (vec!["create", "x", "--parent", nobody], "there is no task"),
+        (vec!["create", "x", "--parent", ""], "there is no task"),
+        (vec!["link", &a, &a], "cannot wait for itself"),
+        (vec!["link", &b, &a], "already waits for"),
+        (vec!["link", &c, &a], "already waits for"),
+        (vec!["create", "  "], "the title is blank"),
+        (vec!["comment", &a, " "], "the comment is blank"),
+        (vec!["complete", &done], "is done; only a task that is running, ready or blocked"),
+        (vec!["block", &done], "only a task that is running or ready"),
+        (vec!["unblock", &a], "only a task that is blocked or scheduled"),
+        (vec!["boards", "create", "default"], "already"),
+    ] {
+        let said = s.refused(&args, 1);
+        assert!(said.starts_with("sexton: ") && said.contains(says), "{args:?}: {said}");
+    }
+    assert_eq!(content(&s), before);
+}
+
+#[test]
+fn wrong_usage_is_code_2() {
+    let s = Sandbox::new();
+    let id = s.create(&["x"]);
+    let before = content(&s);
+    for args in [
+        vec![],
+        vec!["frobnicate"],
+        vec!["create"],
+        vec!["create", "x", "--priority", "high"],
+        vec!["create", "x", "--max-runtime", "soon"],
+        vec!["create", "x", "--max-retries", "0"],
+        vec!["create", "x", "--workspace", "dir:"],
+        vec!["create", "x", "--workspace", "cellar"],
+        vec!["create", "x", "--branch", "b"],
+        vec!["create", "x", "--initial-status", "done"],
+        vec!["list", "--status", "sleeping"],
+        vec!["complete"],
+        vec!["complete", &id, "--metadata", "[]"],
+        vec!["complete", &id, "--metadata", "{"],
+        vec!["complete", &id, &id, "--summary", "x"],
+        vec!["block", &id, "--kind", "whim"],
+        vec!["--board", "a/b", "list"],
+        vec!["boards", "create", "_x"],
+        vec!["run", "--grace", "long"],
+        vec!["completions", "teletype"],
+    ] {
+        let done = s.run(&args);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{args:?}: {done:?}");
+        assert!(!done.stderr.is_empty(), "{args:?}");
+    }
+    assert_eq!(content(&s), before);
+}
+
+#[test]
+fn a_malformed_configuration_is_named_by_line_and_column() {
+    let s = Sandbox::new();
+    let id = s.create(&["x"]);
+    let file = s.root().join("sexton.toml");
+    for (text, says) in [
+        (
+            "[dispatch]\nmax_workers = -1\n",
+            "sexton.toml:2:15: max_workers is -1, but must be at least 1",
+        ),
+        ("[dispatch]\nmax_in_progress = 0\n", "sexton.toml:2:19: max_in_progress is 0"),
+        ("[dispatch\n", "sexton.toml:1:10: "),
+        (
+            "[worker.x]\ncommand = [\"{nobody}\"]\n",
+            "sexton.toml:2:12: `{nobody}` is not a placeholder",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        for args in [vec!["list"], vec!["show", id.as_str()]] {
+            let said = s.refused(&args, 2);
+            assert!(said.contains(says), "{said}");
+        }
+    }
+    // Cards can be written while somebody edits the configuration.
+    s.ok(&["complete", &id]);
+    let said = s.refused(&["--config", "/nonexistent.toml", "list"], 2);
+    assert!(said.contains("/nonexistent.toml: cannot be read"), "{said}");
+}
+
+#[test]
+fn a_root_that_is_no_folder_is_refused() {
+    let s = Sandbox::empty();
+    fs::write(s.root(), "x").unwrap();
+    for args in [vec!["init"], vec!["list"], vec!["boards", "create", "x"]] {
+        let said = s.refused(&args, 2);
+        assert!(said.contains("is not a folder"), "{said}");
+    }
+    assert_eq!(fs::read(s.root()).unwrap(), b"x");
+    let below = s.path("root/below");
+    let done = finish(s.bare().arg("--root").arg(&below).arg("init"));
+    assert_eq!(done.code, 2, "{done:?}");
+}
+
+#[test]
+fn a_root_without_boards_says_what_to_do() {
+    let s = Sandbox::empty();
+    assert!(s.refused(&["list"], 1).contains("`sexton init` makes it"));
+    assert!(!s.root().exists());
+    fs::create_dir(s.root()).unwrap();
+    assert!(s.refused(&["create", "x"], 1).contains("`sexton init`"));
+    assert!(fs::read_dir(s.root()).unwrap().next().is_none());
+    let done = finish(s.bare().arg("list").env_remove("HOME").env("SEXTON_ROOT", "/nonexistent"));
+    assert_eq!(done.code, 1, "{done:?}");
+}
+
+#[test]
+fn a_full_or_closed_output_is_code_1_without_panic() {
+    let s = Sandbox::new();
+    let id = s.create(&["x"]);
+    for args in [
+        vec!["list"],
+        vec!["list", "--json"],
+        vec!["show", id.as_str()],
+        vec!["boards", "list"],
+        vec!["completions", "bash"],
+        vec!["comment", id.as_str(), "said"],
+        vec!["--help"],
+        vec!["--version"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let done = finish(s.command(&args).stdout(full).stderr(Stdio::piped()));
+        assert_eq!(done.code, 1, "{args:?}: {done:?}");
+        assert!(done.stderr.contains("cannot write the output"), "{args:?}: {}", done.stderr);
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = finish(s.command(&args).stdout(writer).stderr(Stdio::piped()));
+        assert_eq!((done.code, done.stderr.as_str()), (1, ""), "{args:?}");
+    }
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let done = finish(s.command(&["show", "t_00000000"]).stderr(full));
+    assert_eq!(done.code, 1);
+}
