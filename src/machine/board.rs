@@ -50,6 +50,8 @@ pub struct Board {
     pub ready: Vec<Candidate>,
     /// True if there is more of it.
     pub more: bool,
+    /// True once a claim of ours has taken here.
+    pub claimed: bool,
     /// Rows of other dispatchers that are running.
     pub others: u32,
     /// Waiting tasks that can be promoted, claims of others that have ended, and claims of our own
@@ -134,6 +136,7 @@ impl Board {
             flush_at: None,
             ready: Vec::new(),
             more: false,
+            claimed: false,
             others: 0,
             promotable: Vec::new(),
             expired: Vec::new(),

@@ -25,6 +25,8 @@ pub struct Dispatcher {
     pub(super) next_spawn: u64,
     /// Whether it is known which boards there are.
     pub(super) listed: bool,
+    /// One tick only: the ready tasks of each board are claimed once.
+    pub(super) once: bool,
     /// The latest moment that any event carried.
     latest: Mono,
     /// The `WakeAt` that is in force.
@@ -73,11 +75,19 @@ impl Dispatcher {
             host: Host { from: Mono(0), wait_ms: HOST_WAIT_MS.0 },
             next_spawn: 1,
             listed: false,
+            once: false,
             latest: Mono(0),
             armed: None,
             #[cfg(feature = "sabotage")]
             sabotage: super::sabotage::Sabotage::default(),
         }
+    }
+
+    /// A dispatcher that claims the ready tasks of each board once and then only sees to what it
+    /// has started.
+    #[must_use]
+    pub fn once(policy: Policy) -> Dispatcher {
+        Dispatcher { once: true, ..Dispatcher::new(policy) }
     }
 
     /// Takes in one event and pushes what is to be done about it, in that order.
@@ -367,6 +377,12 @@ impl Dispatcher {
             next = earlier(next, earlier(later(self.host.from), later(board.spawns_from)));
         }
         next
+    }
+
+    /// What is to become of new work.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The policy in force.

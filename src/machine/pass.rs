@@ -122,7 +122,10 @@ impl Dispatcher {
     pub(super) fn slots(&self, id: BoardId, now: Mono) -> Slots {
         let none = Slots { host: 0, board: 0 };
         let Some(board) = self.boards.get(&id) else { return none };
-        let waits = board.locked_until.is_some() || now < board.spawns_from || !board.listed;
+        let waits = board.locked_until.is_some()
+            || now < board.spawns_from
+            || !board.listed
+            || (self.once && board.claimed);
         if self.mode != Mode::Running || now < self.host.from || waits {
             return none;
         }
@@ -268,6 +271,7 @@ impl Dispatcher {
         }
         let fence = Fence { task, run: row, spawn };
         effects.push(Effect::Report(Report::Claimed(fence, id)));
+        self.boards.entry(id).and_modify(|board| board.claimed = true);
         self.forget_candidate(id, task);
     }
 

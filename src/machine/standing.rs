@@ -3,7 +3,7 @@
 use super::board::{Board, Phase};
 use super::dispatcher::{Dispatcher, Mode};
 use super::now::{Mono, Now};
-use super::run::Finish;
+use super::run::{Finish, Phase as RunPhase};
 
 /// Seconds within which a hold that ends by itself is worth waiting for.
 const WORTH_WAITING_S: i64 = 60;
@@ -34,19 +34,45 @@ impl Dispatcher {
             })
     }
 
+    /// True when every claim that took has led to a worker or to a failure, every pid is recorded,
+    /// and no board is about to claim more.
+    #[must_use]
+    pub fn has_started(&self, now: Now, grace_ms: u64) -> bool {
+        self.listed
+            && self.runs.values().all(|run| {
+                run.phase == RunPhase::Running && !run.pid_owed
+                    || self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
+            })
+            && self.boards.values().all(|b| {
+                out_of_use(b, now.mono, grace_ms) || self.has_nothing_to_do(b, now, grace_ms)
+            })
+    }
+
+    /// True when no pass is under way and none is about to begin: what a tick began has ended.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.listed
+            && self.boards.values().all(|board| {
+                !board.is_under_way()
+                    && !(board.is_idle() && board.wants_look())
+                    && board.phase != Phase::Absent
+            })
+    }
+
     fn has_nothing_to_do(&self, board: &Board, now: Now, grace_ms: u64) -> bool {
         let soon = now.unix.saturating_add(WORTH_WAITING_S);
         let locked_out = board.locked_since.is_some_and(|at| now.mono.since(at) >= grace_ms);
         let can_run = !board.ready.is_empty()
             && board.others < self.policy.max_in_progress
             && now.mono.after(1000 * 60) >= self.host.from
-            && board.listed;
+            && board.listed
+            && !(self.once && board.claimed);
         let moves = !board.promotable.is_empty() || !board.expired.is_empty() || can_run;
         board.is_idle()
             && !board.wants_look()
             && !board.is_climbing()
             && (locked_out || !moves)
-            && board.due.is_none_or(|due| due > soon)
+            && (self.once || board.due.is_none_or(|due| due > soon))
     }
 }
 

@@ -1,5 +1,23 @@
 //! The event loop and its lanes: effects made real.
+//!
+//! * [`daemon`]: the loop. It only makes calls that return at once.
+//! * [`board_lane`]: SQLite, one thread for each board.
+//! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
+//! * [`listing`]: which boards there are, and their folders watched.
+//! * [`signals`]: TERM, INT and HUP as events.
+//! * [`worker`]: what a worker is given: command line and environment.
+//! * [`report`]: what happened, as log lines and as numbers.
+//! * [`clock`]: the only place that reads a clock.
+//! * [`config`], [`root`]: what the owner wants, and where the boards are.
 
+pub mod board_lane;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod listing;
+pub mod post;
+pub mod report;
 pub mod root;
+pub mod signals;
+pub mod spawn_lane;
+pub mod worker;

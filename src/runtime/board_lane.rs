@@ -1,0 +1,167 @@
+//! A board's lane: the one thread that talks to its SQLite file. It may hang with its disk; nobody
+//! waits for it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use super::config::Config;
+use super::post::{Message, Post};
+use crate::board::{Board, Context, Liveness, Owner};
+use crate::machine::event::FaultClass;
+use crate::machine::exchange::Request;
+use crate::machine::ids::{BoardId, Pid, SpawnId};
+use crate::process::identity::{self, Alive};
+
+/// What a lane is asked to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Check and open the board.
+    Connect { seq: u64, if_changed: bool },
+    /// One exchange, with the texts that go with it.
+    Exchange { seq: u64, request: Request, config: Arc<Config>, texts: Texts },
+    /// Let go of the file.
+    Disconnect,
+}
+
+/// The texts that a request's changes need and the machine does not carry.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// Why a worker could not be started.
+    pub errors: BTreeMap<SpawnId, String>,
+    /// What tells a worker from others with its pid.
+    pub fingerprints: BTreeMap<SpawnId, String>,
+}
+
+/// The loop's end of a lane. The lane ends when it is dropped.
+#[derive(Debug)]
+pub struct BoardLane {
+    jobs: Sender<Job>,
+}
+
+impl BoardLane {
+    /// Starts a lane.
+    pub fn start(id: BoardId, path: &Path, owner: &Arc<Owner>, post: &Post) -> io::Result<Self> {
+        let (jobs, inbox) = channel();
+        let lane = Lane {
+            id,
+            path: path.to_owned(),
+            owner: Arc::clone(owner),
+            post: post.clone(),
+            board: None,
+            refused: None,
+        };
+        thread::Builder::new().name(format!("board-{}", id.0)).spawn(move || lane.serve(&inbox))?;
+        Ok(BoardLane { jobs })
+    }
+
+    /// Hands it a job; the answer comes by post.
+    pub fn ask(&self, job: Job) {
+        // A lane ends only after its sender; were it gone all the same, its deadline tells.
+        let _told_by_the_deadline = self.jobs.send(job);
+    }
+}
+
+struct Lane {
+    id: BoardId,
+    path: PathBuf,
+    owner: Arc<Owner>,
+    post: Post,
+    board: Option<Board>,
+    /// The file that was refused for its content.
+    refused: Option<Stamp>,
+}
+
+/// What changes when a file is written or replaced.
+type Stamp = (u64, u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
+
+impl Lane {
+    fn serve(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Connect { seq, if_changed } => self.connect(seq, if_changed),
+                Job::Exchange { seq, request, config, texts } => {
+                    self.exchange(seq, &request, &config, &texts);
+                }
+                Job::Disconnect => self.board = None,
+            }
+        }
+        self.board = None;
+        self.post.send(Message::LaneEnded(self.id));
+    }
+
+    fn connect(&mut self, seq: u64, if_changed: bool) {
+        let before = stamp(&self.path);
+        if if_changed && self.refused.is_some() && self.refused == before {
+            return self.post.send(Message::ConnectFailed(self.id, seq, None));
+        }
+        self.board = None;
+        self.refused = None;
+        self.post.send(match Board::open(&self.path) {
+            Ok(board) => {
+                self.board = Some(board);
+                Message::Connected(self.id, seq)
+            }
+            Err(error) => {
+                if error.class == FaultClass::Content {
+                    self.refused = before;
+                }
+                Message::ConnectFailed(self.id, seq, Some(error))
+            }
+        });
+    }
+
+    fn exchange(&mut self, seq: u64, request: &Request, config: &Config, texts: &Texts) {
+        let Some(board) = &mut self.board else {
+            let error = crate::board::BoardError::not_open(&self.path);
+            let commit = crate::board::Commit::No;
+            return self.post.send(Message::ExchangeFailed(self.id, seq, error, commit));
+        };
+        let context = Context {
+            policy: &config.policy,
+            workers: &config.workers,
+            owner: &self.owner,
+            spawn_error: &|spawn| texts.errors.get(&spawn).cloned(),
+            fingerprint: &|spawn| texts.fingerprints.get(&spawn).cloned(),
+            liveness: &Kernel,
+        };
+        self.post.send(match board.exchange(request, &context) {
+            Ok(exchanged) => Message::Exchanged(self.id, seq, Box::new(exchanged)),
+            Err(failed) => Message::ExchangeFailed(self.id, seq, failed.error, failed.commit),
+        });
+    }
+}
+
+/// The processes of this host, as the kernel shows them.
+struct Kernel;
+
+impl Liveness for Kernel {
+    fn alive(&self, pid: Pid, fingerprint: Option<&str>) -> bool {
+        // "Cannot tell" is not "dead".
+        identity::alive(pid, fingerprint) != Alive::No
+    }
+
+    fn group_alive(&self, group: Pid) -> bool {
+        identity::group_alive(group) != Alive::No
+    }
+}
+
+/// Who we are, for the claims that we sign.
+pub fn owner() -> io::Result<Owner> {
+    let host = nix::unistd::gethostname()?;
+    let pid = Pid(i32::try_from(std::process::id()).unwrap_or_default());
+    let start = identity::stat(pid).map(|stat| stat.start).unwrap_or_default();
+    let boot = identity::boot_id()?;
+    let namespace = identity::pid_namespace()?;
+    Ok(Owner::new(&host.to_string_lossy(), pid, &format!("{boot}:{namespace}:{start}")))
+}

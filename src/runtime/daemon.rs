@@ -1,0 +1,638 @@
+//! The loop: events to the machine, its effects to kernel and lanes. Nothing here waits for anything
+//! but the next event.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::WatchDescriptor;
+
+use super::board_lane::{self, BoardLane, Job, Texts};
+use super::clock;
+use super::config::Config;
+use super::listing::{self, Lister, Listing, Place};
+use super::post::{Inbox, Message, Post, post};
+use super::report::{self, Names, Tally};
+use super::root::BoardPaths;
+use super::signals::{Asked, Signals};
+use super::spawn_lane::{self, Gate, SpawnLanes};
+use crate::board::{BoardError, Owner, SpawnFacts};
+use crate::machine::effect::{Effect, Report};
+use crate::machine::event::{Event, Fault, FaultClass};
+use crate::machine::exchange::{Change, Request};
+use crate::machine::ids::{BoardId, SpawnId, WorkerId};
+use crate::machine::now::Mono;
+use crate::machine::run::Finish;
+use crate::machine::verdict::Verdict;
+use crate::machine::{Dispatcher, Mode};
+use crate::process::children::Children;
+use crate::process::signal::signal_group;
+
+/// Adopted processes that one reaping step takes at the most; the rest is for the next.
+const ORPHANS: usize = 4096;
+/// Milliseconds between looks at boards whose folder cannot be watched.
+const POLL_MS: u64 = 1_000;
+/// Milliseconds for which lanes may take their leave at the end.
+const FAREWELL_MS: u64 = 2_000;
+/// Milliseconds in which everything must have been killed and recorded after a second signal.
+const ABORT_MS: u64 = 3_000;
+
+/// How a daemon is to be.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where the boards are.
+    pub place: Place,
+    /// The configuration.
+    pub config: Config,
+    /// One tick only: each board's ready tasks are claimed once.
+    pub once: bool,
+    /// Reap adopted orphans: only where this is the program's main thread.
+    pub adopt: bool,
+}
+
+/// Why a daemon could not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start: {tried}: {source}; the host may be out of descriptors or threads")]
+pub struct StartError {
+    tried: &'static str,
+    source: io::Error,
+}
+
+impl StartError {
+    fn of(tried: &'static str) -> impl Fn(io::Error) -> StartError {
+        move |source| StartError { tried, source }
+    }
+}
+
+/// When a run of the loop is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When it was asked to stop.
+    Stopped,
+    /// When there is nothing left to do; a board that falls sick gets this many milliseconds.
+    Idle(u64),
+    /// When everything that was claimed has been started, and its pid recorded.
+    Started(u64),
+}
+
+/// How a run of the loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exits that no board took: board, task, and what they mean.
+    pub unrecorded: Vec<(String, String, Verdict)>,
+    /// True if it was cut short by a second signal.
+    pub aborted: bool,
+}
+
+/// One dispatcher at work.
+#[derive(Debug)]
+pub struct Daemon {
+    machine: Dispatcher,
+    config: Arc<Config>,
+    owner: Arc<Owner>,
+    children: Children,
+    adopt: bool,
+    lister: Lister,
+    post: Post,
+    inbox: Inbox,
+    boards: BTreeMap<BoardId, BoardSeat>,
+    watches: BTreeMap<WatchDescriptor, PathBuf>,
+    spawns: BTreeMap<SpawnId, SpawnSeat>,
+    wake_at: Option<Mono>,
+    poll_at: Mono,
+    list_error: Option<String>,
+    names: Names,
+    tally: Tally,
+    effects: Vec<Effect>,
+}
+
+/// A board's place in the runtime.
+#[derive(Debug)]
+struct BoardSeat {
+    paths: BoardPaths,
+    listed: bool,
+    lane: BoardLane,
+    spawns: SpawnLanes,
+}
+
+/// An attempt's place in the runtime.
+#[derive(Debug, Default)]
+struct SpawnSeat {
+    board: Option<BoardId>,
+    facts: Option<SpawnFacts>,
+    gate: Arc<Gate>,
+    fingerprint: Option<String>,
+}
+
+impl Daemon {
+    /// A daemon that has done nothing yet.
+    pub fn new(settings: Settings) -> Result<Daemon, StartError> {
+        let errno = |errno: Errno| io::Error::from(errno);
+        let Settings { place, config, once, adopt } = settings;
+        let (post, inbox) = post().map_err(errno).map_err(StartError::of("making a queue"))?;
+        let children = Children::new().map_err(errno).map_err(StartError::of("making an epoll"))?;
+        let lister = Lister::start(place, post.clone())
+            .map_err(StartError::of("starting to list boards"))?;
+        let owner = board_lane::owner().map_err(StartError::of("finding out who we are"))?;
+        let policy = config.policy.clone();
+        Ok(Daemon {
+            machine: if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) },
+            config: Arc::new(config),
+            owner: Arc::new(owner),
+            children,
+            adopt,
+            lister,
+            post,
+            inbox,
+            boards: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            spawns: BTreeMap::new(),
+            wake_at: None,
+            poll_at: Mono(0),
+            list_error: None,
+            names: Names::default(),
+            tally: Tally::default(),
+            effects: Vec::new(),
+        })
+    }
+
+    /// Runs the loop, ticking at the configured interval.
+    pub fn run(&mut self, until: Until, signals: Option<Signals>, grace_ms: u64) -> Outcome {
+        self.run_watched(until, signals, grace_ms, |_| {})
+    }
+
+    /// As [`run`](Daemon::run); `watch` is called after each turn of the loop.
+    pub fn run_watched(
+        &mut self,
+        until: Until,
+        mut signals: Option<Signals>,
+        grace_ms: u64,
+        mut watch: impl FnMut(&Daemon),
+    ) -> Outcome {
+        let mut next_tick = clock::now().mono;
+        let mut abort_at = None;
+        loop {
+            if clock::now().mono >= next_tick {
+                self.feed(Event::Tick);
+                next_tick = clock::now().mono.after(self.config.policy.interval_ms);
+            }
+            watch(self);
+            if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
+                return self.outcome(abort_at.is_some());
+            }
+            self.turn(abort_at.map_or(next_tick, |at: Mono| at.min(next_tick)), signals.as_ref());
+            for asked in signals.as_mut().map(Signals::asked).unwrap_or_default() {
+                match asked {
+                    Asked::Reload => self.reload(),
+                    Asked::Stop if self.machine.mode() == Mode::Running => {
+                        tracing::info!("stopping; workers may finish within {grace_ms} ms");
+                        self.feed(Event::Drain { grace_ms });
+                    }
+                    Asked::Stop => {
+                        tracing::warn!("stopping at once");
+                        abort_at = Some(clock::now().mono.after(ABORT_MS));
+                        self.feed(Event::Abort);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_over(&self, until: Until, grace_ms: u64) -> bool {
+        let now = clock::now();
+        if self.machine.mode() != Mode::Running {
+            return self.machine.is_drained(now, grace_ms);
+        }
+        match until {
+            Until::Stopped => false,
+            Until::Idle(patience_ms) => self.machine.is_idle(now, patience_ms),
+            Until::Started(patience_ms) => self.machine.has_started(now, patience_ms),
+        }
+    }
+
+    /// One tick, and the passes that it began: returns what happened when they have ended, or are
+    /// overdue.
+    pub fn tick(&mut self) -> Tally {
+        mem::take(&mut self.tally);
+        self.feed(Event::Tick);
+        let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
+        while !self.machine.is_settled() && clock::now().mono < deadline {
+            self.turn(deadline, None);
+        }
+        self.take_tally()
+    }
+
+    /// What has happened since this was last asked.
+    pub fn take_tally(&mut self) -> Tally {
+        mem::take(&mut self.tally)
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The names of the boards and tasks in the tally.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The machine, to be looked at.
+    #[must_use]
+    pub fn machine(&self) -> &Dispatcher {
+        &self.machine
+    }
+
+    /// The machine, to plant bugs in.
+    #[cfg(feature = "sabotage")]
+    pub fn machine_mut(&mut self) -> &mut Dispatcher {
+        &mut self.machine
+    }
+
+    /// The children, to be looked at, or to let their reaping fail.
+    #[must_use]
+    pub fn children(&self) -> &Children {
+        &self.children
+    }
+
+    /// Waits for the next thing to happen, not beyond `limit`, and deals with it.
+    pub fn turn(&mut self, limit: Mono, signals: Option<&Signals>) {
+        self.wait(limit, signals);
+        let now = clock::now().mono;
+        if self.children_stir() {
+            self.feed(Event::KernelReady);
+        }
+        self.inbox.quiet();
+        while let Some(message) = self.inbox.next() {
+            self.take_in(message);
+        }
+        for board in self.changed_boards(now) {
+            self.feed(Event::BoardChanged { board });
+        }
+        if self.wake_at.is_some_and(|at| clock::now().mono >= at) {
+            self.wake_at = None;
+            self.feed(Event::Wake);
+        }
+    }
+
+    fn wait(&self, limit: Mono, signals: Option<&Signals>) {
+        let until = self.wake_at.map_or(limit, |at| at.min(limit));
+        let until = if self.must_poll() { until.min(self.poll_at) } else { until };
+        let millis = until.since(clock::now().mono);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        let mut sources: Vec<BorrowedFd<'_>> =
+            vec![self.children.epoll().0.as_fd(), self.inbox.bell(), self.lister.descriptor()];
+        sources.extend(signals.iter().flat_map(|signals| signals.descriptors()));
+        let mut fds: Vec<PollFd<'_>> =
+            sources.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        // Interrupted or refused, there is nothing to do but to look at everything.
+        let _look_anyway = poll(&mut fds, timeout);
+    }
+
+    fn children_stir(&self) -> bool {
+        let mut hints = [EpollEvent::empty(); 64];
+        let mut any = false;
+        // Each hint shows once; more than fit are there at the next turn.
+        while let Ok(1..) = self.children.epoll().wait(&mut hints, EpollTimeout::ZERO) {
+            any = true;
+        }
+        any
+    }
+
+    fn must_poll(&self) -> bool {
+        self.boards.values().any(|seat| seat.listed && !self.is_watched(seat))
+    }
+
+    fn is_watched(&self, seat: &BoardSeat) -> bool {
+        self.watches.values().any(|folder| seat.paths.db.parent() == Some(folder))
+    }
+
+    /// The boards near whose files something has changed, or may have.
+    fn changed_boards(&mut self, now: Mono) -> Vec<BoardId> {
+        let mut changed = Vec::new();
+        let mut relist = false;
+        for event in self.lister.changes() {
+            let Some(folder) = self.watches.get(&event.wd) else { continue };
+            let name = event.name.as_deref().unwrap_or(OsStr::new(""));
+            for (id, seat) in &self.boards {
+                let here = seat.paths.db.parent() == Some(folder.as_path());
+                if here && listing::concerns(name, &seat.paths.db) && !changed.contains(id) {
+                    changed.push(*id);
+                }
+            }
+            relist |= is_about_listing(name);
+            // The folder itself is gone, and its watch with it.
+            if event.mask.contains(nix::sys::inotify::AddWatchFlags::IN_IGNORED) {
+                self.watches.remove(&event.wd);
+                relist = true;
+            }
+        }
+        if relist {
+            self.lister.ask();
+        }
+        if self.must_poll() && now >= self.poll_at {
+            self.poll_at = now.after(POLL_MS);
+            let unwatched = self.boards.iter().filter(|(_, seat)| !self.is_watched(seat));
+            changed.extend(unwatched.map(|(id, _)| *id));
+        }
+        changed
+    }
+
+    fn reload(&mut self) {
+        match self.config.reload() {
+            Ok(config) => {
+                tracing::info!("configuration read again");
+                let policy = Box::new(config.policy.clone());
+                self.config = Arc::new(config);
+                self.feed(Event::PolicyChanged(policy));
+            }
+            Err(error) => tracing::error!("configuration unchanged: {error}"),
+        }
+    }
+
+    /// Turns a lane's message into the event that the machine knows.
+    fn take_in(&mut self, message: Message) {
+        match message {
+            Message::Connected(board, seq) => self.feed(Event::Connected { board, seq }),
+            Message::ConnectFailed(board, seq, error) => {
+                let fault = self.note_fault(board, error.as_ref());
+                self.feed(Event::ConnectFailed { board, seq, fault });
+            }
+            Message::Exchanged(board, seq, exchanged) => {
+                for (spawn, facts) in exchanged.facts {
+                    let seat = SpawnSeat { facts: Some(facts), ..SpawnSeat::default() };
+                    self.spawns.insert(spawn, seat);
+                }
+                let answer = Box::new(exchanged.answer);
+                self.feed(Event::Exchanged { board, seq, answer });
+            }
+            Message::ExchangeFailed(board, seq, error, commit) => {
+                let fault = self.note_fault(board, Some(&error));
+                self.feed(Event::ExchangeFailed { board, seq, fault, commit });
+            }
+            Message::Spawned(spawn, pid, fingerprint) => {
+                self.spawns.entry(spawn).or_default().fingerprint = Some(fingerprint);
+                self.feed(Event::SpawnOk { spawn, pid });
+            }
+            Message::SpawnFailed(spawn, blame, errno, text) => {
+                self.names.errors.insert(spawn, text);
+                self.feed(Event::SpawnFailed { spawn, blame, errno });
+            }
+            Message::Listed(listing) => self.listed(listing),
+            Message::LaneEnded(_) => {}
+        }
+    }
+
+    fn note_fault(&mut self, board: BoardId, error: Option<&BoardError>) -> Fault {
+        match error {
+            Some(error) => {
+                self.names.faults.insert(board, error.to_string());
+                Fault { class: error.class, unchanged: false }
+            }
+            None => Fault { class: FaultClass::Content, unchanged: true },
+        }
+    }
+
+    fn listed(&mut self, listing: Listing) {
+        self.watches.extend(listing.watches);
+        match listing.boards {
+            Ok(boards) => {
+                self.list_error = None;
+                self.note_boards(boards);
+            }
+            Err(error) => {
+                if self.list_error.as_ref() != Some(&error) {
+                    tracing::warn!("the boards cannot be listed: {error}");
+                    self.list_error = Some(error);
+                }
+            }
+        }
+        self.feed(Event::BoardsListed);
+    }
+
+    fn note_boards(&mut self, boards: Vec<BoardPaths>) {
+        let gone: Vec<BoardId> = self
+            .boards
+            .iter()
+            .filter(|(_, seat)| seat.listed && !boards.iter().any(|b| b.db == seat.paths.db))
+            .map(|(id, _)| *id)
+            .collect();
+        for board in gone {
+            if let Some(seat) = self.boards.get_mut(&board) {
+                seat.listed = false;
+            }
+            self.feed(Event::BoardRemoved { board });
+        }
+        for paths in boards {
+            self.note_board(paths);
+        }
+    }
+
+    fn note_board(&mut self, paths: BoardPaths) {
+        let known = self.boards.iter_mut().find(|(_, seat)| seat.paths.db == paths.db);
+        let board = match known {
+            Some((_, seat)) if seat.listed => return,
+            Some((id, seat)) => {
+                seat.listed = true;
+                *id
+            }
+            None => {
+                let next = u32::try_from(self.boards.len()).unwrap_or(u32::MAX);
+                let id = BoardId(next);
+                let lane = match BoardLane::start(id, &paths.db, &self.owner, &self.post) {
+                    Ok(lane) => lane,
+                    // The next listing tries again.
+                    Err(error) => return tracing::warn!("no thread for a board: {error}"),
+                };
+                let spawns =
+                    SpawnLanes::new(paths.clone(), self.children.clone(), self.post.clone());
+                self.names.boards.insert(id, paths.slug.to_string());
+                self.boards.insert(id, BoardSeat { paths, listed: true, lane, spawns });
+                id
+            }
+        };
+        self.feed(Event::BoardAdded { board });
+    }
+
+    /// Hands an event to the machine, and does what it asks for, until it asks for nothing more.
+    pub fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut effects = mem::take(&mut self.effects);
+            self.machine.step(clock::now(), event, &mut effects);
+            for effect in effects.drain(..) {
+                self.perform(effect, &mut events);
+            }
+            self.effects = effects;
+        }
+    }
+
+    /// Makes one effect real. What is known at once comes back as events.
+    fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Reap { seq } => self.reap(seq, events),
+            Effect::Signal { spawn, signal } => {
+                let outcome = signal_group(&self.children, spawn, signal);
+                events.push_back(Event::Signalled { spawn, signal, outcome });
+            }
+            Effect::ListBoards => self.lister.ask(),
+            Effect::Connect { board, seq, if_changed } => {
+                self.ask_lane(board, Job::Connect { seq, if_changed });
+            }
+            Effect::Exchange { board, seq, request } => {
+                let texts = self.texts(&request);
+                let config = Arc::clone(&self.config);
+                self.ask_lane(board, Job::Exchange { seq, request, config, texts });
+            }
+            Effect::Disconnect { board } => self.ask_lane(board, Job::Disconnect),
+            Effect::Spawn { spawn, board, task: _, run: _, worker } => {
+                events.extend(self.spawn(spawn, board, worker));
+            }
+            Effect::CancelSpawn { spawn } => events.extend(self.call_off(spawn)),
+            Effect::Forget { spawn } => {
+                self.children.forget(spawn);
+                self.spawns.remove(&spawn);
+                self.names.errors.remove(&spawn);
+                self.names.runs.remove(&spawn);
+            }
+            Effect::WakeAt(at) => self.wake_at = Some(at),
+            Effect::Report(report) => self.report(&report),
+        }
+    }
+
+    fn reap(&mut self, seq: u64, events: &mut VecDeque<Event>) {
+        let reaping = self.children.reap();
+        events.extend(reaping.exits.into_iter().map(|exit| Event::ChildExited {
+            spawn: exit.spawn,
+            pid: exit.pid,
+            status: exit.status,
+            group: exit.group,
+        }));
+        let mut errno = reaping.error.map(|error| error.errno);
+        if self.adopt {
+            match self.children.adopt_orphans(ORPHANS) {
+                Ok(pids) => {
+                    events.extend(pids.into_iter().map(|pid| Event::OrphanReaped { pid }));
+                }
+                Err(error) => errno = errno.or(Some(error)),
+            }
+        }
+        events.push_back(match errno {
+            None => Event::Reaped { seq },
+            Some(errno) => Event::ReapFailed { seq, errno: errno as i32 },
+        });
+    }
+
+    fn ask_lane(&self, board: BoardId, job: Job) {
+        if let Some(seat) = self.boards.get(&board) {
+            seat.lane.ask(job);
+        }
+    }
+
+    fn texts(&self, request: &Request) -> Texts {
+        let mut texts = Texts::default();
+        for change in &request.changes {
+            match change {
+                Change::Started { fence, .. } => {
+                    let known = self.spawns.get(&fence.spawn).and_then(|s| s.fingerprint.clone());
+                    texts.fingerprints.extend(known.map(|text| (fence.spawn, text)));
+                }
+                Change::Finish { fence, .. } => {
+                    let known = self.names.errors.get(&fence.spawn).cloned();
+                    texts.errors.extend(known.map(|text| (fence.spawn, text)));
+                }
+                Change::Claim { .. }
+                | Change::Renew { .. }
+                | Change::Promote { .. }
+                | Change::Free { .. } => {}
+            }
+        }
+        texts
+    }
+
+    /// Hands a spawn to the board's lanes; an event if they do not take it.
+    fn spawn(&mut self, spawn: SpawnId, board: BoardId, worker: WorkerId) -> Option<Event> {
+        let seat = self.spawns.entry(spawn).or_default();
+        seat.board = Some(board);
+        let (facts, gate) = (seat.facts.take(), Arc::clone(&seat.gate));
+        let lanes = self.boards.get(&board).map(|board| &board.spawns);
+        let (Some(facts), Some(lanes)) = (facts, lanes) else {
+            return Some(Event::SpawnCancelled { spawn });
+        };
+        self.names.runs.insert(spawn, (board, facts.task));
+        let config = Arc::clone(&self.config);
+        match lanes.ask(spawn_lane::Job { spawn, worker, facts, config, gate }) {
+            Ok(()) => None,
+            Err(error) => {
+                let (blame, errno) = error.blame();
+                self.names.errors.insert(spawn, error.to_string());
+                Some(Event::SpawnFailed { spawn, blame, errno })
+            }
+        }
+    }
+
+    fn call_off(&mut self, spawn: SpawnId) -> Option<Event> {
+        let seat = self.spawns.get(&spawn)?;
+        if !seat.gate.call_off() {
+            return None;
+        }
+        if let Some(board) = seat.board.and_then(|id| self.boards.get(&id)) {
+            board.spawns.note_stuck(spawn);
+        }
+        Some(Event::SpawnCancelled { spawn })
+    }
+
+    fn report(&mut self, report: &Report) {
+        report::log(report, &self.names);
+        self.tally.count(report);
+        if let Report::Recorded(spawn, Verdict::Completed) = report
+            && let Some((board, task)) = self.names.runs.get(spawn)
+            && let Some(seat) = self.boards.get(board)
+        {
+            spawn_lane::clean(&seat.paths.workspaces, task.as_str());
+        }
+    }
+
+    fn outcome(&self, aborted: bool) -> Outcome {
+        let unrecorded = self.machine.runs().filter_map(|run| match run.finish {
+            Finish::Owed(verdict) => {
+                let board = self.names.boards.get(&run.board).cloned().unwrap_or_default();
+                Some((board, run.task.to_string(), verdict))
+            }
+            Finish::No | Finish::Settled => None,
+        });
+        Outcome { unrecorded: unrecorded.collect(), aborted }
+    }
+}
+
+impl Drop for Daemon {
+    /// Lets the board lanes close their files; one that hangs is left to the end of the process.
+    fn drop(&mut self) {
+        let mut left = self.boards.len();
+        self.boards.clear();
+        let deadline = clock::now().mono.after(FAREWELL_MS);
+        while left > 0 && clock::now().mono < deadline {
+            self.wait(deadline, None);
+            self.inbox.quiet();
+            while let Some(message) = self.inbox.next() {
+                left -= usize::from(matches!(message, Message::LaneEnded(_)));
+            }
+        }
+    }
+}
+
+/// Whether a name in the root's folders says that a board may have come or gone.
+fn is_about_listing(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    !(name.starts_with("kanban.db-") || name.ends_with(".lock") || name.ends_with(".log"))
+        && name != "kanban.db"
+}

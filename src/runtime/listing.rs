@@ -1,0 +1,118 @@
+//! Which boards there are. A lane of its own looks, because a folder may hang; it also sets the
+//! watches on the folders, for the same reason.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+use super::post::{Message, Post};
+use super::root::{self, BoardPaths, Environment, Slug};
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder that holds the boards.
+    pub root: PathBuf,
+    /// The variables that may move things.
+    pub env: Environment,
+    /// Only this board, if one was named.
+    pub only: Option<Slug>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Listing {
+    /// The boards; `Err` says why that is not known.
+    pub boards: Result<Vec<BoardPaths>, String>,
+    /// Which watch is on which folder.
+    pub watches: BTreeMap<WatchDescriptor, PathBuf>,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Lister {
+    requests: Sender<()>,
+    inotify: Arc<Inotify>,
+}
+
+impl Lister {
+    /// Starts the lane.
+    pub fn start(place: Place, post: Post) -> io::Result<Lister> {
+        let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
+        let inotify = Arc::new(Inotify::init(flags)?);
+        let (requests, inbox) = channel();
+        let watcher = Arc::clone(&inotify);
+        thread::Builder::new().name("listing".to_owned()).spawn(move || {
+            while inbox.recv().is_ok() {
+                post.send(Message::Listed(look(&place, &watcher)));
+            }
+        })?;
+        Ok(Lister { requests, inotify })
+    }
+
+    /// Asks for a listing; it comes by post.
+    pub fn ask(&self) {
+        let _ends_with_us = self.requests.send(());
+    }
+
+    /// Readable when something in a watched folder changed.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// What changed since last time.
+    pub fn changes(&self) -> Vec<InotifyEvent> {
+        let mut changes = Vec::new();
+        loop {
+            match self.inotify.read_events() {
+                Ok(events) => changes.extend(events),
+                Err(Errno::EINTR) => {}
+                Err(_) => return changes,
+            }
+        }
+    }
+}
+
+fn look(place: &Place, inotify: &Inotify) -> Listing {
+    let boards = match root::list_boards(&place.root, &place.env) {
+        Ok(boards) => Ok(boards
+            .into_iter()
+            .filter(|board| place.only.as_ref().is_none_or(|slug| *slug == board.slug))
+            .collect::<Vec<_>>()),
+        Err(error) => Err(error.to_string()),
+    };
+    let own = [place.root.clone(), place.root.join("kanban"), place.root.join("kanban/boards")];
+    let folders = boards.iter().flatten().filter_map(|board| board.db.parent().map(Path::to_owned));
+    let watches = folders
+        .chain(own)
+        .filter_map(|folder| Some((inotify.add_watch(&folder, mask()).ok()?, folder)))
+        .collect();
+    Listing { boards, watches }
+}
+
+fn mask() -> AddWatchFlags {
+    AddWatchFlags::IN_MODIFY
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_CLOSE_WRITE
+}
+
+/// Whether a change of this name in a board's folder can be a change of the board: its file or its
+/// log, not its locks and not the memory that its readers share.
+#[must_use]
+pub fn concerns(name: &OsStr, db: &Path) -> bool {
+    let (Some(name), Some(db)) = (name.to_str(), db.file_name().and_then(OsStr::to_str)) else {
+        return true;
+    };
+    name.strip_prefix(db).is_some_and(|rest| matches!(rest, "" | "-wal" | "-journal"))
+}

@@ -1,0 +1,218 @@
+//! What happened, as log lines and as numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracing::{debug, error, info, warn};
+
+use crate::machine::effect::{EndCause, Report};
+use crate::machine::event::{Blame, FaultClass};
+use crate::machine::exchange::Refusal;
+use crate::machine::ids::{BoardId, Pid, SpawnId, TaskId};
+use crate::machine::verdict::{ExitStatus, Verdict};
+
+/// What has happened since the daemon began, or since somebody last took it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The workers that were reaped, in order.
+    pub reaped: Vec<Pid>,
+    /// Adopted processes that were reaped.
+    pub orphans: u64,
+    /// Reaping steps that failed first and then went well again.
+    pub reap_failures: u64,
+    /// Workers that were started.
+    pub spawned: u64,
+    /// Workers that could not be started.
+    pub not_started: u64,
+    /// Tasks that were claimed.
+    pub claimed: Vec<(BoardId, TaskId)>,
+    /// Tasks that were made ready.
+    pub promoted: Vec<(BoardId, TaskId)>,
+    /// Tasks that were freed from a claim that had ended.
+    pub freed: Vec<(BoardId, TaskId)>,
+    /// Ends that were recorded.
+    pub recorded: Vec<(SpawnId, Verdict)>,
+    /// Ends of runs that were no longer ours.
+    pub not_ours: u64,
+    /// Boards that fell sick, with the class of their trouble.
+    pub sick: BTreeMap<BoardId, FaultClass>,
+}
+
+/// The words that the machine does not carry.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Each board's name.
+    pub boards: BTreeMap<BoardId, String>,
+    /// What was last wrong with it, in words.
+    pub faults: BTreeMap<BoardId, String>,
+    /// Each attempt's board and task.
+    pub runs: BTreeMap<SpawnId, (BoardId, TaskId)>,
+    /// Why an attempt could not be started.
+    pub errors: BTreeMap<SpawnId, String>,
+    /// Claims that were refused and told, so that they are told once.
+    pub refused: BTreeSet<TaskId>,
+}
+
+impl Names {
+    fn board(&self, id: BoardId) -> &str {
+        self.boards.get(&id).map_or("?", String::as_str)
+    }
+
+    fn run(&self, spawn: SpawnId) -> (&str, String) {
+        self.runs
+            .get(&spawn)
+            .map_or(("?", spawn.0.to_string()), |(id, task)| (self.board(*id), task.to_string()))
+    }
+}
+
+impl Tally {
+    /// Counts a report.
+    pub fn count(&mut self, report: &Report) {
+        match report {
+            Report::Reaped { pids, orphans } => {
+                self.reaped.extend(pids);
+                self.orphans += u64::from(*orphans);
+            }
+            Report::ReapFailing(_) => self.reap_failures += 1,
+            Report::Started(..) => self.spawned += 1,
+            Report::NotStarted(..) => self.not_started += 1,
+            Report::Claimed(fence, board) => self.claimed.push((*board, fence.task)),
+            Report::Promoted(task, board) => self.promoted.push((*board, *task)),
+            Report::Freed(task, board) => self.freed.push((*board, *task)),
+            Report::Recorded(spawn, verdict) => self.recorded.push((*spawn, *verdict)),
+            Report::NotOurs(_) => self.not_ours += 1,
+            Report::BoardSick(board, fault, _) => {
+                self.sick.insert(*board, fault.class);
+            }
+            Report::ReapRecovered
+            | Report::BoardOpened(_)
+            | Report::BoardHung(_)
+            | Report::BoardWell(_)
+            | Report::ClaimRefused(..)
+            | Report::Ending(..)
+            | Report::Exited(..)
+            | Report::HostRefuses(..)
+            | Report::ClockWentBack(_)
+            | Report::Unexpected(_) => {}
+        }
+    }
+}
+
+/// Writes a report to the log.
+pub fn log(report: &Report, names: &Names) {
+    match report {
+        Report::Reaped { pids, orphans } => log_reaped(pids, *orphans),
+        Report::ReapFailing(errno) => {
+            error!(errno, "reaping fails: {}; it is tried again", describe(*errno));
+        }
+        Report::ReapRecovered => info!("reaping works again"),
+        Report::BoardOpened(id) => debug!(board = names.board(*id), "opened"),
+        Report::BoardSick(id, fault, _) => {
+            let why = names.faults.get(id).map_or("no words for it", String::as_str);
+            warn!(board = names.board(*id), class = ?fault.class, "out of use: {why}");
+        }
+        Report::BoardHung(id) => warn!(board = names.board(*id), "does not answer; its disk may hang"),
+        Report::BoardWell(id) => info!(board = names.board(*id), "in use again"),
+        Report::Claimed(fence, id) => {
+            debug!(board = names.board(*id), task = %fence.task, run = fence.run.0, "claimed");
+        }
+        Report::ClaimRefused(task, id, refusal) => log_refusal(*task, names.board(*id), *refusal),
+        Report::Promoted(task, id) => info!(board = names.board(*id), task = %task, "ready"),
+        Report::Freed(task, id) => {
+            info!(board = names.board(*id), task = %task, "freed from a claim that had ended");
+        }
+        Report::Started(spawn, pid) => {
+            let (board, task) = names.run(*spawn);
+            info!(board, task, pid = pid.0, "started");
+        }
+        Report::NotStarted(spawn, blame, _) => log_not_started(*spawn, *blame, names),
+        Report::Ending(spawn, cause) => {
+            let (board, task) = names.run(*spawn);
+            info!(board, task, "ending it: {}", because(*cause));
+        }
+        Report::Exited(spawn, status) => {
+            let (board, task) = names.run(*spawn);
+            info!(board, task, "{}", how(*status));
+        }
+        Report::Recorded(spawn, verdict) => {
+            let (board, task) = names.run(*spawn);
+            info!(board, task, "recorded: {}", meaning(*verdict));
+        }
+        Report::NotOurs(spawn) => {
+            let (board, task) = names.run(*spawn);
+            info!(board, task, "its run had ended in the board already");
+        }
+        Report::HostRefuses(errno, _) => {
+            warn!(errno, "the host starts no processes: {}; waiting", describe(*errno));
+        }
+        Report::ClockWentBack(by) => warn!("the monotonic clock went back by {by} ms; ignored"),
+        Report::Unexpected(what) => debug!("{what} was not expected; ignored"),
+    }
+}
+
+fn log_reaped(pids: &[Pid], orphans: u32) {
+    if !pids.is_empty() {
+        let list: Vec<String> = pids.iter().map(|pid| pid.0.to_string()).collect();
+        info!("reaped {} zombie worker(s), pids=[{}]", pids.len(), list.join(", "));
+    }
+    if orphans > 0 {
+        debug!("reaped {orphans} adopted orphan(s)");
+    }
+}
+
+fn log_refusal(task: TaskId, board: &str, refusal: Refusal) {
+    match refusal {
+        Refusal::Rejected => warn!(board, task = %task, "the board rejects its claim"),
+        Refusal::Superseded | Refusal::Full | Refusal::Locked | Refusal::Held(_) => {
+            debug!(board, task = %task, ?refusal, "not claimed");
+        }
+    }
+}
+
+fn log_not_started(spawn: SpawnId, blame: Blame, names: &Names) {
+    let (board, task) = names.run(spawn);
+    let why = names.errors.get(&spawn).map_or("no words for it", String::as_str);
+    match blame {
+        Blame::Task => warn!(board, task, "not started: {why}"),
+        Blame::Host => warn!(board, task, "not started, the host is to blame: {why}"),
+        Blame::Board => warn!(board, task, "not started, the board's folders are to blame: {why}"),
+    }
+}
+
+fn because(cause: EndCause) -> String {
+    match cause {
+        EndCause::Timeout { limit_s } => format!("its {limit_s} s are over"),
+        EndCause::Shutdown => "shutting down".to_owned(),
+        EndCause::Superseded => "its task has ended otherwise".to_owned(),
+        EndCause::Leftovers => "it left processes behind".to_owned(),
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("exited with code {code}"),
+        ExitStatus::Signal(signal) => format!("killed by signal {signal}"),
+        ExitStatus::Unknown => "ended, nobody knows how".to_owned(),
+    }
+}
+
+/// A verdict in a word or two.
+#[must_use]
+pub fn meaning(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Completed => "completed".to_owned(),
+        Verdict::Crashed(status) => how(status),
+        Verdict::ProtocolViolation => "exited without completing its task".to_owned(),
+        Verdict::RateLimited => "rate limited".to_owned(),
+        Verdict::CredentialsRefused => "credentials refused".to_owned(),
+        Verdict::TimedOut { elapsed_s, limit_s, .. } => {
+            format!("timed out after {elapsed_s} s of {limit_s} s")
+        }
+        Verdict::SpawnFailed => "could not be started".to_owned(),
+        Verdict::Released(_) => "given back".to_owned(),
+    }
+}
+
+/// An error number in words.
+fn describe(errno: i32) -> &'static str {
+    nix::errno::Errno::from_raw(errno).desc()
+}

@@ -1,0 +1,281 @@
+//! Spawn lanes: workspace, log file and spawn of a worker. Each of the three can take a minute on a
+//! bad disk, so a few threads of each board do them, and none of them is waited for.
+//!
+//! A lane that hangs is replaced by another, up to a bound; after that the board's folders count as
+//! failing. Lanes live as long as the program: the children of a thread that ends fall to the main
+//! thread, which would take them for orphans.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::config::Config;
+use super::post::{Message, Post};
+use super::root::{BoardPaths, Metadata};
+use super::worker;
+use crate::board::SpawnFacts;
+use crate::machine::event::Blame;
+use crate::machine::ids::{SpawnId, WorkerId};
+use crate::process::children::Children;
+use crate::process::workspace::{self, Workspace};
+use crate::process::{identity, logfile, spawn};
+
+/// Lanes of a board while none hangs.
+const LANES: usize = 2;
+/// Most lanes of a board that may hang at the same time.
+const STUCK: usize = 8;
+
+/// One worker to be started.
+#[derive(Debug)]
+pub struct Job {
+    /// The attempt.
+    pub spawn: SpawnId,
+    /// Who is to run it.
+    pub worker: WorkerId,
+    /// Which task it is, and all that its worker is told.
+    pub facts: SpawnFacts,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// Whether it may still be called off.
+    pub gate: Arc<Gate>,
+}
+
+/// The point of no return of one spawn: passed once, by the lane or by whoever calls it off.
+#[derive(Debug, Default)]
+pub struct Gate(AtomicU8);
+
+impl Gate {
+    const LANE: u8 = 1;
+    const CALLER: u8 = 2;
+
+    /// The lane is about to make the process. False if it was called off.
+    fn pass(&self) -> bool {
+        self.take(Gate::LANE)
+    }
+
+    /// Calls the spawn off. False if it is too late.
+    pub fn call_off(&self) -> bool {
+        self.take(Gate::CALLER)
+    }
+
+    fn take(&self, who: u8) -> bool {
+        self.0.compare_exchange(0, who, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The spawn lanes of one board.
+#[derive(Debug)]
+pub struct SpawnLanes {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    board: BoardPaths,
+    children: Children,
+    post: Post,
+    state: Mutex<State>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    lanes: usize,
+    idle: usize,
+    stuck: usize,
+}
+
+impl SpawnLanes {
+    /// No lane yet: they are started when there is work.
+    #[must_use]
+    pub fn new(board: BoardPaths, children: Children, post: Post) -> SpawnLanes {
+        let (state, more) = (Mutex::default(), Condvar::new());
+        SpawnLanes { shared: Arc::new(Shared { board, children, post, state, more }) }
+    }
+
+    /// Hands in a job; the answer comes by post.
+    pub fn ask(&self, job: Job) -> Result<(), LanesError> {
+        let mut state = self.shared.state();
+        if state.stuck >= STUCK {
+            return Err(LanesError::Stuck);
+        }
+        let wanted = state.idle <= state.jobs.len() && state.lanes < LANES + state.stuck;
+        if wanted {
+            self.start_lane(&mut state)?;
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.shared.more.notify_one();
+        Ok(())
+    }
+
+    fn start_lane(&self, state: &mut State) -> Result<(), LanesError> {
+        let shared = Arc::clone(&self.shared);
+        let name = format!("spawn-{}", self.shared.board.slug);
+        match thread::Builder::new().name(name).spawn(move || shared.serve()) {
+            Ok(_) => state.lanes += 1,
+            // The lanes that there are will do, one after the other.
+            Err(_) if state.lanes > state.stuck => {}
+            Err(error) => return Err(LanesError::NoThread(error)),
+        }
+        Ok(())
+    }
+
+    /// A lane has taken too long over a job that was called off. It counts as stuck until it
+    /// returns.
+    pub fn note_stuck(&self, spawn: SpawnId) {
+        let mut state = self.shared.state();
+        let before = state.jobs.len();
+        state.jobs.retain(|job| job.spawn != spawn);
+        if state.jobs.len() == before {
+            state.stuck += 1;
+        }
+    }
+}
+
+/// A job that could not be handed in.
+#[derive(Debug, thiserror::Error)]
+pub enum LanesError {
+    /// Too many lanes hang.
+    #[error("{STUCK} spawns hang in the board's folders; check the disk they are on")]
+    Stuck,
+    /// The host refused a thread.
+    #[error("cannot start a thread: {0}")]
+    NoThread(#[source] io::Error),
+}
+
+impl LanesError {
+    /// Who is charged, and the error number.
+    #[must_use]
+    pub fn blame(&self) -> (Blame, i32) {
+        match self {
+            LanesError::Stuck => (Blame::Board, 0),
+            LanesError::NoThread(error) => (Blame::Host, error.raw_os_error().unwrap_or_default()),
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        loop {
+            let job = self.next_job();
+            let called_off = self.start(&job).is_none();
+            if called_off {
+                let mut state = self.state();
+                state.stuck = state.stuck.saturating_sub(1);
+            }
+        }
+    }
+
+    fn next_job(&self) -> Job {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return job;
+            }
+            state.idle += 1;
+            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    /// Starts one worker and tells the loop. `None` if it was called off meanwhile.
+    fn start(&self, job: &Job) -> Option<()> {
+        let message = match self.prepare(job) {
+            Ok(command) if job.gate.pass() => self.make(job.spawn, &command),
+            Err(failed) if job.gate.pass() => failed.told(job.spawn),
+            Ok(_) | Err(_) => return None,
+        };
+        self.post.send(message);
+        Some(())
+    }
+
+    /// All that may take long: the workspace and the log file.
+    fn prepare(&self, job: &Job) -> Result<spawn::Command, Failed> {
+        let facts = &job.facts;
+        let command = job.config.commands.get(usize::from(job.worker.0)).ok_or_else(|| {
+            Failed::task("its worker is no longer configured; add it to sexton.toml")
+        })?;
+        let workspace = self.workspace(facts)?;
+        let log = logfile::open(
+            &self.board.logs,
+            facts.task.as_str(),
+            job.config.logs.rotate_bytes,
+            job.config.logs.backups,
+        )
+        .map_err(|error| Failed { blame: error.blame(), errno: error.errno(), text: error.to_string() })?;
+        let path = &workspace.path;
+        let branch = workspace.branch.as_deref();
+        Ok(spawn::Command {
+            argv: worker::argv(command, &self.board, facts, path),
+            env: worker::environment(command, &self.board, facts, path, branch),
+            cwd: path.clone(),
+            log,
+        })
+    }
+
+    fn workspace(&self, facts: &SpawnFacts) -> Result<Workspace, Failed> {
+        let default_workdir = Metadata::read(&self.board).default_workdir;
+        workspace::prepare(&workspace::Request {
+            kind: &facts.workspace_kind,
+            path: facts.workspace_path.as_deref(),
+            branch: facts.branch_name.as_deref(),
+            task: facts.task.as_str(),
+            workspaces: &self.board.workspaces,
+            default_workdir: default_workdir.as_deref(),
+        })
+        .map_err(|error| Failed {
+            blame: error.blame(),
+            errno: error.errno(),
+            text: format!("workspace: {error}"),
+        })
+    }
+
+    /// Makes the process, and registers it as the very next act: from then on its exit is seen.
+    fn make(&self, spawn: SpawnId, command: &spawn::Command) -> Message {
+        match spawn::spawn(command) {
+            Ok(spawned) => {
+                // Before it can be reaped, so that the number is certainly its.
+                let fingerprint = identity::fingerprint(spawned.pid);
+                self.children.register(spawn, spawned.pid, spawned.pidfd);
+                Message::Spawned(spawn, spawned.pid, fingerprint)
+            }
+            Err(error) => Failed {
+                blame: error.blame(),
+                errno: error.errno(),
+                text: error.to_string(),
+            }
+            .told(spawn),
+        }
+    }
+}
+
+/// A spawn that came to nothing.
+struct Failed {
+    blame: Blame,
+    errno: i32,
+    text: String,
+}
+
+impl Failed {
+    fn task(text: &str) -> Failed {
+        Failed { blame: Blame::Task, errno: 0, text: text.to_owned() }
+    }
+
+    fn told(self, spawn: SpawnId) -> Message {
+        Message::SpawnFailed(spawn, self.blame, self.errno, self.text)
+    }
+}
+
+/// Removes the scratch folder of a completed task if it holds nothing.
+pub fn clean(workspaces: &std::path::Path, task: &str) {
+    let _it_holds_something = fs::remove_dir(workspaces.join(task));
+}

@@ -1,0 +1,93 @@
+//! What a worker is given: its command line and its environment.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use super::config::{Facts, WorkerCommand};
+use super::root::BoardPaths;
+use crate::board::SpawnFacts;
+
+/// Variables of ours that say something of another task, or that would make a worker refuse its
+/// work; they are not handed on.
+const NOT_INHERITED: [&str; 8] = [
+    "HERMES_TUI",
+    "HERMES_TENANT",
+    "HERMES_KANBAN_BRANCH",
+    "HERMES_KANBAN_GOAL_MODE",
+    "HERMES_KANBAN_GOAL_MAX_TURNS",
+    "HERMES_DELEGATED_CHILD_CONTEXT",
+    "SEXTON_BODY",
+    "SEXTON_BRANCH",
+];
+
+/// The longest string that the kernel takes in an environment, in bytes, with room for the name.
+const LONGEST: usize = 128 * 1024 - 64;
+
+/// The command line.
+#[must_use]
+pub fn argv(
+    command: &WorkerCommand,
+    board: &BoardPaths,
+    facts: &SpawnFacts,
+    workspace: &Path,
+) -> Vec<OsString> {
+    command.argv(&Facts {
+        task_id: facts.task.as_str(),
+        title: &facts.title,
+        body: facts.body.as_deref().unwrap_or_default(),
+        workspace: workspace.as_os_str(),
+        board: board.slug.as_str(),
+        run_id: facts.run.0,
+    })
+}
+
+/// The environment: ours, with what is known of the task.
+#[must_use]
+pub fn environment(
+    command: &WorkerCommand,
+    board: &BoardPaths,
+    facts: &SpawnFacts,
+    workspace: &Path,
+    branch: Option<&str>,
+) -> Vec<(OsString, OsString)> {
+    let run = facts.run.0.to_string();
+    let assignee = facts.assignee.clone().unwrap_or_default();
+    let mut set: Vec<(&str, &OsStr)> = vec![
+        ("SEXTON_TASK_ID", facts.task.as_str().as_ref()),
+        ("SEXTON_TITLE", facts.title.as_ref()),
+        ("SEXTON_WORKSPACE", workspace.as_os_str()),
+        ("SEXTON_BOARD", board.slug.as_str().as_ref()),
+        ("SEXTON_RUN_ID", run.as_ref()),
+        ("HERMES_PROFILE", assignee.as_ref()),
+        ("HERMES_KANBAN_TASK", facts.task.as_str().as_ref()),
+        ("HERMES_KANBAN_RUN_ID", run.as_ref()),
+        ("HERMES_KANBAN_CLAIM_LOCK", facts.claim_lock.as_ref()),
+        ("HERMES_KANBAN_DB", board.db.as_os_str()),
+        ("HERMES_KANBAN_BOARD", board.slug.as_str().as_ref()),
+        ("HERMES_KANBAN_WORKSPACES_ROOT", board.workspaces.as_os_str()),
+        ("HERMES_KANBAN_WORKSPACE", workspace.as_os_str()),
+        ("TERMINAL_CWD", workspace.as_os_str()),
+    ];
+    let optional = [
+        ("SEXTON_BODY", facts.body.as_deref().filter(|body| body.len() < LONGEST)),
+        ("HERMES_KANBAN_BRANCH", branch),
+        ("HERMES_TENANT", facts.tenant.as_deref()),
+    ];
+    set.extend(optional.iter().filter_map(|(name, value)| Some((*name, OsStr::new((*value)?)))));
+    set.extend(command.env.iter().map(|(name, value)| (name.as_str(), OsStr::new(value))));
+    let given = |name: &OsStr| {
+        NOT_INHERITED.iter().any(|n| *n == name) || set.iter().any(|(n, _)| OsStr::new(n) == name)
+    };
+    let mut all: Vec<(OsString, OsString)> = env::vars_os().filter(|(n, _)| !given(n)).collect();
+    all.extend(set.iter().map(|(name, value)| (OsString::from(name), without_nul(value))));
+    all
+}
+
+/// A value that the kernel takes: text from a board may hold zero bytes.
+fn without_nul(value: &OsStr) -> OsString {
+    match value.to_str() {
+        Some(text) if text.contains('\0') => text.replace('\0', "\u{fffd}").into(),
+        _ => value.to_owned(),
+    }
+}
