@@ -1,11 +1,15 @@
 //! `sexton run`: the daemon.
 
-use super::{Failure, Globals, times};
+use crate::runtime::daemon::Until;
+use crate::runtime::signals::Signals;
+
+use super::dispatcher::{self, what_is_left};
+use super::{Failure, Globals, Place, logging, times};
 
 /// Run the tasks of all boards, until told to stop.
 ///
 /// TERM and INT: nothing new is started, workers may finish within --grace, the rest is ended and
-/// will run again. HUP: the configuration is read again.
+/// will run again. A second one ends everything at once. HUP: the configuration is read again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -16,12 +20,25 @@ pub struct Args {
     /// End when nothing runs and nothing can run within a minute.
     #[arg(long)]
     pub until_idle: bool,
-    /// How long workers may go on after TERM or INT.
+    /// How long workers may go on after TERM or INT, and how long a board that falls sick is waited
+    /// for at the end.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = times::millis)]
     pub grace: u64,
 }
 
-/// Runs it.
-pub fn run(_: &Args, _: &Globals) -> Result<u8, Failure> {
-    Err(Failure::Refused("`run` is not built yet".to_owned()))
+/// Runs it. Code 1 if exits are left that no board took, or if it was cut short.
+pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
+    let place = Place::existing(globals)?;
+    logging::start(globals.log_format, "info");
+    let mut daemon = dispatcher::begin(&place, globals, false)?;
+    let signals = Signals::listen()
+        .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
+    let until = if args.until_idle { Until::Idle(args.grace) } else { Until::Stopped };
+    let outcome = daemon.run(until, Some(signals), args.grace);
+    let tally = daemon.take_tally();
+    // Its connections are closed before anybody else in this process opens the files.
+    drop(daemon);
+    let left = what_is_left(&place, globals.board.as_ref())?;
+    dispatcher::print_end(&tally, &outcome, &left, globals.json)?;
+    Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))
 }
