@@ -5,6 +5,7 @@
 pub mod effect;
 pub mod event;
 pub mod exchange;
+pub mod header;
 pub mod hold;
 pub mod ids;
 pub mod now;
