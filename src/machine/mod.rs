@@ -8,6 +8,7 @@ pub mod effect;
 pub mod escalation;
 pub mod event;
 pub mod exchange;
+pub mod header;
 pub mod hold;
 pub mod ids;
 pub mod now;

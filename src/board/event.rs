@@ -1,0 +1,98 @@
+//! Rows of `task_events`. The order of the keys and the spelling of the JSON are part of the
+//! format.
+
+use std::io;
+
+use rusqlite::{Connection, Result, params};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::{Formatter, Serializer};
+
+use super::sql;
+use crate::machine::ids::{RunId, TaskId};
+
+/// Appends one event. A payload that is null or empty is stored as NULL.
+pub fn append(
+    conn: &Connection,
+    task: TaskId,
+    run: Option<RunId>,
+    kind: &str,
+    payload: &Value,
+    unix: i64,
+) -> Result<()> {
+    let run = run.map(|run| run.0);
+    conn.prepare_cached(
+        "INSERT INTO task_events (task_id, run_id, kind, payload, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![task.as_str(), run, kind, json(payload), unix])?;
+    Ok(())
+}
+
+/// A value as the client spells it: `", "` and `": "` between, characters beyond ASCII as they are;
+/// `None` for null and for `{}`.
+#[must_use]
+pub fn json(value: &Value) -> Option<String> {
+    if value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) {
+        return None;
+    }
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)).ok()?;
+    String::from_utf8(text).ok()
+}
+
+/// The payload of the newest event of a run with this kind; null if there is none or it is no JSON.
+pub(super) fn of_run(conn: &Connection, run: RunId, kind: &str) -> Result<Value> {
+    let query = "SELECT payload FROM task_events WHERE run_id = ?1 AND kind = ?2 \
+                 ORDER BY +id DESC LIMIT 1";
+    let payload =
+        sql::one(conn, query, params![run.0, kind], |row| super::value::text(row, "payload"))?;
+    Ok(parse(payload.flatten()))
+}
+
+/// A payload; anything that is no JSON counts as none.
+pub(super) fn parse(payload: Option<String>) -> Value {
+    payload.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null)
+}
+
+/// JSON with a blank after each comma and colon.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, w: &mut W) -> io::Result<()> {
+        w.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as value;
+
+    #[test]
+    fn payloads_are_spelled_as_the_client_spells_them() {
+        let payload = value!({"b": [1, null], "a": "größe \"x\"\n", "c": {}});
+        assert_eq!(
+            json(&payload).as_deref(),
+            Some(r#"{"b": [1, null], "a": "größe \"x\"\n", "c": {}}"#)
+        );
+        assert_eq!(json(&value!({})), None);
+        assert_eq!(json(&Value::Null), None);
+    }
+}

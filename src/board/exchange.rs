@@ -1,0 +1,264 @@
+//! One exchange: everything that the machine wants of a board, in one transaction.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Error as Sql, Result};
+
+use super::claim::{self, Claim};
+use super::context::Context;
+use super::facts::{self, SpawnFacts};
+use super::fault::{self, BoardError, ExchangeError};
+use super::observe::{self, Look, Memory};
+use super::open::Board;
+use super::pass::Pass;
+use super::shape::{self, Shape};
+use super::transaction::{self, Failed, Kind};
+use super::{finish, free, guard, promote, sql};
+use crate::machine::event::Commit;
+use crate::machine::exchange::{Answer, Change, Observation, Refusal, Request, Taken};
+use crate::machine::ids::SpawnId;
+use crate::machine::verdict::Verdict;
+
+/// What came of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanged {
+    /// For the machine.
+    pub answer: Answer,
+    /// For the spawn lanes: one entry for each claim that took.
+    pub facts: Vec<(SpawnId, SpawnFacts)>,
+}
+
+/// Frames in the write-ahead log from which on it is copied into the file.
+const CHECKPOINT_FRAMES: i64 = 1000;
+
+/// Commits of ours between two looks at the size of the log.
+const CHECKPOINT_COMMITS: u32 = 16;
+
+impl Board {
+    /// One exchange as described in [`machine::exchange`](crate::machine::exchange).
+    pub fn exchange(
+        &mut self,
+        request: &Request,
+        context: &Context<'_>,
+    ) -> Result<Exchanged, ExchangeError> {
+        let before = |error: BoardError| error.commit(Commit::No);
+        self.reserved.still_at(&self.path).map_err(before)?;
+        guard::check_open(&self.path, &self.conn).map_err(before)?;
+        if self.is_unchanged(request, context).map_err(before)? {
+            return Ok(Exchanged {
+                answer: Answer { taken: Vec::new(), observation: None },
+                facts: Vec::new(),
+            });
+        }
+        let may_dispatch = !dispatches(request) || self.dispatch.try_take(&self.path);
+        let exchanged = self.transact(request, context, may_dispatch);
+        self.dispatch.release();
+        let exchanged = exchanged?;
+        let written = if request.changes.is_empty() { Commit::No } else { Commit::Maybe };
+        self.reserved.still_at(&self.path).map_err(|error| error.commit(written))?;
+        if written == Commit::Maybe {
+            self.checkpoint_when_due();
+        }
+        Ok(exchanged)
+    }
+
+    /// True if there is nothing to write and nothing to see. Costs the same on every board.
+    fn is_unchanged(&self, request: &Request, context: &Context<'_>) -> Result<bool, BoardError> {
+        if !request.changes.is_empty() || request.fresh || self.written.get() {
+            return Ok(false);
+        }
+        let version = data_version(&self.conn)
+            .map_err(|error| BoardError::sql(&self.path, "looking for changes", &error))?;
+        let judged_by = (context.policy, context.workers);
+        Ok(self.memory.is_current(version, judged_by, request.unix))
+    }
+
+    /// Runs the transaction, again without any change that made the board roll back all of them.
+    fn transact(
+        &mut self,
+        request: &Request,
+        context: &Context<'_>,
+        may_dispatch: bool,
+    ) -> Result<Exchanged, ExchangeError> {
+        let mut skip = BTreeSet::new();
+        loop {
+            let round = Round { request, context, may_dispatch, skip: &skip };
+            match self.attempt(&round) {
+                Ok(exchanged) => return Ok(exchanged),
+                Err(Failed { error: Trouble::RolledBack(index), .. }) => {
+                    skip.insert(index);
+                }
+                Err(Failed { error: Trouble::Sql(error), commit }) => {
+                    return Err(BoardError::sql(&self.path, "exchanging", &error).commit(commit));
+                }
+            }
+        }
+    }
+
+    /// One transaction: changes, then a look, then the commit.
+    fn attempt(&mut self, round: &Round<'_>) -> Result<Exchanged, Failed<Trouble>> {
+        let kind = if round.request.changes.is_empty() { Kind::Read } else { Kind::Write };
+        let mut memory = self.memory.clone();
+        let (conn, shape) = (&self.conn, &mut self.shape);
+        let exchanged = transaction::run(conn, kind, || inside(conn, shape, &mut memory, round))?;
+        self.memory = memory;
+        self.written.set(false);
+        Ok(exchanged)
+    }
+
+    /// Copies the log into the file when it has grown, unless the file is damaged: a header that
+    /// went bad meanwhile is not painted over. That it could not be done now is no fault of the
+    /// exchange, and shows in the next one if it lasts.
+    fn checkpoint_when_due(&mut self) {
+        self.commits += 1;
+        if self.commits < CHECKPOINT_COMMITS {
+            return;
+        }
+        self.commits = 0;
+        let grown = log_frames(&self.conn, "PRAGMA wal_checkpoint(NOOP)")
+            .is_ok_and(|frames| frames >= CHECKPOINT_FRAMES);
+        if grown && guard::check_open(&self.path, &self.conn).is_ok() {
+            let _ = log_frames(&self.conn, "PRAGMA wal_checkpoint(PASSIVE)");
+        }
+    }
+}
+
+/// Frames of the log that are not yet in the file, as a checkpoint tells them.
+fn log_frames(conn: &Connection, pragma: &str) -> Result<i64> {
+    let frames =
+        sql::one(conn, pragma, [], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))?;
+    Ok(frames.unwrap_or(0))
+}
+
+/// What one attempt works on.
+struct Round<'a> {
+    request: &'a Request,
+    context: &'a Context<'a>,
+    /// False while another dispatcher is at work.
+    may_dispatch: bool,
+    /// Changes that are known to end the whole transaction.
+    skip: &'a BTreeSet<usize>,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+enum Trouble {
+    /// The board is in trouble.
+    Sql(Sql),
+    /// This change made the board roll everything back (a trigger can).
+    RolledBack(usize),
+}
+
+impl From<Sql> for Trouble {
+    fn from(error: Sql) -> Trouble {
+        Trouble::Sql(error)
+    }
+}
+
+fn inside(
+    conn: &Connection,
+    shape: &mut Shape,
+    memory: &mut Memory,
+    round: &Round<'_>,
+) -> Result<Exchanged, Trouble> {
+    let Round { request, context, .. } = *round;
+    // Another process may add columns at any time. This is also the first read of the transaction,
+    // after which the version of the data is that of its snapshot.
+    if shape::version(conn)? != shape.version {
+        *shape = Shape::read(conn)?;
+    }
+    let data_version = data_version(conn)?;
+    let pass = Pass { conn, shape, context, unix: request.unix };
+    let mut taken = Vec::with_capacity(request.changes.len());
+    let mut facts = Vec::new();
+    for (index, change) in request.changes.iter().enumerate() {
+        let outcome = one_change(&pass, round, index, *change)?;
+        if let (Taken::Claimed { run, .. }, Change::Claim { spawn, task, .. }) = (outcome, *change)
+        {
+            facts.extend(facts::read(&pass, task, run)?.map(|facts| (spawn, facts)));
+        }
+        taken.push(outcome);
+    }
+    let look = Look {
+        fresh: request.fresh,
+        want: request.want,
+        requeued: request.changes.iter().zip(&taken).any(|(c, t)| requeues(c, *t)),
+        claimed: request.changes.iter().any(|c| matches!(c, Change::Claim { .. })),
+        data_version,
+    };
+    let observation: Observation = observe::observe(&pass, memory, look)?;
+    Ok(Exchanged { answer: Answer { taken, observation: Some(observation) }, facts })
+}
+
+/// Applies one change such that the others do not suffer if the board refuses it.
+fn one_change(
+    pass: &Pass<'_>,
+    round: &Round<'_>,
+    index: usize,
+    change: Change,
+) -> Result<Taken, Trouble> {
+    if round.skip.contains(&index) {
+        return Ok(Taken::No(Refusal::Rejected));
+    }
+    if is_dispatch(&change) && !round.may_dispatch {
+        return Ok(Taken::No(Refusal::Locked));
+    }
+    sql::run(pass.conn, "SAVEPOINT one_change")?;
+    match apply(pass, change) {
+        Ok(taken) => {
+            sql::run(pass.conn, "RELEASE one_change")?;
+            Ok(taken)
+        }
+        Err(error) if !fault::is_rejection(&error) => Err(error.into()),
+        Err(_) if pass.conn.is_autocommit() => Err(Trouble::RolledBack(index)),
+        Err(_) => {
+            sql::run(pass.conn, "ROLLBACK TO one_change")?;
+            sql::run(pass.conn, "RELEASE one_change")?;
+            Ok(Taken::No(Refusal::Rejected))
+        }
+    }
+}
+
+fn apply(pass: &Pass<'_>, change: Change) -> Result<Taken> {
+    match change {
+        Change::Claim { spawn, task, worker, ttl_s, cap } => {
+            claim::claim(pass, Claim { spawn, task, worker, ttl_s, cap })
+        }
+        Change::Started { fence, pid } => claim::started(pass, fence, pid),
+        Change::Renew { fence, ttl_s, heartbeat } => claim::renew(pass, fence, ttl_s, heartbeat),
+        Change::Finish { fence, pid, verdict, failure_limit } => {
+            finish::finish(pass, fence, pid, verdict, failure_limit)
+        }
+        Change::Promote { task, failure_limit } => promote::promote(pass, task, failure_limit),
+        Change::Free { expired, failure_limit } => free::free(pass, expired, failure_limit),
+    }
+}
+
+/// True if the request holds something that only one dispatcher at a time should do.
+fn dispatches(request: &Request) -> bool {
+    request.changes.iter().any(is_dispatch)
+}
+
+/// Claims, promotions and the ends of others' claims wait for other dispatchers. What happened to
+/// our own runs is recorded at once.
+fn is_dispatch(change: &Change) -> bool {
+    match change {
+        Change::Claim { .. } | Change::Promote { .. } | Change::Free { .. } => true,
+        Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
+    }
+}
+
+/// True if the change, having taken, may have put something on the ready list.
+fn requeues(change: &Change, taken: Taken) -> bool {
+    taken == Taken::Yes
+        && match change {
+            Change::Promote { .. } | Change::Free { .. } => true,
+            Change::Finish { verdict, .. } => *verdict != Verdict::Completed,
+            Change::Claim { .. } | Change::Started { .. } | Change::Renew { .. } => false,
+        }
+}
+
+/// Changes with every commit of another connection.
+fn data_version(conn: &Connection) -> Result<i64> {
+    Ok(sql::one(conn, "PRAGMA data_version", [], |row| row.get(0))?.unwrap_or(0))
+}

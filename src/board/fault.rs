@@ -1,0 +1,126 @@
+//! What can be wrong with a board, and who is asked to do something about it.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Error as Sql, ErrorCode};
+
+use crate::machine::event::{Commit, FaultClass};
+use crate::machine::header::HeaderError;
+
+/// A board could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {tried}: {finding}; {remedy}", path.display())]
+pub struct BoardError {
+    /// Which sort of trouble.
+    pub class: FaultClass,
+    /// The board.
+    pub path: PathBuf,
+    /// What was being done.
+    pub tried: &'static str,
+    /// What happened.
+    pub finding: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// An exchange failed as a whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct ExchangeError {
+    /// Why.
+    #[source]
+    pub error: BoardError,
+    /// Whether its changes may be in the board all the same.
+    pub commit: Commit,
+}
+
+impl BoardError {
+    /// A failed statement.
+    pub(super) fn sql(path: &Path, tried: &'static str, error: &Sql) -> BoardError {
+        let class = class(error);
+        BoardError {
+            class,
+            path: path.to_owned(),
+            tried,
+            finding: error.to_string(),
+            remedy: remedy(class),
+        }
+    }
+
+    /// A failed call on the file itself.
+    pub(super) fn io(path: &Path, tried: &'static str, error: &std::io::Error) -> BoardError {
+        BoardError::new(path, FaultClass::Access, tried, error.to_string())
+    }
+
+    /// A file whose first bytes are wrong.
+    pub(super) fn header(path: &Path, error: HeaderError) -> BoardError {
+        BoardError::new(path, FaultClass::Content, "checking the file header", error.to_string())
+    }
+
+    pub(super) fn new(
+        path: &Path,
+        class: FaultClass,
+        tried: &'static str,
+        finding: String,
+    ) -> BoardError {
+        BoardError { class, path: path.to_owned(), tried, finding, remedy: remedy(class) }
+    }
+
+    pub(super) fn with_remedy(mut self, remedy: &'static str) -> BoardError {
+        self.remedy = remedy;
+        self
+    }
+
+    /// The whole exchange failed with this.
+    pub(super) fn commit(self, commit: Commit) -> ExchangeError {
+        ExchangeError { error: self, commit }
+    }
+}
+
+fn remedy(class: FaultClass) -> &'static str {
+    match class {
+        FaultClass::Content => "nothing was written; restore the file from a backup or repair it",
+        FaultClass::Access => "check that the file is there, its permissions and its disk",
+        FaultClass::Busy => "another process holds it locked; try again, or find that process",
+        FaultClass::Replaced => "open the board again",
+    }
+}
+
+/// Which sort of trouble with the board an SQLite error stands for.
+pub(super) fn class(error: &Sql) -> FaultClass {
+    let Sql::SqliteFailure(failure, _) = error else { return FaultClass::Content };
+    if failure.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED {
+        return FaultClass::Replaced;
+    }
+    match failure.code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => FaultClass::Busy,
+        ErrorCode::PermissionDenied
+        | ErrorCode::OperationAborted
+        | ErrorCode::OutOfMemory
+        | ErrorCode::ReadOnly
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::DiskFull
+        | ErrorCode::CannotOpen
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::NoLargeFileSupport => FaultClass::Access,
+        // Corrupt, not a database; or a statement that every sound board takes does not fit this
+        // one: both are told by its bytes and pass only with other bytes.
+        _ => FaultClass::Content,
+    }
+}
+
+/// True if the error says something of one statement only and nothing of the board, so that the
+/// rest of the transaction can go on without it.
+pub(super) fn is_rejection(error: &Sql) -> bool {
+    let Sql::SqliteFailure(failure, _) = error else { return true };
+    matches!(
+        failure.code,
+        ErrorCode::Unknown
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch
+            | ErrorCode::TooBig
+            | ErrorCode::ParameterOutOfRange
+            | ErrorCode::AuthorizationForStatementDenied
+    )
+}

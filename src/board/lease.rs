@@ -1,0 +1,104 @@
+//! Whether a running task's claim still holds.
+
+use rusqlite::Result;
+
+use super::pass::Pass;
+use super::row::TaskRow;
+use super::token::Holder;
+use crate::machine::exchange::{Fence, LeaseEnd};
+
+/// Seconds within which a new worker need not be visible yet.
+const GRACE_S: i64 = 30;
+
+/// Seconds for which a claim with neither lock nor end is respected.
+const ORPHAN_S: i64 = 900;
+
+/// Seconds until a process of somebody else is looked at again.
+const LOOK_AGAIN_S: i64 = 30;
+
+/// Start times further ahead than this are no times.
+const AHEAD_S: i64 = 86_400;
+
+/// What can be said of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lease {
+    /// It is ours.
+    Ours(Fence),
+    /// It has ended by the rules.
+    Ended(LeaseEnd),
+    /// Somebody else's, and good.
+    Held {
+        /// When it ends by itself if nothing is written.
+        due: Option<i64>,
+        /// When its worker should be looked at again, since a death writes nothing.
+        look: Option<i64>,
+    },
+}
+
+/// Judges the claim of a running task.
+pub(super) fn judge(pass: &Pass<'_>, row: &TaskRow) -> Result<Lease> {
+    let owner = pass.context.owner;
+    let lock = row.claim_lock.as_deref();
+    if let (Some(spawn), Some(run)) = (lock.and_then(|lock| owner.parse(lock)), row.current_run) {
+        return Ok(Lease::Ours(Fence { task: row.id, run, spawn }));
+    }
+    let start = pass.run_start(row.id, row.current_run)?.or(row.started_at);
+    let start = start.filter(|start| *start <= pass.unix.saturating_add(AHEAD_S)).unwrap_or(0);
+    Ok(match (lock, row.claim_expires) {
+        (Some(lock), Some(expires)) => claimed(pass, row, lock, expires, start),
+        (_, _) => orphan(pass, row, start),
+    })
+}
+
+fn claimed(pass: &Pass<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> Lease {
+    let unix = pass.unix;
+    let due = Some(expires.saturating_add(1));
+    let look = Some(unix.saturating_add(LOOK_AGAIN_S));
+    let holder = Holder::of(lock);
+    let local = is_local(pass, lock);
+    let pid = row.pid().filter(|_| local);
+    let alive = pid.is_some_and(|pid| pass.context.liveness.worker(pid, row.fingerprint()));
+    if expires < unix {
+        return if alive {
+            Lease::Held { due: None, look }
+        } else {
+            Lease::Ended(LeaseEnd::Expired)
+        };
+    }
+    if pid.is_none() {
+        return Lease::Held { due, look: None };
+    }
+    // A living dispatcher of our kind reaps its workers itself and knows how they ended.
+    let attended = holder.is_some_and(|holder| {
+        let sexton = holder.sexton;
+        sexton.is_some_and(|s| pass.context.liveness.dispatcher(holder.pid, s.instance))
+    });
+    let visible_at = start.saturating_add(GRACE_S);
+    if alive || attended {
+        Lease::Held { due, look }
+    } else if unix < visible_at {
+        Lease::Held { due: due.map(|due| due.min(visible_at)), look: None }
+    } else {
+        Lease::Ended(LeaseEnd::WorkerGone)
+    }
+}
+
+/// A running task whose claim lacks its holder or its end: nobody would ever end it.
+fn orphan(pass: &Pass<'_>, row: &TaskRow, start: i64) -> Lease {
+    let unix = pass.unix;
+    let end = start.saturating_add(ORPHAN_S);
+    let here = row.claim_lock.as_deref().is_none_or(|lock| is_local(pass, lock));
+    let pid = row.pid().filter(|_| here);
+    if unix < end {
+        Lease::Held { due: Some(end), look: None }
+    } else if pid.is_some_and(|pid| pass.context.liveness.worker(pid, row.fingerprint())) {
+        Lease::Held { due: None, look: Some(unix.saturating_add(LOOK_AGAIN_S)) }
+    } else {
+        Lease::Ended(LeaseEnd::Expired)
+    }
+}
+
+/// Whether a lock was taken on this host. Everybody tests it in this way.
+pub(super) fn is_local(pass: &Pass<'_>, lock: &str) -> bool {
+    lock.strip_prefix(pass.context.owner.host()).is_some_and(|rest| rest.starts_with(':'))
+}

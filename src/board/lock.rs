@@ -1,0 +1,111 @@
+//! Lock files beside a board: `flock` on files that are created when missing and never removed.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use nix::poll::{PollTimeout, poll};
+
+/// Waits. The only place where a board lane does so by itself; SQLite's own busy handler apart.
+pub(super) fn pause(millis: u16) {
+    // Nothing is polled: an early end by a signal is as good as the whole wait.
+    let _ = poll(&mut [], PollTimeout::from(millis));
+}
+
+/// Milliseconds between two attempts for `.init.lock`, and how many of them: 10 s in all.
+const INIT_PAUSE_MS: u16 = 50;
+const INIT_ATTEMPTS: u32 = 200;
+
+/// `.init.lock`, held while a board is checked or made.
+pub(super) struct InitLock(Option<File>);
+
+impl InitLock {
+    /// Waits for the lock for at most 10 s, then goes on without it, as everybody does.
+    pub(super) fn take(board: &Path) -> InitLock {
+        let Ok(file) = open(&beside(board, ".init.lock")) else { return InitLock(None) };
+        for attempt in 0..INIT_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return InitLock(Some(file)),
+                Err(TryLockError::WouldBlock) if attempt + 1 < INIT_ATTEMPTS => {
+                    pause(INIT_PAUSE_MS);
+                }
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => break,
+            }
+        }
+        InitLock(None)
+    }
+}
+
+impl Drop for InitLock {
+    fn drop(&mut self) {
+        // A child that is being made may hold a copy of this descriptor for a moment, and closing
+        // ours would not free the lock before that one is closed.
+        if let Some(file) = &self.0 {
+            let _ = file.unlock();
+        }
+    }
+}
+
+/// `.dispatch.lock`: who holds it is the one dispatcher at work on a board.
+///
+/// Its name follows the path as given, so that two paths to one file have two locks. A board that is
+/// reached through a link is therefore locked under both names.
+#[derive(Default)]
+pub(super) struct DispatchLock {
+    files: Vec<File>,
+    held: bool,
+}
+
+impl DispatchLock {
+    /// One attempt. False if another dispatcher is at work. A lock file that cannot be opened does
+    /// not count: the others go on unlocked then, too.
+    pub(super) fn try_take(&mut self, board: &Path) -> bool {
+        if self.files.is_empty() {
+            self.files = names(board).iter().filter_map(|name| open(name).ok()).collect();
+        }
+        self.held = true;
+        let contended =
+            self.files.iter().any(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+        if contended {
+            self.release();
+        }
+        !contended
+    }
+
+    /// Gives it back. The files stay open for the next time.
+    pub(super) fn release(&mut self) {
+        if self.held {
+            self.held = false;
+            for file in &self.files {
+                let _ = file.unlock();
+            }
+        }
+    }
+}
+
+impl Drop for DispatchLock {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The lock files of a board: one, or two if the path itself is a link.
+fn names(board: &Path) -> Vec<PathBuf> {
+    let mut names = vec![beside(board, ".dispatch.lock")];
+    let is_link = fs::symlink_metadata(board).is_ok_and(|meta| meta.file_type().is_symlink());
+    if is_link && let Ok(target) = fs::canonicalize(board) {
+        names.push(beside(&target, ".dispatch.lock"));
+    }
+    names
+}
+
+/// The path with `suffix` appended to its file name.
+pub(super) fn beside(board: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(board);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}

@@ -1,0 +1,345 @@
+//! Looking at a board: the ready tasks that free slots can use, and whatever else has changed.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Result, Rows, Statement, types::Value as Cell};
+
+use super::context::Workers;
+use super::lease::{self, Lease};
+use super::pass::Pass;
+use super::row::TaskRow;
+use super::{promote, sql, value};
+use crate::machine::exchange::{Candidate, Expired, Observation, Ready};
+use crate::machine::hold::{self, End};
+use crate::machine::ids::{TaskId, WorkerId};
+use crate::machine::policy::Policy;
+
+/// Most tasks that are named as promotable at once.
+const PROMOTABLE: usize = 256;
+
+/// Most events that are followed one by one. More of them are followed by looking at every task.
+const EVENTS: u32 = 4096;
+
+/// Seconds after which every waiting task is looked at again if the board has changed: some changes
+/// leave no event (a parent deleted, a limit edited).
+const SWEEP_S: i64 = 300;
+
+/// What was seen before, so that the next look can be short.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    /// `PRAGMA data_version` of the last look: it changes with every commit of somebody else.
+    pub(super) data_version: Option<i64>,
+    /// When something changes by itself, or must be looked at again.
+    pub(super) due: Option<i64>,
+    /// By what the ready list was judged.
+    judged_by: Option<(Policy, Workers)>,
+    /// The list that was last given.
+    given: Option<Given>,
+    /// The newest event that was followed.
+    cursor: Option<i64>,
+    /// Waiting tasks that may have become promotable.
+    waiting: BTreeSet<TaskId>,
+    /// Where the look at every waiting task goes on; `None` if it has been through.
+    sweep: Option<Sweep>,
+    swept_at: i64,
+}
+
+/// A ready list as it was given.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    want: u32,
+    more: bool,
+    /// When the next of the held tasks in view comes free.
+    due: Option<i64>,
+}
+
+/// How far the look at every waiting task has come: first the blocked ones, then the others.
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    status: &'static str,
+    after: i64,
+}
+
+const FROM_THE_START: Sweep = Sweep { status: "blocked", after: i64::MIN };
+
+/// What the request and the changes just made mean for the look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) fresh: bool,
+    pub(super) want: u32,
+    /// True if something was written here that can make a task ready.
+    pub(super) requeued: bool,
+    /// True if something was claimed from the list.
+    pub(super) claimed: bool,
+    /// `PRAGMA data_version` now.
+    pub(super) data_version: i64,
+}
+
+impl Memory {
+    /// True if a look now would show nothing new, as far as can be told without one.
+    pub(super) fn is_current(
+        &self,
+        data_version: i64,
+        pass_by: (&Policy, &Workers),
+        unix: i64,
+    ) -> bool {
+        self.data_version == Some(data_version)
+            && self.judged_alike(pass_by)
+            && self.sweep.is_none()
+            && self.due.is_none_or(|due| unix < due)
+    }
+
+    fn judged_alike(&self, (policy, workers): (&Policy, &Workers)) -> bool {
+        self.judged_by.as_ref().is_some_and(|(p, w)| p == policy && w == workers)
+    }
+}
+
+/// Looks at the board, and remembers what the next look can leave out.
+pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Result<Observation> {
+    let mut observation = Observation::default();
+    let again = running(pass, &mut observation)?;
+    let changed = memory.data_version != Some(look.data_version);
+    if wants_list(pass, memory, look, changed) {
+        let (ready, due) = ready(pass, look.want)?;
+        memory.given = Some(Given { want: look.want, more: ready.more, due });
+        observation.ready = Some(ready);
+    }
+    follow(pass, memory, look.fresh, changed)?;
+    observation.promotable = promotable(pass, memory)?;
+    let held = memory.given.and_then(|given| given.due);
+    observation.due = earliest(observation.due, held);
+    memory.due = earliest(observation.due, again);
+    memory.data_version = Some(look.data_version);
+    memory.judged_by = Some((pass.context.policy.clone(), pass.context.workers.clone()));
+    Ok(observation)
+}
+
+/// Fills in who runs, and which claims have ended. Gives the second at which the processes of
+/// others should be looked at again.
+fn running(pass: &Pass<'_>, observation: &mut Observation) -> Result<Option<i64>> {
+    observation.running = pass.running()?;
+    let query = format!("SELECT {} FROM tasks WHERE status = 'running'", pass.shape.row);
+    let mut again = None;
+    for row in sql::all(pass.conn, &query, [], TaskRow::read)?.into_iter().flatten() {
+        match lease::judge(pass, &row)? {
+            Lease::Ours(fence) => observation.ours.push(fence),
+            Lease::Ended(by) => {
+                observation.expired.push(Expired { task: row.id, run: row.current_run, by });
+            }
+            Lease::Held { due, look } => {
+                observation.due = earliest(observation.due, due);
+                again = earliest(again, look);
+            }
+        }
+    }
+    Ok(again)
+}
+
+/// Whether the ready list may have changed for the better since it was given.
+fn wants_list(pass: &Pass<'_>, memory: &Memory, look: Look, changed: bool) -> bool {
+    let Some(given) = memory.given else { return true };
+    look.fresh
+        || changed
+        || look.requeued
+        || !memory.judged_alike((pass.context.policy, pass.context.workers))
+        || (given.more && (look.claimed || look.want > given.want))
+        || given.due.is_some_and(|due| due <= pass.unix)
+}
+
+/// The first `want` tasks that may run now, and when the next of those in front of them may.
+fn ready(pass: &Pass<'_>, want: u32) -> Result<(Ready, Option<i64>)> {
+    let lanes = lanes(pass)?;
+    let mut statements = lanes
+        .iter()
+        .map(|_| pass.conn.prepare(&pass.shape.ready_of))
+        .collect::<Result<Vec<_>>>()?;
+    let mut queues = Vec::new();
+    for (statement, lane) in statements.iter_mut().zip(&lanes) {
+        queues.push(Queue::start(statement, lane)?);
+    }
+    let (mut list, mut due) = (Ready::default(), None);
+    while let Some(rowid) = pop(&mut queues)? {
+        let Some(candidate) = candidate(pass, rowid)? else { continue };
+        match hold::on(&candidate, pass.context.policy, pass.unix).map(hold::Hold::end) {
+            Some(End::At(second)) => due = earliest(due, Some(second)),
+            Some(End::Owner(_)) => {}
+            None if list.tasks.len() < want as usize => list.tasks.push(candidate),
+            None => {
+                list.more = true;
+                break;
+            }
+        }
+    }
+    Ok((list, due))
+}
+
+/// The ready tasks of one assignee, in order; the head is already read.
+struct Queue<'a> {
+    rows: Rows<'a>,
+    head: Option<Head>,
+}
+
+/// Sorts like the board: priority first, then age, then insertion.
+type Head = (std::cmp::Reverse<i64>, i64, i64);
+
+impl<'a> Queue<'a> {
+    fn start(statement: &'a mut Statement<'_>, lane: &Cell) -> Result<Queue<'a>> {
+        let mut queue = Queue { rows: statement.query([lane])?, head: None };
+        queue.advance()?;
+        Ok(queue)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.head = match self.rows.next()? {
+            Some(row) => {
+                let priority = value::order(row, "priority")?;
+                Some((
+                    std::cmp::Reverse(priority),
+                    value::order(row, "created_at")?,
+                    row.get("row")?,
+                ))
+            }
+            None => None,
+        };
+        Ok(())
+    }
+}
+
+/// Takes the first of all heads.
+fn pop(queues: &mut [Queue<'_>]) -> Result<Option<i64>> {
+    let first = queues.iter_mut().filter(|q| q.head.is_some()).min_by_key(|q| q.head);
+    let Some(queue) = first else { return Ok(None) };
+    let rowid = queue.head.map(|(_, _, rowid)| rowid);
+    queue.advance()?;
+    Ok(rowid)
+}
+
+fn candidate(pass: &Pass<'_>, rowid: i64) -> Result<Option<Candidate>> {
+    let query = format!("SELECT {} FROM tasks WHERE rowid = ?1", pass.shape.row);
+    let row = sql::one(pass.conn, &query, [rowid], TaskRow::read)?.flatten();
+    row.map(|row| pass.candidate(&row)).transpose()
+}
+
+/// The assignees whose tasks we can run, each as it is spelled in the board.
+fn lanes(pass: &Pass<'_>) -> Result<Vec<Cell>> {
+    let workers = pass.context.workers;
+    let policy = pass.context.policy;
+    let enabled = |worker: WorkerId| policy.worker(worker).enabled;
+    let nobody = policy.default_worker.is_some_and(enabled);
+    let names = sql::all(pass.conn, pass.shape.assignees, [], |row| {
+        // A name that is no text is nobody's, here.
+        Ok(row.get_ref("name")?.as_str().ok().map(str::to_owned))
+    })?;
+    let mut lanes: Vec<Cell> = names
+        .into_iter()
+        .flatten()
+        .filter(|name| match name.trim() {
+            "" => nobody,
+            _ => workers.id(name).is_some_and(enabled),
+        })
+        .map(Cell::Text)
+        .collect();
+    if nobody {
+        lanes.push(Cell::Null);
+    }
+    Ok(lanes)
+}
+
+/// Finds out which waiting tasks may have become promotable since the last look.
+fn follow(pass: &Pass<'_>, memory: &mut Memory, fresh: bool, changed: bool) -> Result<()> {
+    let newest = "SELECT ifnull(max(id), 0) FROM task_events";
+    let newest: i64 = sql::one(pass.conn, newest, [], |row| row.get(0))?.unwrap_or(0);
+    let stale = changed && pass.unix.saturating_sub(memory.swept_at) >= SWEEP_S;
+    match memory.cursor {
+        // The clock of a row may have gone back, the ids of events never do in one file.
+        Some(cursor) if !fresh && !stale && cursor <= newest => {
+            if follow_events(pass, memory, cursor)? >= EVENTS {
+                memory.sweep = Some(FROM_THE_START);
+            }
+        }
+        _ => {
+            memory.sweep = Some(FROM_THE_START);
+            memory.swept_at = pass.unix;
+        }
+    }
+    memory.cursor = Some(newest);
+    Ok(())
+}
+
+/// The tasks that events speak of, and those that wait for them. Gives the number of events.
+fn follow_events(pass: &Pass<'_>, memory: &mut Memory, cursor: i64) -> Result<u32> {
+    // Left out are only kinds that happen often and certainly free nobody.
+    let query = format!(
+        "SELECT task_id AS id FROM task_events WHERE id > ?1 AND kind NOT IN ('heartbeat', \
+         'spawned', 'claimed', 'claim_extended', 'commented', 'respawn_guarded', 'attached', \
+         'worker_registered', 'reprioritized') LIMIT {EVENTS}"
+    );
+    let tasks = sql::all(pass.conn, &query, [cursor], |row| value::task(row, "id"))?;
+    let count = u32::try_from(tasks.len()).unwrap_or(EVENTS);
+    for task in tasks.into_iter().flatten().collect::<BTreeSet<_>>() {
+        memory.waiting.insert(task);
+        let query = "SELECT child_id AS id FROM task_links WHERE parent_id = ?1";
+        let children = sql::all(pass.conn, query, [task.as_str()], |row| value::task(row, "id"))?;
+        memory.waiting.extend(children.into_iter().flatten());
+    }
+    Ok(count)
+}
+
+/// Those of the waiting tasks that may be promoted, as many as are told at once. A task that was
+/// told stays in mind until it is seen to have changed; the others come back with an event.
+fn promotable(pass: &Pass<'_>, memory: &mut Memory) -> Result<Vec<TaskId>> {
+    let limit = pass.context.policy.failure_limit;
+    let mut found = Vec::new();
+    for task in std::mem::take(&mut memory.waiting) {
+        if found.len() >= PROMOTABLE {
+            memory.waiting.insert(task);
+            continue;
+        }
+        if let Some(row) = pass.task(task)?
+            && promote::may(pass, &row, limit)?
+        {
+            memory.waiting.insert(task);
+            found.push(task);
+        }
+    }
+    while found.len() < PROMOTABLE
+        && let Some(sweep) = memory.sweep
+    {
+        memory.sweep = go_on(pass, sweep, memory, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Looks at the rest of the waiting tasks of one status. Gives where to go on.
+fn go_on(
+    pass: &Pass<'_>,
+    sweep: Sweep,
+    memory: &mut Memory,
+    found: &mut Vec<TaskId>,
+) -> Result<Option<Sweep>> {
+    let query = format!(
+        "SELECT {} FROM tasks WHERE status = ?1 AND rowid > ?2 ORDER BY rowid",
+        pass.shape.row
+    );
+    let mut statement = pass.conn.prepare_cached(&query)?;
+    let mut rows = statement.query(rusqlite::params![sweep.status, sweep.after])?;
+    while let Some(row) = rows.next()? {
+        let after = row.get("row")?;
+        let Some(row) = TaskRow::read(row)? else { continue };
+        if promote::may(pass, &row, pass.context.policy.failure_limit)?
+            && memory.waiting.insert(row.id)
+        {
+            found.push(row.id);
+            if found.len() >= PROMOTABLE {
+                return Ok(Some(Sweep { after, ..sweep }));
+            }
+        }
+    }
+    let rest = Sweep { status: "todo", after: i64::MIN };
+    Ok((sweep.status == FROM_THE_START.status).then_some(rest))
+}
+
+/// The earlier of two seconds, of which neither need exist.
+fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    [a, b].into_iter().flatten().min()
+}

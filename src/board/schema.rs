@@ -1,0 +1,186 @@
+//! Making a new board, with the client's tables and indexes to the letter.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::BoardError;
+use super::lock::{InitLock, beside};
+use super::sql;
+use crate::machine::event::FaultClass;
+
+const TRIED: &str = "creating the board";
+
+/// The client's tables, as of its release 0.19.0.
+const TABLES: [&str; 7] = [
+    "CREATE TABLE tasks (
+    id                   TEXT PRIMARY KEY,
+    title                TEXT NOT NULL,
+    body                 TEXT,
+    assignee             TEXT,
+    status               TEXT NOT NULL,
+    priority             INTEGER DEFAULT 0,
+    created_by           TEXT,
+    created_at           INTEGER NOT NULL,
+    started_at           INTEGER,
+    completed_at         INTEGER,
+    workspace_kind       TEXT NOT NULL DEFAULT 'scratch',
+    workspace_path       TEXT,
+    branch_name          TEXT,
+    project_id           TEXT,
+    claim_lock           TEXT,
+    claim_expires        INTEGER,
+    tenant               TEXT,
+    result               TEXT,
+    idempotency_key      TEXT,
+    consecutive_failures INTEGER NOT NULL DEFAULT 0,
+    worker_pid           INTEGER,
+    last_failure_error   TEXT,
+    max_runtime_seconds  INTEGER,
+    last_heartbeat_at    INTEGER,
+    current_run_id       INTEGER,
+    workflow_template_id TEXT,
+    current_step_key     TEXT,
+    skills               TEXT,
+    model_override       TEXT,
+    max_retries          INTEGER,
+    goal_mode            INTEGER NOT NULL DEFAULT 0,
+    goal_max_turns       INTEGER,
+    session_id           TEXT,
+    block_kind           TEXT,
+    block_recurrences    INTEGER NOT NULL DEFAULT 0
+)",
+    "CREATE TABLE task_links (
+    parent_id  TEXT NOT NULL,
+    child_id   TEXT NOT NULL,
+    PRIMARY KEY (parent_id, child_id)
+)",
+    "CREATE TABLE task_comments (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id    TEXT NOT NULL,
+    author     TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+)",
+    "CREATE TABLE task_events (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id    TEXT NOT NULL,
+    run_id     INTEGER,
+    kind       TEXT NOT NULL,
+    payload    TEXT,
+    created_at INTEGER NOT NULL
+)",
+    "CREATE TABLE task_runs (
+    id                  INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id             TEXT NOT NULL,
+    profile             TEXT,
+    step_key            TEXT,
+    status              TEXT NOT NULL,
+    claim_lock          TEXT,
+    claim_expires       INTEGER,
+    worker_pid          INTEGER,
+    max_runtime_seconds INTEGER,
+    last_heartbeat_at   INTEGER,
+    started_at          INTEGER NOT NULL,
+    ended_at            INTEGER,
+    outcome             TEXT,
+    summary             TEXT,
+    metadata            TEXT,
+    error               TEXT
+)",
+    "CREATE TABLE task_attachments (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id      TEXT NOT NULL,
+    filename     TEXT NOT NULL,
+    stored_path  TEXT NOT NULL,
+    content_type TEXT,
+    size         INTEGER NOT NULL DEFAULT 0,
+    uploaded_by  TEXT,
+    created_at   INTEGER NOT NULL
+)",
+    "CREATE TABLE kanban_notify_subs (
+    task_id       TEXT NOT NULL,
+    platform      TEXT NOT NULL,
+    chat_id       TEXT NOT NULL,
+    thread_id     TEXT NOT NULL DEFAULT '',
+    user_id       TEXT,
+    notifier_profile TEXT,
+    created_at    INTEGER NOT NULL,
+    last_event_id INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (task_id, platform, chat_id, thread_id)
+)",
+];
+
+/// The client's indexes.
+const INDEXES: [&str; 14] = [
+    "CREATE INDEX idx_tasks_assignee_status ON tasks(assignee, status)",
+    "CREATE INDEX idx_tasks_status          ON tasks(status)",
+    "CREATE INDEX idx_links_child           ON task_links(child_id)",
+    "CREATE INDEX idx_links_parent          ON task_links(parent_id)",
+    "CREATE INDEX idx_comments_task         ON task_comments(task_id, created_at)",
+    "CREATE INDEX idx_events_task           ON task_events(task_id, created_at)",
+    "CREATE INDEX idx_runs_task             ON task_runs(task_id, started_at)",
+    "CREATE INDEX idx_runs_status           ON task_runs(status)",
+    "CREATE INDEX idx_attachments_task      ON task_attachments(task_id, created_at)",
+    "CREATE INDEX idx_notify_task           ON kanban_notify_subs(task_id)",
+    "CREATE INDEX idx_tasks_tenant ON tasks(tenant)",
+    "CREATE INDEX idx_tasks_idempotency ON tasks(idempotency_key)",
+    "CREATE INDEX idx_tasks_session_id ON tasks(session_id)",
+    "CREATE INDEX idx_events_run ON task_events(run_id, id)",
+];
+
+/// Our own: the ready list in its order, so that its head costs the same on every board.
+pub const READY_INDEX: &str = "CREATE INDEX IF NOT EXISTS sexton_ready \
+    ON tasks(assignee, priority DESC, created_at) WHERE status = 'ready' AND claim_lock IS NULL";
+
+/// Makes a new board. It is made under another name and takes its own when it is whole and on the
+/// disk; a file that is there already is never touched.
+pub fn create(path: &Path) -> Result<(), BoardError> {
+    let path = std::path::absolute(path)
+        .map_err(|error| BoardError::io(path, "resolving the path", &error))?;
+    let path = path.as_path();
+    let failed = |error: io::Error| BoardError::io(path, TRIED, &error);
+    refuse_leftovers(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let _init = InitLock::take(path);
+    let draft = tempfile::Builder::new()
+        .prefix(".sexton-new-board-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(failed)?
+        .into_temp_path();
+    fill(&draft).map_err(|error| BoardError::sql(path, TRIED, &error))?;
+    File::open(&draft).and_then(|file| file.sync_all()).map_err(failed)?;
+    draft.persist_noclobber(path).map_err(|error| failed(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+/// A log or journal without its database would be played into the new one.
+fn refuse_leftovers(path: &Path) -> Result<(), BoardError> {
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-journal")] {
+        if file.symlink_metadata().is_ok() {
+            let finding = format!("{} is there already", file.display());
+            return Err(BoardError::new(path, FaultClass::Access, TRIED, finding)
+                .with_remedy("give another path, or move that file away"));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the schema into an empty file and leaves everything in that one file.
+fn fill(draft: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(draft, flags)?;
+    sql::run(&conn, "PRAGMA synchronous = FULL")?;
+    sql::run(&conn, "BEGIN IMMEDIATE")?;
+    for statement in TABLES.iter().chain(&INDEXES).chain([&READY_INDEX]) {
+        sql::run(&conn, statement)?;
+    }
+    sql::run(&conn, "COMMIT")?;
+    sql::run(&conn, "PRAGMA journal_mode = WAL")?;
+    // The last connection to close copies the log into the file and removes it.
+    conn.close().map_err(|(_, error)| error)
+}

@@ -1,0 +1,191 @@
+//! What this board's tables look like, and the statements that depend on it.
+
+use rusqlite::{Connection, Result};
+
+use super::columns::Columns;
+use super::sql;
+
+/// What a board must have to be dispatched. Everything else may be missing.
+const NEEDED: [&str; 38] = [
+    "tasks.id",
+    "tasks.title",
+    "tasks.body",
+    "tasks.assignee",
+    "tasks.status",
+    "tasks.priority",
+    "tasks.created_at",
+    "tasks.started_at",
+    "tasks.completed_at",
+    "tasks.workspace_kind",
+    "tasks.workspace_path",
+    "tasks.claim_lock",
+    "tasks.claim_expires",
+    "tasks.worker_pid",
+    "tasks.current_run_id",
+    "tasks.consecutive_failures",
+    "tasks.last_failure_error",
+    "task_links.parent_id",
+    "task_links.child_id",
+    "task_events.id",
+    "task_events.task_id",
+    "task_events.run_id",
+    "task_events.kind",
+    "task_events.payload",
+    "task_events.created_at",
+    "task_runs.id",
+    "task_runs.task_id",
+    "task_runs.profile",
+    "task_runs.status",
+    "task_runs.claim_lock",
+    "task_runs.claim_expires",
+    "task_runs.worker_pid",
+    "task_runs.started_at",
+    "task_runs.ended_at",
+    "task_runs.outcome",
+    "task_runs.summary",
+    "task_runs.metadata",
+    "task_runs.error",
+];
+
+/// Columns that are read where they exist.
+const OPTIONAL: [&str; 16] = [
+    "worker_started_at",
+    "max_runtime_seconds",
+    "last_heartbeat_at",
+    "current_step_key",
+    "max_retries",
+    "branch_name",
+    "tenant",
+    "skills",
+    "model_override",
+    "provider_override",
+    "reasoning_effort",
+    "project_id",
+    "session_id",
+    "created_by",
+    "goal_mode",
+    "goal_max_turns",
+];
+
+/// The shape of one board, valid for one `schema_version`.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) columns: Columns,
+    pub(super) version: i64,
+    /// The columns of a [`TaskRow`](super::row::TaskRow), for the list of a SELECT from `tasks`.
+    pub(super) row: String,
+    /// The columns of spawn facts.
+    pub(super) facts: String,
+    /// Ready tasks of one assignee, in the board's order.
+    pub(super) ready_of: String,
+    /// The assignees there are, each once.
+    pub(super) assignees: &'static str,
+}
+
+impl Shape {
+    /// Reads it.
+    pub(super) fn read(conn: &Connection) -> Result<Shape> {
+        let version = version(conn)?;
+        let columns = Columns::read(conn)?;
+        let indexed = has_ready_index(conn);
+        let optional: Vec<_> = OPTIONAL.iter().map(|c| columns.or_null("tasks", c)).collect();
+        let optional = optional.join(", ");
+        Ok(Shape {
+            row: format!(
+                "rowid AS row, id, assignee, status, priority, created_at, started_at, claim_lock, \
+                 claim_expires, worker_pid, current_run_id, consecutive_failures, \
+                 ifnull(length(trim(body)), 0) > 0 AS has_body, {optional}"
+            ),
+            facts: format!(
+                "id, title, body, assignee, claim_lock, workspace_kind, workspace_path, {optional}"
+            ),
+            ready_of: format!(
+                "SELECT rowid AS row, priority, created_at FROM tasks {} WHERE assignee IS ?1 \
+                 AND status = 'ready' AND claim_lock IS NULL \
+                 ORDER BY priority DESC, created_at, rowid",
+                if indexed { "INDEXED BY sexton_ready" } else { "" }
+            ),
+            assignees: match (indexed, leads_an_index(conn)?) {
+                (true, _) => SKIP_READY,
+                (false, true) => SKIP_ALL,
+                (false, false) => {
+                    "SELECT DISTINCT assignee AS name FROM tasks \
+                                   WHERE status = 'ready' AND assignee IS NOT NULL"
+                }
+            },
+            columns,
+            version,
+        })
+    }
+
+    /// The first needed column that is not there.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        NEEDED.into_iter().find(|column| !self.columns.has(column))
+    }
+
+    /// `, name` if the column is there: for the lists of a statement.
+    pub(super) fn and(&self, table: &str, column: &str, text: &'static str) -> &'static str {
+        if self.columns.has(&format!("{table}.{column}")) { text } else { "" }
+    }
+
+    /// True if pids come with the fingerprint of their process.
+    pub(super) fn fingerprints(&self) -> bool {
+        self.columns.has("tasks.worker_started_at")
+    }
+
+    /// The assignments that free a task of its claim.
+    pub(super) fn free(&self) -> &'static str {
+        if self.fingerprints() {
+            "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL, worker_started_at = NULL"
+        } else {
+            "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
+        }
+    }
+
+    /// The assignments that take the claim off a run that ends. Where runs keep the fingerprint of
+    /// their process they also keep the claim, as evidence.
+    pub(super) fn unclaim(&self) -> &'static str {
+        if self.columns.has("task_runs.worker_started_at") {
+            "claim_expires = NULL"
+        } else {
+            "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
+        }
+    }
+}
+
+/// Changes whenever the schema does.
+pub(super) fn version(conn: &Connection) -> Result<i64> {
+    Ok(sql::one(conn, "PRAGMA schema_version", [], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// One step for each assignee that has ready tasks, whatever the size of the board.
+const SKIP_READY: &str = "WITH RECURSIVE names(name) AS (\
+    SELECT min(assignee) FROM tasks INDEXED BY sexton_ready \
+     WHERE status = 'ready' AND claim_lock IS NULL \
+    UNION ALL SELECT (\
+     SELECT min(assignee) FROM tasks INDEXED BY sexton_ready \
+      WHERE status = 'ready' AND claim_lock IS NULL AND assignee > name) \
+    FROM names WHERE name IS NOT NULL) \
+    SELECT name FROM names WHERE name IS NOT NULL";
+
+/// One step for each assignee.
+const SKIP_ALL: &str = "WITH RECURSIVE names(name) AS (\
+    SELECT min(assignee) FROM tasks \
+    UNION ALL SELECT (SELECT min(assignee) FROM tasks WHERE assignee > name) \
+    FROM names WHERE name IS NOT NULL) \
+    SELECT name FROM names WHERE name IS NOT NULL";
+
+/// True if our own index is there and fit for use: an index of that name which is not is ignored.
+fn has_ready_index(conn: &Connection) -> bool {
+    let query = "SELECT rowid FROM tasks INDEXED BY sexton_ready WHERE assignee IS ?1 \
+                 AND status = 'ready' AND claim_lock IS NULL \
+                 ORDER BY priority DESC, created_at, rowid";
+    conn.prepare(query).is_ok() && conn.prepare(SKIP_READY).is_ok()
+}
+
+/// True if some whole index begins with the assignee.
+fn leads_an_index(conn: &Connection) -> Result<bool> {
+    let query = "SELECT 1 FROM pragma_index_list('tasks') l, pragma_index_info(l.name) i \
+                 WHERE i.seqno = 0 AND i.name = 'assignee' AND l.partial = 0";
+    Ok(sql::one(conn, query, [], |_| Ok(()))?.is_some())
+}

@@ -1,0 +1,58 @@
+//! Values of a row as they are. Any column may hold any type, or bytes that are no text.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Result, Row};
+
+use crate::machine::ids::TaskId;
+
+/// As text; numbers in decimal, bytes that are not UTF-8 replaced.
+pub(super) fn text(row: &Row<'_>, column: &str) -> Result<Option<String>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => None,
+        ValueRef::Integer(n) => Some(n.to_string()),
+        ValueRef::Real(n) => Some(n.to_string()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        }
+    })
+}
+
+/// As a whole number, if it is one; `None` for everything else.
+pub(super) fn int(row: &Row<'_>, column: &str) -> Result<Option<i64>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(n) => Some(n),
+        ValueRef::Real(n) => whole(n),
+        ValueRef::Text(_) | ValueRef::Blob(_) | ValueRef::Null => None,
+    })
+}
+
+/// The whole part of a number of seconds; `None` if it is out of reach.
+fn whole(n: f64) -> Option<i64> {
+    // Within these bounds the conversion loses the fraction and nothing else.
+    #[allow(clippy::cast_possible_truncation)]
+    (n.abs() < 9e15).then_some(n as i64)
+}
+
+/// As a number to sort by, such that rows compare as they do in SQLite as far as a number can say
+/// it: NULL below all numbers, texts above them.
+pub(super) fn order(row: &Row<'_>, column: &str) -> Result<i64> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => i64::MIN,
+        ValueRef::Integer(n) => n,
+        ValueRef::Real(n) => whole(n).unwrap_or(if n > 0.0 { i64::MAX } else { i64::MIN }),
+        ValueRef::Text(_) | ValueRef::Blob(_) => i64::MAX,
+    })
+}
+
+/// As the id of a task; `None` if it cannot be one that we handle.
+pub(super) fn task(row: &Row<'_>, column: &str) -> Result<Option<TaskId>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(TaskId::new),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
+    })
+}
+
+/// Wherever a count of something is stored: never negative, never too large.
+pub(super) fn count(n: i64) -> u32 {
+    u32::try_from(n.max(0)).unwrap_or(u32::MAX)
+}
