@@ -1,7 +1,8 @@
 //! What an exchange needs to know besides the request: things that the machine does not keep.
 
 use super::token::Owner;
-use crate::machine::ids::{Pid, SpawnId, WorkerId};
+use super::workers::Workers;
+use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::policy::Policy;
 
 /// Everything an exchange asks its caller.
@@ -30,34 +31,4 @@ pub trait Liveness {
     /// Whether the dispatcher with this pid may be alive and be the very process that
     /// [`Owner::instance`] stands for.
     fn dispatcher(&self, pid: Pid, instance: &str) -> bool;
-}
-
-/// The configured workers by name. A [`WorkerId`] is an index into this list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Workers(Vec<String>);
-
-impl Workers {
-    /// Names are compared trimmed and in lower case.
-    #[must_use]
-    pub fn new<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Workers {
-        Workers(names.into_iter().map(|name| normal(name.as_ref())).collect())
-    }
-
-    /// The worker that an assignee means.
-    #[must_use]
-    pub fn id(&self, assignee: &str) -> Option<WorkerId> {
-        let assignee = normal(assignee);
-        let index = self.0.iter().position(|name| *name == assignee)?;
-        u16::try_from(index).ok().map(WorkerId)
-    }
-
-    /// The name of a worker.
-    #[must_use]
-    pub fn name(&self, worker: WorkerId) -> Option<&str> {
-        self.0.get(usize::from(worker.0)).map(String::as_str)
-    }
-}
-
-fn normal(name: &str) -> String {
-    name.trim().to_lowercase()
 }

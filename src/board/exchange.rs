@@ -64,7 +64,7 @@ impl Board {
 
     /// True if there is nothing to write and nothing to see. Costs the same on every board.
     fn is_unchanged(&self, request: &Request, context: &Context<'_>) -> Result<bool, BoardError> {
-        if !request.changes.is_empty() || request.fresh || self.written.get() {
+        if !request.changes.is_empty() || request.fresh || request.relist || self.written.get() {
             return Ok(false);
         }
         let version = data_version(&self.conn)
@@ -183,7 +183,7 @@ fn inside(
         fresh: request.fresh,
         want: request.want,
         requeued: request.changes.iter().zip(&taken).any(|(c, t)| requeues(c, *t)),
-        claimed: request.changes.iter().any(|c| matches!(c, Change::Claim { .. })),
+        relist: request.relist,
         data_version,
     };
     let observation: Observation = observe::observe(&pass, memory, look)?;

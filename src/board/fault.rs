@@ -71,6 +71,13 @@ impl BoardError {
         self
     }
 
+    /// It is not open, and was asked for all the same.
+    #[must_use]
+    pub fn not_open(path: &Path) -> BoardError {
+        let finding = "it is not open".to_owned();
+        BoardError::new(path, FaultClass::Replaced, "exchanging", finding)
+    }
+
     /// The whole exchange failed with this.
     pub(super) fn commit(self, commit: Commit) -> ExchangeError {
         ExchangeError { error: self, commit }

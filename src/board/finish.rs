@@ -86,8 +86,10 @@ fn released(pass: &Pass<'_>, ending: Ending<'_>, release: Release) -> Result<()>
         Release::Shutdown => "sexton: shutdown",
         Release::HostRefused => "sexton: the host refused to start a process",
         Release::NotStarted => "sexton: not started",
+        Release::Superseded => "sexton: it looked as if the run were no longer ours",
     };
-    let signalled = release == Release::Shutdown && ending.pid.is_some();
+    let ended_by_us = matches!(release, Release::Shutdown | Release::Superseded);
+    let signalled = ended_by_us && ending.pid.is_some();
     reclaimed(pass, ending, why, signalled)
 }
 

@@ -29,12 +29,14 @@ mod shape;
 mod token;
 mod transaction;
 mod value;
+mod workers;
 
 pub use columns::Columns;
-pub use context::{Context, Liveness, Workers};
+pub use context::{Context, Liveness};
 pub use exchange::Exchanged;
 pub use facts::SpawnFacts;
 pub use fault::{BoardError, ExchangeError};
 pub use open::Board;
 pub use schema::{READY_INDEX, create};
 pub use token::{Holder, Owner, Token, instance};
+pub use workers::Workers;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Result, Rows, Statement, types::Value as Cell};
 
-use super::context::Workers;
 use super::lease::{self, Lease};
 use super::pass::Pass;
 use super::row::TaskRow;
+use super::workers::Workers;
 use super::{promote, sql, value};
 use crate::machine::exchange::{Candidate, Expired, Observation, Ready};
 use crate::machine::hold::{self, End};
@@ -47,7 +47,6 @@ pub(super) struct Memory {
 /// A ready list as it was given.
 #[derive(Clone, Copy, Debug)]
 struct Given {
-    want: u32,
     more: bool,
     /// When the next of the held tasks in view comes free.
     due: Option<i64>,
@@ -69,8 +68,8 @@ pub(super) struct Look {
     pub(super) want: u32,
     /// True if something was written here that can make a task ready.
     pub(super) requeued: bool,
-    /// True if something was claimed from the list.
-    pub(super) claimed: bool,
+    /// True if the list last given is used up.
+    pub(super) relist: bool,
     /// `PRAGMA data_version` now.
     pub(super) data_version: i64,
 }
@@ -101,7 +100,7 @@ pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Resul
     let changed = memory.data_version != Some(look.data_version);
     if wants_list(pass, memory, look, changed) {
         let (ready, due) = ready(pass, look.want)?;
-        memory.given = Some(Given { want: look.want, more: ready.more, due });
+        memory.given = Some(Given { more: ready.more, due });
         observation.ready = Some(ready);
     }
     follow(pass, memory, look.fresh, changed)?;
@@ -142,7 +141,7 @@ fn wants_list(pass: &Pass<'_>, memory: &Memory, look: Look, changed: bool) -> bo
         || changed
         || look.requeued
         || !memory.judged_alike((pass.context.policy, pass.context.workers))
-        || (given.more && (look.claimed || look.want > given.want))
+        || (given.more && look.relist)
         || given.due.is_some_and(|due| due <= pass.unix)
 }
 

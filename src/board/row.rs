@@ -2,8 +2,8 @@
 
 use rusqlite::{Result, Row};
 
-use super::context::Workers;
 use super::value;
+use super::workers::Workers;
 use crate::machine::exchange::Lane;
 use crate::machine::ids::{Pid, RunId, TaskId};
 

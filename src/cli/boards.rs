@@ -138,7 +138,7 @@ fn create(place: &Place<'_>, args: &Create, globals: &Globals) -> Result<(), Fai
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
         }
     }
-    card::create_board(&board.db)?;
+    crate::board::create(&board.db)?;
     write_whole(&board.metadata, &format!("{:#}\n", metadata(args)))?;
     if args.switch {
         write_whole(&root.join("kanban/current"), &format!("{}\n", args.slug))?;

@@ -43,8 +43,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let mut daemon = dispatcher::begin(&place, globals, true)?;
     let signals = Signals::listen()
         .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
-    let until =
-        if args.no_wait { Until::Started(PATIENCE_MS) } else { Until::Idle(PATIENCE_MS) };
+    let until = if args.no_wait { Until::Started(PATIENCE_MS) } else { Until::Idle(PATIENCE_MS) };
     let outcome = daemon.run(until, Some(signals), PATIENCE_MS);
     print(&daemon, globals.json)?;
     for (board, task, verdict) in &outcome.unrecorded {

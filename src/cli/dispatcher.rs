@@ -130,20 +130,20 @@ fn print_left(out: &mut Out, left: &Left) -> Result<(), Failure> {
 
 fn end_json(tally: &Tally, outcome: &Outcome, left: &[Left]) -> Value {
     let now = clock::unix();
-    let boards: Vec<Value> = left
-        .iter()
-        .map(|left| {
-            let held = left.held.iter().map(
-                |(task, wait)| json!({"task": task.id, "wait": wait_json(wait, task, now)}),
-            );
-            json!({
-                "board": left.board.as_str(),
-                "tasks": left.counts.as_ref().ok(),
-                "out_of_use": left.counts.as_ref().err(),
-                "held": held.collect::<Vec<_>>(),
+    let boards: Vec<Value> =
+        left.iter()
+            .map(|left| {
+                let held = left.held.iter().map(
+                    |(task, wait)| json!({"task": task.id, "wait": wait_json(wait, task, now)}),
+                );
+                json!({
+                    "board": left.board.as_str(),
+                    "tasks": left.counts.as_ref().ok(),
+                    "out_of_use": left.counts.as_ref().err(),
+                    "held": held.collect::<Vec<_>>(),
+                })
             })
-        })
-        .collect();
+            .collect();
     let unrecorded = outcome.unrecorded.iter().map(|(board, task, verdict)| {
         json!({"board": board, "task": task, "verdict": meaning(*verdict)})
     });

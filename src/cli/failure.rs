@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::board::BoardError;
 use crate::board::card::CardError;
 use crate::runtime::config::ConfigError;
 use crate::runtime::root::RootError;
@@ -52,6 +53,12 @@ impl From<ConfigError> for Failure {
 
 impl From<CardError> for Failure {
     fn from(error: CardError) -> Failure {
+        Failure::Refused(error.to_string())
+    }
+}
+
+impl From<BoardError> for Failure {
+    fn from(error: BoardError) -> Failure {
         Failure::Refused(error.to_string())
     }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::board::card;
 use crate::runtime::config::DEFAULT_TEXT;
 use crate::runtime::root::{DEFAULT_BOARD, list_boards};
 
@@ -34,7 +33,7 @@ pub fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     fs::create_dir_all(root).map_err(|error| cannot("make the folder", root, &error))?;
     // The configuration first: if this is interrupted, the next `init` makes what is missing.
     let config = if is_new { Some(write_config(root)?) } else { None };
-    card::create_board(&root.join("kanban.db"))?;
+    crate::board::create(&root.join("kanban.db"))?;
     tell(globals, root, config, true)
 }
 

@@ -9,8 +9,7 @@ use super::LogFormat;
 
 /// Starts the log. `SEXTON_LOG` sets its level, as in `SEXTON_LOG=debug`.
 pub fn start(format: Option<LogFormat>, default: &str) {
-    let filter =
-        EnvFilter::try_from_env("SEXTON_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = EnvFilter::try_from_env("SEXTON_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second start, as in tests, changes nothing.
     let _started = match format {

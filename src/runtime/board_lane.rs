@@ -13,7 +13,7 @@ use std::thread;
 use super::config::Config;
 use super::post::{Message, Post};
 use crate::board::{Board, Context, Liveness, Owner};
-use crate::machine::event::FaultClass;
+use crate::machine::event::{Commit, FaultClass};
 use crate::machine::exchange::Request;
 use crate::machine::ids::{BoardId, Pid, SpawnId};
 use crate::process::identity::{self, Alive};
@@ -22,9 +22,23 @@ use crate::process::identity::{self, Alive};
 #[derive(Debug)]
 pub enum Job {
     /// Check and open the board.
-    Connect { seq: u64, if_changed: bool },
+    Connect {
+        /// Comes back in the answer.
+        seq: u64,
+        /// Only if it is not the file that was refused last time.
+        if_changed: bool,
+    },
     /// One exchange, with the texts that go with it.
-    Exchange { seq: u64, request: Request, config: Arc<Config>, texts: Texts },
+    Exchange {
+        /// Comes back in the answer.
+        seq: u64,
+        /// What to write and what to look for.
+        request: Request,
+        /// The configuration in force.
+        config: Arc<Config>,
+        /// What the machine does not carry.
+        texts: Texts,
+    },
     /// Let go of the file.
     Disconnect,
 }
@@ -124,7 +138,7 @@ impl Lane {
     fn exchange(&mut self, seq: u64, request: &Request, config: &Config, texts: &Texts) {
         let Some(board) = &mut self.board else {
             let error = crate::board::BoardError::not_open(&self.path);
-            let commit = crate::board::Commit::No;
+            let commit = Commit::No;
             return self.post.send(Message::ExchangeFailed(self.id, seq, error, commit));
         };
         let context = Context {
@@ -146,13 +160,19 @@ impl Lane {
 struct Kernel;
 
 impl Liveness for Kernel {
-    fn alive(&self, pid: Pid, fingerprint: Option<&str>) -> bool {
+    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> bool {
         // "Cannot tell" is not "dead".
-        identity::alive(pid, fingerprint) != Alive::No
+        let alive = |alive| alive != Alive::No;
+        match identity::alive(pid, fingerprint) {
+            Alive::Yes | Alive::CannotTell => true,
+            Alive::No if fingerprint.is_some() && identity::alive(pid, None) == Alive::Yes => false,
+            Alive::No => alive(identity::group_alive(pid)),
+        }
     }
 
-    fn group_alive(&self, group: Pid) -> bool {
-        identity::group_alive(group) != Alive::No
+    fn dispatcher(&self, pid: Pid, instance: &str) -> bool {
+        identity_text(pid).is_ok_and(|text| crate::board::instance(&text) == instance)
+            && identity::alive(pid, None) != Alive::No
     }
 }
 
@@ -160,8 +180,12 @@ impl Liveness for Kernel {
 pub fn owner() -> io::Result<Owner> {
     let host = nix::unistd::gethostname()?;
     let pid = Pid(i32::try_from(std::process::id()).unwrap_or_default());
-    let start = identity::stat(pid).map(|stat| stat.start).unwrap_or_default();
-    let boot = identity::boot_id()?;
-    let namespace = identity::pid_namespace()?;
-    Ok(Owner::new(&host.to_string_lossy(), pid, &format!("{boot}:{namespace}:{start}")))
+    Ok(Owner::new(&host.to_string_lossy(), pid, &identity_text(pid)?))
+}
+
+/// What tells this process from any other that ever had its pid, on any host of this name.
+fn identity_text(pid: Pid) -> io::Result<String> {
+    let start = identity::stat(pid).map_err(io::Error::other)?.start;
+    let (boot, namespace) = (identity::boot_id()?, identity::pid_namespace()?);
+    Ok(format!("{boot}:{namespace}:{start}"))
 }

@@ -19,10 +19,10 @@ use crate::machine::policy::{Policy, WorkerPolicy};
 
 use super::root::Environment;
 
+pub use crate::board::Workers;
 pub use command::{Facts, WorkerCommand};
 pub use error::ConfigError;
 pub use text::DEFAULT_TEXT;
-pub use workers::Workers;
 
 /// The configuration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::inotify::WatchDescriptor;
 
 use super::board_lane::{self, BoardLane, Job, Texts};

@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::listing::Listing;
-use crate::board::{BoardError, Commit, Exchanged};
-use crate::machine::event::Blame;
+use crate::board::{BoardError, Exchanged};
+use crate::machine::event::{Blame, Commit};
 use crate::machine::ids::{BoardId, Pid, SpawnId};
 
 /// What a lane has to say.

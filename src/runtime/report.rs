@@ -110,7 +110,9 @@ pub fn log(report: &Report, names: &Names) {
             let why = names.faults.get(id).map_or("no words for it", String::as_str);
             warn!(board = names.board(*id), class = ?fault.class, "out of use: {why}");
         }
-        Report::BoardHung(id) => warn!(board = names.board(*id), "does not answer; its disk may hang"),
+        Report::BoardHung(id) => {
+            warn!(board = names.board(*id), "does not answer; its disk may hang")
+        }
         Report::BoardWell(id) => info!(board = names.board(*id), "in use again"),
         Report::Claimed(fence, id) => {
             debug!(board = names.board(*id), task = %fence.task, run = fence.run.0, "claimed");

@@ -211,7 +211,11 @@ impl Shared {
             job.config.logs.rotate_bytes,
             job.config.logs.backups,
         )
-        .map_err(|error| Failed { blame: error.blame(), errno: error.errno(), text: error.to_string() })?;
+        .map_err(|error| Failed {
+            blame: error.blame(),
+            errno: error.errno(),
+            text: error.to_string(),
+        })?;
         let path = &workspace.path;
         let branch = workspace.branch.as_deref();
         Ok(spawn::Command {
@@ -248,12 +252,10 @@ impl Shared {
                 self.children.register(spawn, spawned.pid, spawned.pidfd);
                 Message::Spawned(spawn, spawned.pid, fingerprint)
             }
-            Err(error) => Failed {
-                blame: error.blame(),
-                errno: error.errno(),
-                text: error.to_string(),
+            Err(error) => {
+                Failed { blame: error.blame(), errno: error.errno(), text: error.to_string() }
+                    .told(spawn)
             }
-            .told(spawn),
         }
     }
 }

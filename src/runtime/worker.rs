@@ -52,14 +52,13 @@ pub fn environment(
     branch: Option<&str>,
 ) -> Vec<(OsString, OsString)> {
     let run = facts.run.0.to_string();
-    let assignee = facts.assignee.clone().unwrap_or_default();
     let mut set: Vec<(&str, &OsStr)> = vec![
         ("SEXTON_TASK_ID", facts.task.as_str().as_ref()),
         ("SEXTON_TITLE", facts.title.as_ref()),
         ("SEXTON_WORKSPACE", workspace.as_os_str()),
         ("SEXTON_BOARD", board.slug.as_str().as_ref()),
         ("SEXTON_RUN_ID", run.as_ref()),
-        ("HERMES_PROFILE", assignee.as_ref()),
+        ("HERMES_PROFILE", facts.assignee.as_ref()),
         ("HERMES_KANBAN_TASK", facts.task.as_str().as_ref()),
         ("HERMES_KANBAN_RUN_ID", run.as_ref()),
         ("HERMES_KANBAN_CLAIM_LOCK", facts.claim_lock.as_ref()),
