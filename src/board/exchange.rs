@@ -99,6 +99,10 @@ impl Board {
     fn attempt(&mut self, round: &Round<'_>) -> Result<Exchanged, Failed<Trouble>> {
         let kind = if round.request.changes.is_empty() { Kind::Read } else { Kind::Write };
         let mut memory = self.memory.clone();
+        if self.written.get() {
+            // Commits of this connection do not show in the version of its data.
+            memory.data_version = None;
+        }
         let (conn, shape) = (&self.conn, &mut self.shape);
         let exchanged = transaction::run(conn, kind, || inside(conn, shape, &mut memory, round))?;
         self.memory = memory;
