@@ -55,6 +55,10 @@ impl Dispatcher {
         if !(changes.urgent || relist || board.wants_look()) {
             return;
         }
+        if !changes.urgent {
+            // A mere look is no reason to write: what is left here are pids, which wait for company.
+            changes.list.clear();
+        }
         let request = Request {
             changes: changes.list.clone(),
             fresh: board.wants_everything(),
@@ -62,6 +66,9 @@ impl Dispatcher {
             want: free.saturating_add(lookahead),
             unix: now.unix,
         };
+        if changes.urgent {
+            board.flush_at = None;
+        }
         let seq = board.exchanging(changes.list, now.mono, &self.policy);
         effects.push(Effect::Exchange { board: id, seq, request });
     }
