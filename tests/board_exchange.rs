@@ -644,6 +644,28 @@ fn a_rival_that_holds_the_board_makes_it_busy() {
 }
 
 #[test]
+fn a_commit_that_fails_may_have_happened() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    let path = world.path.clone();
+    drop(world.board);
+    let other = Connection::open(&path).expect("a connection");
+    sexton::board::sql::run(&other, "PRAGMA journal_mode = DELETE").expect("another mode");
+    world.board = sexton::board::Board::open(&path).expect("an open board");
+    // Without a write-ahead log a reader does not keep a writer from beginning, but from ending.
+    other.execute("BEGIN", []).expect("a transaction");
+    board_support::rows(&other, "SELECT * FROM tasks");
+    let request =
+        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, want: 1, unix: NOW };
+    let failed = world.try_send(&request).expect_err("busy");
+    assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::Maybe));
+    other.execute("COMMIT", []).expect("its end");
+    assert_eq!(world.look().ours, []);
+    assert!(world.try_send(&request).is_ok());
+    assert_eq!(world.row("PRAGMA journal_mode"), "delete");
+}
+
+#[test]
 fn while_another_dispatcher_works_only_our_own_ends_are_recorded() {
     let mut world = World::new();
     world.add("t_1", "ready");
@@ -788,4 +810,35 @@ fn the_log_is_copied_into_the_file_now_and_then() {
     }
     let log = world.dir.path().join("kanban.db-wal").metadata().expect("a log").len();
     assert!(log < 1200 * 4096, "the log has {log} bytes");
+}
+
+#[test]
+fn a_task_behind_many_that_are_held_is_found() {
+    let mut world = World::new();
+    world.rival(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) \
+         INSERT INTO tasks (id, title, assignee, status, priority, created_at, started_at) \
+         SELECT printf('h_%04d', i), 'x', 'shell', 'ready', 9, i, 1 FROM n",
+    );
+    world.rival(&format!(
+        "INSERT INTO task_runs (task_id, status, outcome, started_at, ended_at) \
+         SELECT id, 'rate_limited', 'rate_limited', 1, {NOW} - (rowid % 7) FROM tasks"
+    ));
+    world.add("t_1", "ready");
+    world.add("t_2", "ready");
+    world.rival("UPDATE tasks SET assignee = 'critic', priority = 3 WHERE id = 't_2'");
+    let look = world.look();
+    assert_eq!(look.due, Some(NOW + 294));
+    assert_eq!(world.ready(), ["t_2", "t_1"]);
+}
+
+#[test]
+fn a_higher_limit_frees_what_the_lower_one_had_blocked() {
+    let mut world = World::new();
+    world.add("t_1", "blocked");
+    world.rival("UPDATE tasks SET consecutive_failures = 2");
+    assert!(world.look().promotable.is_empty());
+    world.policy.failure_limit = 5;
+    let seen = world.send(&[], false).answer.observation.expect("a look");
+    assert_eq!(seen.promotable, [task("t_1")]);
 }

@@ -67,8 +67,12 @@ impl Board {
         if !request.changes.is_empty() || request.fresh || request.relist || self.written.get() {
             return Ok(false);
         }
-        let version = data_version(&self.conn)
-            .map_err(|error| BoardError::sql(&self.path, "looking for changes", &error))?;
+        let version = match data_version(&self.conn) {
+            Ok(version) => version,
+            // A transaction waits longer for whoever is in the way.
+            Err(error) if transaction::is_busy(&error) => return Ok(false),
+            Err(error) => return Err(BoardError::sql(&self.path, "looking for changes", &error)),
+        };
         let judged_by = (context.policy, context.workers);
         Ok(self.memory.is_current(version, judged_by, request.unix))
     }

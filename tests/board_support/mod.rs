@@ -74,8 +74,7 @@ impl World {
 
     pub fn with((dir, path): (TempDir, PathBuf)) -> World {
         let board = Board::open(&path).expect("an open board");
-        let mut policy = Policy::default();
-        policy.workers = vec![WorkerPolicy::default(); 2];
+        let policy = Policy { workers: vec![WorkerPolicy::default(); 2], ..Policy::default() };
         World {
             board,
             owner: Owner::new("vm", Pid(77), "boot:ns:1"),
@@ -159,7 +158,7 @@ impl World {
     pub fn claim(&mut self, id: &str, spawn: u64) -> Fence {
         match self.change(self.claim_of(id, spawn)) {
             Taken::Claimed { run, .. } => Fence { task: task(id), run, spawn: SpawnId(spawn) },
-            other => panic!("{id} was not claimed: {other:?}"),
+            other @ (Taken::Yes | Taken::No(_)) => panic!("{id} was not claimed: {other:?}"),
         }
     }
 
