@@ -564,7 +564,7 @@ fn the_ready_list_has_the_boards_order_and_says_if_there_is_more() {
     world.rival("UPDATE tasks SET created_at = 1 WHERE id = 't_08'");
     world.rival("UPDATE tasks SET assignee = 'nobody' WHERE id = 't_00'");
     world.rival("UPDATE tasks SET claim_lock = 'x:1' WHERE id = 't_01'");
-    let request = Request { changes: Vec::new(), fresh: true, want: 6, unix: NOW };
+    let request = Request { changes: Vec::new(), fresh: true, relist: false, want: 6, unix: NOW };
     let answer = world.try_send(&request).expect("an exchange").answer;
     let ready = answer.observation.expect("a look").ready.expect("a list");
     let ids: Vec<_> = ready.tasks.iter().map(|c| c.task.to_string()).collect();
@@ -635,7 +635,7 @@ fn a_rival_that_holds_the_board_makes_it_busy() {
     let rival = Connection::open(&world.path).expect("a rival");
     rival.execute("BEGIN IMMEDIATE", []).expect("its transaction");
     let request =
-        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, want: 1, unix: NOW };
+        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, relist: false, want: 1, unix: NOW };
     let failed = world.try_send(&request).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::No));
     assert!(failed.to_string().contains("kanban.db"), "{failed}");
@@ -656,7 +656,7 @@ fn a_commit_that_fails_may_have_happened() {
     other.execute("BEGIN", []).expect("a transaction");
     board_support::rows(&other, "SELECT * FROM tasks");
     let request =
-        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, want: 1, unix: NOW };
+        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, relist: false, want: 1, unix: NOW };
     let failed = world.try_send(&request).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::Maybe));
     other.execute("COMMIT", []).expect("its end");

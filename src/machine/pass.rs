@@ -1,6 +1,5 @@
 //! A pass: what one exchange with a board is to carry, and what its answer means.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::board::Phase as BoardPhase;
@@ -153,7 +152,7 @@ impl Dispatcher {
         &mut self,
         id: BoardId,
         seq: u64,
-        answer: Box<Answer>,
+        answer: Answer,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -165,7 +164,7 @@ impl Dispatcher {
         let changes = core::mem::take(changes);
         board.exchanged(effects);
         board.strays.clear();
-        let Answer { taken, observation } = *answer;
+        let Answer { taken, observation } = answer;
         let mut locked = false;
         for (n, change) in changes.iter().enumerate() {
             // An answer that says nothing of a change is as good as "not written".
