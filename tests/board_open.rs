@@ -152,7 +152,7 @@ fn a_replaced_file_is_let_go() {
     let mut world = World::new();
     world.add("t_1", "ready");
     let request =
-        Request { changes: vec![world.claim_of("t_1", 1)], fresh: true, want: 1, unix: NOW };
+        Request { changes: vec![world.claim_of("t_1", 1)], fresh: true, relist: false, want: 1, unix: NOW };
     let aside = world.dir.path().join("aside.db");
     fs::rename(&world.path, &aside).expect("another name");
     let failed = world.try_send(&request).expect_err("gone");
@@ -179,7 +179,7 @@ fn a_header_damaged_under_an_open_board_is_neither_used_nor_painted_over() {
     let status =
         std::process::Command::new("sh").args(["-c", &script]).output().expect("dd").status;
     assert!(status.success());
-    let request = Request { changes: Vec::new(), fresh: true, want: 1, unix: NOW };
+    let request = Request { changes: Vec::new(), fresh: true, relist: false, want: 1, unix: NOW };
     let failed = world.try_send(&request).expect_err("damaged");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Content, Commit::No));
     let written: Result<(), BoardError> = world.board.write(|_| Ok(()));
