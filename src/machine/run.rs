@@ -278,6 +278,7 @@ impl Run {
         };
         if self.pid.is_none() {
             (self.pid, self.pid_owed, self.began) = (Some(pid), true, now);
+            // Told here, as the lane's answer comes too late to tell it in order.
             effects.push(Effect::Report(Report::Started(self.spawn, pid)));
         }
         effects.push(Effect::Report(Report::Exited(self.spawn, status)));
