@@ -210,6 +210,14 @@ fn family(then: &str) -> (process::Child, Pid) {
     (shell, Pid(line.trim().parse().unwrap()))
 }
 
+/// From then on the shell reaps nobody.
+fn wait_until_stopped(shell: &process::Child) {
+    let (pid, mut raw) = (shell.id().cast_signed(), 0);
+    // SAFETY: `raw` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut raw, libc::WUNTRACED) }, pid);
+    assert!(libc::WIFSTOPPED(raw));
+}
+
 fn say_a_line(shell: &mut process::Child) {
     shell.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
 }
@@ -231,6 +239,7 @@ fn a_process_of_an_earlier_life_is_watched_though_it_is_no_child() {
 fn a_process_that_its_parent_leaves_lying_is_told_when_it_is_buried() {
     let children = Children::new().unwrap();
     let (mut shell, pid) = family("kill -STOP $$");
+    wait_until_stopped(&shell);
     children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
     say_a_line(&mut shell);
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
@@ -249,6 +258,7 @@ fn a_process_that_its_parent_leaves_lying_is_told_when_it_is_buried() {
 fn a_process_that_nobody_buries_can_be_given_up() {
     let children = Children::new().unwrap();
     let (mut shell, pid) = family("kill -STOP $$");
+    wait_until_stopped(&shell);
     children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
     assert_eq!(children.give_up(SpawnId(1)), None, "it runs");
     say_a_line(&mut shell);
@@ -382,7 +392,8 @@ fn orphans_and_lanes() {
     drop(send);
     lane.join().unwrap();
     assert_eq!(children.adopt_orphans(16), Ok(vec![]), "and it is not taken from `reap` here");
-    let exits = reap(&children, 2);
+    let mut exits = reap(&children, 2);
+    exits.sort_by_key(|exit| exit.spawn);
     assert_eq!((exits[0].status, exits[0].group), (ExitStatus::Code(7), Group::Alive));
     assert_eq!((exits[1].status, exits[1].group), (ExitStatus::Code(5), Group::Gone));
 

@@ -442,7 +442,10 @@ mod tests {
         let script =
             "#!/bin/sh\ntrap '' TERM\nexec 9<>PIPE; echo up >&9\nwhile :; do sleep 1000; done\n";
         fs::create_dir_all(repo.join(".git/hooks")).unwrap();
-        fs::write(&hook, script.replace("PIPE", pipe.to_str().unwrap())).unwrap();
+        // Written by another process: a child that another test is just starting could hold it open.
+        let text = script.replace("PIPE", pipe.to_str().unwrap());
+        let write = ["-c", "printf %s \"$1\" > \"$2\"", "sh", &text, hook.to_str().unwrap()];
+        assert!(std::process::Command::new("sh").args(write).status().unwrap().success());
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
         let mut reader = {
             use std::os::unix::fs::OpenOptionsExt;
