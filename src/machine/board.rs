@@ -169,7 +169,6 @@ impl Board {
         let deadline = now.after(policy.lane_deadline_ms);
         self.phase = Phase::Exchanging { changes, deadline, overdue: false };
         self.look = false;
-        self.flush_at = None;
         if core::mem::take(&mut self.fresh) {
             self.swept_at = now;
         }

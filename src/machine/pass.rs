@@ -1,6 +1,5 @@
 //! A pass: what one exchange with a board is to carry, and what its answer means.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::board::Phase as BoardPhase;
@@ -55,6 +54,10 @@ impl Dispatcher {
         if !(changes.urgent || relist || board.wants_look()) {
             return;
         }
+        if !changes.urgent {
+            // A mere look is no reason to write: what is left here are pids, which wait for company.
+            changes.list.clear();
+        }
         let request = Request {
             changes: changes.list.clone(),
             fresh: board.wants_everything(),
@@ -62,6 +65,9 @@ impl Dispatcher {
             want: free.saturating_add(lookahead),
             unix: now.unix,
         };
+        if changes.urgent {
+            board.flush_at = None;
+        }
         let seq = board.exchanging(changes.list, now.mono, &self.policy);
         effects.push(Effect::Exchange { board: id, seq, request });
     }
@@ -146,7 +152,7 @@ impl Dispatcher {
         &mut self,
         id: BoardId,
         seq: u64,
-        answer: Box<Answer>,
+        answer: Answer,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -158,7 +164,7 @@ impl Dispatcher {
         let changes = core::mem::take(changes);
         board.exchanged(effects);
         board.strays.clear();
-        let Answer { taken, observation } = *answer;
+        let Answer { taken, observation } = answer;
         let mut locked = false;
         for (n, change) in changes.iter().enumerate() {
             // An answer that says nothing of a change is as good as "not written".

@@ -53,9 +53,8 @@ impl Dispatcher {
     pub fn is_settled(&self) -> bool {
         self.listed
             && self.boards.values().all(|board| {
-                !board.is_under_way()
-                    && !(board.is_idle() && board.wants_look())
-                    && board.phase != Phase::Absent
+                let about_to = board.is_idle() && board.wants_look();
+                !(board.is_under_way() || about_to || board.phase == Phase::Absent)
             })
     }
 
