@@ -634,8 +634,13 @@ fn a_rival_that_holds_the_board_makes_it_busy() {
     world.add("t_1", "ready");
     let rival = Connection::open(&world.path).expect("a rival");
     rival.execute("BEGIN IMMEDIATE", []).expect("its transaction");
-    let request =
-        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, relist: false, want: 1, unix: NOW };
+    let request = Request {
+        changes: vec![world.claim_of("t_1", 1)],
+        fresh: false,
+        relist: false,
+        want: 1,
+        unix: NOW,
+    };
     let failed = world.try_send(&request).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::No));
     assert!(failed.to_string().contains("kanban.db"), "{failed}");
@@ -655,8 +660,13 @@ fn a_commit_that_fails_may_have_happened() {
     // Without a write-ahead log a reader does not keep a writer from beginning, but from ending.
     other.execute("BEGIN", []).expect("a transaction");
     board_support::rows(&other, "SELECT * FROM tasks");
-    let request =
-        Request { changes: vec![world.claim_of("t_1", 1)], fresh: false, relist: false, want: 1, unix: NOW };
+    let request = Request {
+        changes: vec![world.claim_of("t_1", 1)],
+        fresh: false,
+        relist: false,
+        want: 1,
+        unix: NOW,
+    };
     let failed = world.try_send(&request).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::Maybe));
     other.execute("COMMIT", []).expect("its end");

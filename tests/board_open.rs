@@ -151,8 +151,13 @@ fn an_open_board_is_protected_from_the_ends_of_others() {
 fn a_replaced_file_is_let_go() {
     let mut world = World::new();
     world.add("t_1", "ready");
-    let request =
-        Request { changes: vec![world.claim_of("t_1", 1)], fresh: true, relist: false, want: 1, unix: NOW };
+    let request = Request {
+        changes: vec![world.claim_of("t_1", 1)],
+        fresh: true,
+        relist: false,
+        want: 1,
+        unix: NOW,
+    };
     let aside = world.dir.path().join("aside.db");
     fs::rename(&world.path, &aside).expect("another name");
     let failed = world.try_send(&request).expect_err("gone");

@@ -125,7 +125,8 @@ impl World {
     }
 
     pub fn send(&mut self, changes: &[Change], fresh: bool) -> Exchanged {
-        let request = Request { changes: changes.to_vec(), fresh, relist: false, want: 10, unix: self.unix };
+        let request =
+            Request { changes: changes.to_vec(), fresh, relist: false, want: 10, unix: self.unix };
         self.try_send(&request).expect("an exchange")
     }
 
