@@ -13,8 +13,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use sexton::runtime::clock;
 
-/// Long enough for anything on a busy machine; nothing that works comes near it.
-const PATIENCE_MS: u64 = 60_000;
+/// Long enough for anything on a busy machine, and less than the 60 s between ticks: a wake-up that
+/// is lost must not be made up for by the backstop.
+const PATIENCE_MS: u64 = 45_000;
 
 /// Waits until `condition` holds. Panics, and says `what` was waited for, if it never does.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
