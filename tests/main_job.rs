@@ -2,6 +2,8 @@
 
 mod cli_sandbox;
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -123,10 +125,7 @@ fn all_done(s: &Sandbox, count: u32) {
         s.rows("SELECT outcome, count(*), count(DISTINCT task_id) FROM task_runs GROUP BY 1"),
         [format!("completed|{count}|{count}")]
     );
-    assert_eq!(
-        one("SELECT count(*) FROM task_events WHERE kind = 'spawned'"),
-        count.to_string()
-    );
+    assert_eq!(one("SELECT count(*) FROM task_events WHERE kind = 'spawned'"), count.to_string());
     assert_eq!(one("PRAGMA integrity_check"), "ok");
 }
 
