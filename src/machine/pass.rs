@@ -1,6 +1,5 @@
 //! A pass: what one exchange with a board is to carry, and what its answer means.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::board::Phase as BoardPhase;
@@ -42,7 +41,7 @@ impl Dispatcher {
         let free = self.slots(id, now.mono).free();
         let lookahead = self.policy.lookahead;
         let Some(board) = self.boards.get_mut(&id) else { return };
-        if board.locked_until.is_none() && self.mode == Mode::Running {
+        if board.takes_new_work() && self.mode == Mode::Running {
             let failure_limit = self.policy.failure_limit;
             let promote = |task: &TaskId| Change::Promote { task: *task, failure_limit };
             changes.list.extend(board.promotable.iter().map(promote));
@@ -51,10 +50,11 @@ impl Dispatcher {
             changes.urgent |= !(board.promotable.is_empty() && board.expired.is_empty());
         }
         let known = u32::try_from(board.ready.len()).unwrap_or(u32::MAX);
-        let relist = board.more && free > 0 && known <= lookahead / 4;
+        let relist = board.more && board.used && free > 0 && known <= lookahead / 4;
         if !(changes.urgent || relist || board.wants_look()) {
             return;
         }
+        board.used &= !relist;
         let request = Request {
             changes: changes.list.clone(),
             fresh: board.wants_everything(),
@@ -122,7 +122,7 @@ impl Dispatcher {
     pub(super) fn slots(&self, id: BoardId, now: Mono) -> Slots {
         let none = Slots { host: 0, board: 0 };
         let Some(board) = self.boards.get(&id) else { return none };
-        let waits = board.locked_until.is_some() || now < board.spawns_from || !board.listed;
+        let waits = !board.takes_new_work() || now < board.spawns_from || !board.listed;
         if self.mode != Mode::Running || now < self.host.from || waits {
             return none;
         }
@@ -143,7 +143,7 @@ impl Dispatcher {
         &mut self,
         id: BoardId,
         seq: u64,
-        answer: Box<Answer>,
+        answer: Answer,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -155,17 +155,18 @@ impl Dispatcher {
         let changes = core::mem::take(changes);
         board.exchanged(effects);
         board.strays.clear();
-        let Answer { taken, observation } = *answer;
+        let Answer { taken, observation } = answer;
         let mut locked = false;
         for (n, change) in changes.iter().enumerate() {
             // An answer that says nothing of a change is as good as "not written".
             let taken = taken.get(n).copied().unwrap_or(Taken::No(Refusal::Superseded));
-            locked |= taken == Taken::No(Refusal::Locked);
+            // A board that is full although it looked otherwise is somebody else's work, too.
+            locked |= matches!(taken, Taken::No(Refusal::Locked | Refusal::Full));
             self.settle_change(id, *change, taken, now, effects);
         }
         self.note_lock(id, locked, now.mono);
         if let Some(observation) = observation {
-            self.observe(id, observation, now.mono);
+            self.observe(id, observation, now);
         }
         self.sweep_runs(effects);
     }
@@ -191,12 +192,12 @@ impl Dispatcher {
         effects: &mut Vec<Effect>,
     ) {
         match change {
-            Change::Claim { spawn, task, .. } => match taken {
+            Change::Claim { spawn, .. } => match taken {
                 Taken::Claimed { run, max_runtime_s } => {
                     self.claimed(spawn, run, max_runtime_s, now.mono, effects);
                 }
-                Taken::Yes => self.claim_refused(spawn, task, Refusal::Superseded, id, effects),
-                Taken::No(refusal) => self.claim_refused(spawn, task, refusal, id, effects),
+                Taken::Yes => self.claim_refused(spawn, Refusal::Superseded, now.mono, effects),
+                Taken::No(refusal) => self.claim_refused(spawn, refusal, now.mono, effects),
             },
             Change::Started { fence, .. } => {
                 if let Some(run) = self.runs.get_mut(&fence.spawn) {
@@ -205,23 +206,29 @@ impl Dispatcher {
             }
             Change::Renew { fence, ttl_s, .. } => {
                 if let Some(run) = self.runs.get_mut(&fence.spawn) {
-                    run.renew_at = now.mono.after(u64::from(ttl_s) * 1000 / 3);
+                    run.renew_at = now.mono.after(renew_ms(ttl_s));
                 }
             }
             Change::Finish { fence, verdict, .. } => {
-                self.finished(fence, taken, verdict, now.mono, effects)
+                if !self.runs.contains_key(&fence.spawn) {
+                    // A stray has no run here.
+                    self.note_refusal(id, fence.task, taken, now.mono);
+                }
+                self.finished(fence, taken, verdict, now.mono, effects);
             }
             Change::Promote { task, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Promoted(task, id)));
                 }
                 self.keep_if_locked(id, taken, |board| board.promotable.retain(|t| *t != task));
+                self.note_refusal(id, task, taken, now.mono);
             }
             Change::Free { expired, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Freed(expired.task, id)));
                 }
                 self.keep_if_locked(id, taken, |board| board.expired.retain(|e| *e != expired));
+                self.note_refusal(id, expired.task, taken, now.mono);
             }
         }
     }
@@ -236,6 +243,19 @@ impl Dispatcher {
             && let Some(board) = self.boards.get_mut(&id)
         {
             drop(board);
+        }
+    }
+
+    /// Remembers that a change to a task was refused for a reason that may well stay.
+    fn note_refusal(&mut self, id: BoardId, task: TaskId, taken: Taken, now: Mono) {
+        let stays = match taken {
+            Taken::No(Refusal::Superseded | Refusal::Held(_) | Refusal::Rejected) => true,
+            Taken::No(Refusal::Locked | Refusal::Full) | Taken::Yes | Taken::Claimed { .. } => {
+                false
+            }
+        };
+        if let Some(board) = self.boards.get_mut(&id).filter(|_| stays) {
+            board.refuse(task, now);
         }
     }
 
@@ -254,7 +274,7 @@ impl Dispatcher {
             return;
         };
         let worker = self.policy.worker(run.worker);
-        run.renew_at = now.after(u64::from(self.policy.claim_ttl_s) * 1000 / 3);
+        run.renew_at = now.after(renew_ms(self.policy.claim_ttl_s));
         let (id, task) = (run.board, run.task);
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
@@ -274,12 +294,11 @@ impl Dispatcher {
     fn claim_refused(
         &mut self,
         spawn: SpawnId,
-        task: TaskId,
         refusal: Refusal,
-        id: BoardId,
+        now: Mono,
         effects: &mut Vec<Effect>,
     ) {
-        self.runs.remove(&spawn);
+        let Some(Run { board: id, task, .. }) = self.runs.remove(&spawn) else { return };
         match refusal {
             Refusal::Locked => {}
             // Whatever we thought to be running, it is more: wait for the next observation.
@@ -290,6 +309,7 @@ impl Dispatcher {
             }
             Refusal::Superseded | Refusal::Held(_) | Refusal::Rejected => {
                 self.forget_candidate(id, task);
+                self.note_refusal(id, task, Taken::No(refusal), now);
                 effects.push(Effect::Report(Report::ClaimRefused(task, id, refusal)));
             }
         }
@@ -298,6 +318,7 @@ impl Dispatcher {
     fn forget_candidate(&mut self, id: BoardId, task: TaskId) {
         if let Some(board) = self.boards.get_mut(&id) {
             board.ready.retain(|c: &Candidate| c.task != task);
+            board.used = true;
         }
     }
 
@@ -329,17 +350,17 @@ impl Dispatcher {
 
     /// Takes in what was seen: runs of ours that are no longer in the board have been ended by
     /// somebody; claims of ours without a run here are put back.
-    fn observe(&mut self, id: BoardId, observation: Observation, now: Mono) {
+    fn observe(&mut self, id: BoardId, observation: Observation, now: Now) {
         let ours = &observation.ours;
         for run in self.runs.values_mut().filter(|run| run.board == id) {
             if let (Some(fence), Finish::No) = (run.fence(), run.finish) {
-                run.seen_lost(!ours.contains(&fence), now, self.policy.ended_grace_ms);
+                run.seen_lost(!ours.contains(&fence), now.mono, self.policy.ended_grace_ms);
             }
         }
         let known = |fence: &Fence| self.runs.contains_key(&fence.spawn);
         let strays = ours.iter().filter(|fence| !known(fence)).copied().collect();
         if let Some(board) = self.boards.get_mut(&id) {
-            board.observed(observation, strays);
+            board.observed(observation, strays, now.unix);
         }
     }
 
@@ -374,4 +395,9 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// Milliseconds after which a lease of `ttl_s` seconds is renewed: a third of it.
+fn renew_ms(ttl_s: u32) -> u64 {
+    u64::from(ttl_s.max(1)) * 1000 / 3
 }
