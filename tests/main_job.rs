@@ -1,8 +1,7 @@
 //! What `run` and `dispatch` do with real tasks and real processes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli_sandbox;
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,11 +6,12 @@
 //!               └─── Quarantined ◀─┘
 //! ```
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::effect::{Effect, Report};
 use super::event::{Fault, FaultClass};
-use super::exchange::{Candidate, Change, Expired, Fence, Observation};
+use super::exchange::{Candidate, Change, Expired, Fence, Observation, Refusal};
 use super::ids::{BoardId, TaskId};
 use super::now::{Mono, Now};
 use super::policy::Policy;
@@ -22,6 +23,12 @@ const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Milliseconds between two looks at everything that waits, not only at what is known to have
 /// changed.
 const SWEEP_MS: u64 = 300_000;
+/// Milliseconds for which a task is left alone after the board's own rules refused something about
+/// it, and after something had changed under us.
+const REFUSED_MS: (u64, u64) = (30_000, 1_000);
+/// With this many tasks refused, something is wrong with the board itself: nothing new is asked of
+/// it until the first of them is tried again.
+const MOST_REFUSED: usize = 256;
 
 /// One board.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,13 +70,16 @@ pub struct Board {
     pub strays: Vec<Fence>,
     /// When something on it changes by itself, in seconds since 1970.
     pub due: Option<i64>,
+    /// True once some of `ready` was used: only then can listing it again bring more.
+    pub used: bool,
+    /// Tasks for which it refused something, and until when they are not asked about again: it may
+    /// show them over and over.
+    refused: BTreeMap<TaskId, Mono>,
 
     /// Another dispatcher is at work: no claims, promotions or releases before this.
     pub locked_until: Option<Mono>,
     /// Since when it has been locked without a break.
     pub locked_since: Option<Mono>,
-    /// It refused a promotion or a release that it had shown to be due: none before this.
-    pub moves_from: Mono,
     /// Its folders fail: no claims before this, and for how long next time.
     pub spawns_from: Mono,
     spawn_wait_ms: u64,
@@ -99,6 +109,8 @@ pub enum Phase {
         deadline: Mono,
         /// True once it has.
         overdue: bool,
+        /// Only if it is not the very file that was refused last time.
+        if_changed: bool,
     },
     /// Open, nothing under way.
     Idle,
@@ -144,9 +156,10 @@ impl Board {
             expired: Vec::new(),
             strays: Vec::new(),
             due: None,
+            used: false,
+            refused: BTreeMap::new(),
             locked_until: None,
             locked_since: None,
-            moves_from: now,
             spawns_from: now,
             spawn_wait_ms: 1_000,
             faults: 0,
@@ -161,8 +174,8 @@ impl Board {
     /// Asks for it to be opened.
     pub fn connect(&mut self, now: Mono, policy: &Policy, if_changed: bool, fx: &mut Vec<Effect>) {
         self.seq = self.seq.wrapping_add(1);
-        self.phase =
-            Phase::Connecting { deadline: now.after(policy.lane_deadline_ms), overdue: false };
+        let deadline = now.after(policy.lane_deadline_ms);
+        self.phase = Phase::Connecting { deadline, overdue: false, if_changed };
         fx.push(Effect::Connect { board: self.id, seq: self.seq, if_changed });
     }
 
@@ -211,10 +224,11 @@ impl Board {
     /// It failed: out of use for a while. What was seen of it is no longer believed.
     pub fn failed(&mut self, fault: Fault, now: Mono, fx: &mut Vec<Effect>) {
         let was_open = matches!(self.phase, Phase::Exchanging { .. });
+        let asked_if_changed = matches!(self.phase, Phase::Connecting { if_changed: true, .. });
         self.forget_what_was_seen();
         self.sick_since = self.sick_since.or(Some(now));
         self.recheck_at = None;
-        if fault.unchanged {
+        if fault.unchanged && asked_if_changed {
             // The very file that was refused before: nothing new, and no other end.
             let until = self.refused_until;
             self.phase = Phase::Quarantined { until, fault, open: false };
@@ -249,18 +263,45 @@ impl Board {
         self.look_at_everything();
     }
 
-    /// Takes what was seen in place of what was known.
-    pub fn observed(&mut self, seen: Observation, strays: Vec<Fence>) {
-        let ours = u32::try_from(seen.ours.len()).unwrap_or(u32::MAX);
+    /// Takes what was seen in place of what was known, without what it refused a moment ago.
+    pub fn observed(&mut self, seen: Observation, mut strays: Vec<Fence>, unix: i64) {
+        let ours = u32::try_from(seen.ours.len().saturating_sub(strays.len())).unwrap_or(u32::MAX);
         self.others = seen.running.saturating_sub(ours);
+        let refused = &self.refused;
         if let Some(ready) = seen.ready {
             self.ready = ready.tasks;
+            self.ready.retain(|c| !refused.contains_key(&c.task));
             self.more = ready.more;
+            self.used = false;
         }
         self.promotable = seen.promotable;
+        self.promotable.retain(|task| !refused.contains_key(task));
         self.expired = seen.expired;
+        self.expired.retain(|e| !refused.contains_key(&e.task));
+        strays.retain(|fence| !refused.contains_key(&fence.task));
         self.strays = strays;
-        self.due = seen.due;
+        // What should have changed by now and has not is looked at once a second, not without end.
+        self.due = seen.due.map(|due| due.max(unix.saturating_add(1)));
+    }
+
+    /// It refused something about this task: do not ask again for a while.
+    pub fn refuse(&mut self, task: TaskId, refusal: Refusal, now: Mono) {
+        let rest_ms = if refusal == Refusal::Rejected { REFUSED_MS.0 } else { REFUSED_MS.1 };
+        self.refused.insert(task, now.after(rest_ms));
+    }
+
+    /// Whether it is to be asked for changes that are not owed to it.
+    #[must_use]
+    pub fn takes_new_work(&self) -> bool {
+        self.locked_until.is_none() && self.refused.len() < MOST_REFUSED
+    }
+
+    fn ask_again(&mut self, now: Mono) {
+        let before = self.refused.len();
+        self.refused.retain(|_, until| now < *until);
+        if self.refused.len() < before {
+            self.look_at_everything();
+        }
     }
 
     /// Look soon.
@@ -299,7 +340,9 @@ impl Board {
 
     /// Something near its file changed: climb the ladder from its foot.
     pub fn noticed(&mut self, now: Mono) {
-        self.ladder = Some((now.after(LADDER_MS[0]), 0));
+        let foot = now.after(LADDER_MS[0]);
+        // Never later than the next look was: notices without a pause must not put it off for ever.
+        self.ladder = Some((self.ladder.map_or(foot, |(at, _)| at.min(foot)), 0));
         if let Phase::Quarantined { until, fault, open: false } = &mut self.phase {
             let soon = now.after(NOTICE_MS);
             match fault.class {
@@ -311,9 +354,11 @@ impl Board {
         }
     }
 
-    /// It is listed again: try it at once.
+    /// It is listed. If it was not, try it at once.
     pub fn listed_again(&mut self, now: Mono) {
-        self.listed = true;
+        if core::mem::replace(&mut self.listed, true) {
+            return;
+        }
         if let Phase::Quarantined { until, .. } = &mut self.phase {
             *until = now;
         }
@@ -321,6 +366,10 @@ impl Board {
 
     /// A spawn failed because its folders do: no claims for a moment.
     pub fn spawn_trouble(&mut self, now: Mono) {
+        // Spawns that were under way together and fail together are one trouble.
+        if now < self.spawns_from {
+            return;
+        }
         self.spawns_from = now.after(self.spawn_wait_ms);
         self.spawn_wait_ms = (self.spawn_wait_ms * 2).min(30_000);
     }
@@ -344,6 +393,7 @@ impl Board {
         if self.locked_until.is_some_and(|at| now.mono >= at) {
             (self.look, self.locked_until) = (true, None);
         }
+        self.ask_again(now.mono);
         match &mut self.phase {
             Phase::Absent => self.connect(now.mono, policy, false, fx),
             Phase::Quarantined { until, open, .. } if now.mono >= *until => {
@@ -356,7 +406,7 @@ impl Board {
             Phase::Quarantined { .. } if self.recheck_at.is_some_and(|at| now.mono >= at) => {
                 self.connect(now.mono, policy, true, fx);
             }
-            Phase::Connecting { deadline, overdue }
+            Phase::Connecting { deadline, overdue, .. }
             | Phase::Exchanging { deadline, overdue, .. }
                 if now.mono >= *deadline && !*overdue =>
             {
@@ -413,13 +463,12 @@ impl Board {
         let own = match &self.phase {
             Phase::Absent => Some(now.mono),
             Phase::Quarantined { until, .. } => earlier(Some(*until), self.recheck_at),
-            Phase::Connecting { deadline, overdue }
+            Phase::Connecting { deadline, overdue, .. }
             | Phase::Exchanging { deadline, overdue, .. } => (!overdue).then_some(*deadline),
             Phase::Idle => self.flush_at,
         };
-        let moves = Some(self.moves_from).filter(|at| self.wants_moves() && *at > now.mono);
-        let own = earlier(own, moves);
         let rows = earlier(self.due.map(|due| now.mono_at(due)), self.locked_until);
-        earlier(earlier(own, self.ladder.map(|(at, _)| at)), rows)
+        let looks = earlier(self.ladder.map(|(at, _)| at), self.refused.values().min().copied());
+        earlier(earlier(own, looks), rows)
     }
 }

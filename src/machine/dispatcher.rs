@@ -95,20 +95,23 @@ impl Dispatcher {
     /// Cannot fail: what went wrong out there is in the event. An event that does not fit (an answer
     /// to a question not asked, a child that was never spawned) is reported and changes nothing.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
-        let now = self.clamp(now, effects);
+        let (now, back_ms) = self.clamp(now);
         self.take_in(now, event, effects);
+        if back_ms > 0 {
+            effects.push(Effect::Report(Report::ClockWentBack(back_ms)));
+        }
+        self.drop_unlisted(effects);
         self.act_on_time(now, effects);
         self.begin_passes(now, effects);
         self.arm(now, effects);
     }
 
-    /// The monotonic clock as far as it can be trusted: it never goes back.
-    fn clamp(&mut self, now: Now, effects: &mut Vec<Effect>) -> Now {
-        if now.mono < self.latest {
-            effects.push(Effect::Report(Report::ClockWentBack(self.latest.since(now.mono))));
-        }
+    /// The monotonic clock as far as it can be trusted: it never goes back. And by how much it
+    /// tried to.
+    fn clamp(&mut self, now: Now) -> (Now, u64) {
+        let back_ms = self.latest.since(now.mono);
         self.latest = self.latest.max(now.mono);
-        Now { mono: self.latest, unix: now.unix }
+        (Now { mono: self.latest, unix: now.unix }, back_ms)
     }
 
     /// Routes an event to the part that owns it.
@@ -129,7 +132,7 @@ impl Dispatcher {
             }
 
             Event::BoardAdded { board } => self.board_added(board, now.mono),
-            Event::BoardRemoved { board } => self.board_removed(board, effects),
+            Event::BoardRemoved { board } => self.board_removed(board),
             Event::BoardsListed => self.listed = true,
             Event::BoardChanged { board } => {
                 if let Some(board) = self.boards.get_mut(&board) {
@@ -170,6 +173,7 @@ impl Dispatcher {
                 // Its run may be over by now; that is no surprise.
                 if let Some(run) = self.runs.get_mut(&spawn) {
                     run.signalled(outcome, effects);
+                    self.sweep_runs(effects);
                 }
             }
 
@@ -216,15 +220,17 @@ impl Dispatcher {
         self.boards.entry(id).or_insert_with(|| Board::new(id, now)).listed_again(now);
     }
 
-    fn board_removed(&mut self, id: BoardId, effects: &mut Vec<Effect>) {
+    fn board_removed(&mut self, id: BoardId) {
         if let Some(board) = self.boards.get_mut(&id) {
             board.listed = false;
         }
-        self.drop_unlisted(effects);
     }
 
     /// Lets go of boards that are gone, once nothing is owed to them and no answer outstanding.
     fn drop_unlisted(&mut self, effects: &mut Vec<Effect>) {
+        if self.boards.values().all(|board| board.listed) {
+            return;
+        }
         let runs = &self.runs;
         self.boards.retain(|id, board| {
             let owed = runs.values().any(|run| run.board == *id);
@@ -267,6 +273,8 @@ impl Dispatcher {
             run.board
         });
         match (blame, board) {
+            // Spawns that were under way together and fail together are one refusal.
+            (Blame::Host, Some(_)) if now < self.host.from => {}
             (Blame::Host, Some(_)) => {
                 self.host.from = now.after(self.host.wait_ms);
                 self.host.wait_ms = (self.host.wait_ms * 2).min(HOST_WAIT_MS.1);
@@ -307,7 +315,6 @@ impl Dispatcher {
             }
             !run.is_over()
         });
-        self.drop_unlisted(effects);
     }
 
     fn drain(&mut self, now: Mono, grace_ms: u64) {

@@ -19,10 +19,6 @@ pub const FLUSH_MS: u64 = 5;
 /// Milliseconds after which what the board's own rules rejected is sent again.
 const REJECTED_MS: u64 = 30_000;
 
-/// Milliseconds after which a move that was refused because things had changed is asked for again,
-/// should the board still show it.
-const MOVE_MS: u64 = 1_000;
-
 /// What an exchange is to carry, and whether any of it cannot wait.
 struct Changes {
     list: Vec<Change>,
@@ -45,8 +41,7 @@ impl Dispatcher {
         let free = self.slots(id, now.mono).free();
         let lookahead = self.policy.lookahead;
         let Some(board) = self.boards.get_mut(&id) else { return };
-        let may_move = now.mono >= board.moves_from && board.locked_until.is_none();
-        if may_move && self.mode == Mode::Running {
+        if board.takes_new_work() && self.mode == Mode::Running {
             let failure_limit = self.policy.failure_limit;
             let promote = |task: &TaskId| Change::Promote { task: *task, failure_limit };
             changes.list.extend(board.promotable.iter().map(promote));
@@ -55,7 +50,7 @@ impl Dispatcher {
             changes.urgent |= !(board.promotable.is_empty() && board.expired.is_empty());
         }
         let known = u32::try_from(board.ready.len()).unwrap_or(u32::MAX);
-        let relist = board.more && free > 0 && known <= lookahead / 4;
+        let relist = board.more && board.used && free > 0 && known <= lookahead / 4;
         if !(changes.urgent || relist || board.wants_look()) {
             return;
         }
@@ -63,6 +58,7 @@ impl Dispatcher {
             // A mere look is no reason to write: what is left here are pids, which wait for company.
             changes.list.clear();
         }
+        board.used &= !relist;
         let request = Request {
             changes: changes.list.clone(),
             fresh: board.wants_everything(),
@@ -104,7 +100,7 @@ impl Dispatcher {
                 Finish::Owed(_) | Finish::No | Finish::Settled => {}
             }
         }
-        for fence in board.strays.iter().filter(|_| now >= board.moves_from) {
+        for fence in &board.strays {
             let verdict = super::verdict::Verdict::Released(Release::NotStarted);
             let failure_limit = self.policy.failure_limit;
             changes.list.push(Change::Finish { fence: *fence, pid: None, verdict, failure_limit });
@@ -133,7 +129,7 @@ impl Dispatcher {
     pub(super) fn slots(&self, id: BoardId, now: Mono) -> Slots {
         let none = Slots { host: 0, board: 0 };
         let Some(board) = self.boards.get(&id) else { return none };
-        let waits = board.locked_until.is_some()
+        let waits = !board.takes_new_work()
             || now < board.spawns_from
             || !board.listed
             || (self.once && board.claimed);
@@ -174,12 +170,13 @@ impl Dispatcher {
         for (n, change) in changes.iter().enumerate() {
             // An answer that says nothing of a change is as good as "not written".
             let taken = taken.get(n).copied().unwrap_or(Taken::No(Refusal::Superseded));
-            locked |= taken == Taken::No(Refusal::Locked);
+            // A board that is full although it looked otherwise is somebody else's work, too.
+            locked |= matches!(taken, Taken::No(Refusal::Locked | Refusal::Full));
             self.settle_change(id, *change, taken, now, effects);
         }
         self.note_lock(id, locked, now.mono);
         if let Some(observation) = observation {
-            self.observe(id, observation, now.mono);
+            self.observe(id, observation, now);
         }
         self.sweep_runs(effects);
     }
@@ -205,12 +202,12 @@ impl Dispatcher {
         effects: &mut Vec<Effect>,
     ) {
         match change {
-            Change::Claim { spawn, task, .. } => match taken {
+            Change::Claim { spawn, .. } => match taken {
                 Taken::Claimed { run, max_runtime_s } => {
                     self.claimed(spawn, run, max_runtime_s, now.mono, effects);
                 }
-                Taken::Yes => self.claim_refused(spawn, task, Refusal::Superseded, id, effects),
-                Taken::No(refusal) => self.claim_refused(spawn, task, refusal, id, effects),
+                Taken::Yes => self.claim_refused(spawn, Refusal::Superseded, now.mono, effects),
+                Taken::No(refusal) => self.claim_refused(spawn, refusal, now.mono, effects),
             },
             Change::Started { fence, .. } => {
                 if let Some(run) = self.runs.get_mut(&fence.spawn) {
@@ -219,52 +216,55 @@ impl Dispatcher {
             }
             Change::Renew { fence, ttl_s, .. } => {
                 if let Some(run) = self.runs.get_mut(&fence.spawn) {
-                    run.renew_at = now.mono.after(u64::from(ttl_s) * 1000 / 3);
+                    run.renew_at = now.mono.after(renew_ms(ttl_s));
                 }
             }
             Change::Finish { fence, verdict, .. } if self.runs.contains_key(&fence.spawn) => {
                 self.finished(fence, taken, verdict, now.mono, effects);
             }
             // A stray: nothing is owed for it.
-            Change::Finish { .. } => self.note_move(id, taken, now.mono, |_| {}),
+            Change::Finish { fence, .. } => self.note_refusal(id, fence.task, taken, now.mono),
             Change::Promote { task, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Promoted(task, id)));
                 }
-                self.note_move(id, taken, now.mono, |board| {
-                    board.promotable.retain(|t| *t != task);
-                });
+                self.keep_if_locked(id, taken, |board| board.promotable.retain(|t| *t != task));
+                self.note_refusal(id, task, taken, now.mono);
             }
             Change::Free { expired, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Freed(expired.task, id)));
                 }
-                self.note_move(id, taken, now.mono, |board| {
-                    board.expired.retain(|e| *e != expired);
-                });
+                self.keep_if_locked(id, taken, |board| board.expired.retain(|e| *e != expired));
+                self.note_refusal(id, expired.task, taken, now.mono);
             }
         }
     }
 
-    /// A promotion or a release has been answered. One that was refused is not asked for again at
-    /// once, even if the board goes on showing it: a trigger of its own may be against it.
-    fn note_move(
+    fn keep_if_locked(
         &mut self,
         id: BoardId,
         taken: Taken,
-        now: Mono,
         drop: impl FnOnce(&mut super::board::Board),
     ) {
-        let Some(board) = self.boards.get_mut(&id) else { return };
-        match taken {
-            Taken::No(Refusal::Locked) => return,
-            Taken::No(Refusal::Rejected) => board.moves_from = now.after(REJECTED_MS),
-            Taken::No(Refusal::Superseded | Refusal::Full | Refusal::Held(_)) => {
-                board.moves_from = board.moves_from.max(now.after(MOVE_MS));
-            }
-            Taken::Yes | Taken::Claimed { .. } => {}
+        if taken != Taken::No(Refusal::Locked)
+            && let Some(board) = self.boards.get_mut(&id)
+        {
+            drop(board);
         }
-        drop(board);
+    }
+
+    /// Remembers that a change to a task was refused for a reason that may well stay.
+    fn note_refusal(&mut self, id: BoardId, task: TaskId, taken: Taken, now: Mono) {
+        let Taken::No(refusal) = taken else { return };
+        match refusal {
+            Refusal::Locked | Refusal::Full => {}
+            Refusal::Superseded | Refusal::Held(_) | Refusal::Rejected => {
+                if let Some(board) = self.boards.get_mut(&id) {
+                    board.refuse(task, refusal, now);
+                }
+            }
+        }
     }
 
     fn claimed(
@@ -282,7 +282,7 @@ impl Dispatcher {
             return;
         };
         let worker = self.policy.worker(run.worker);
-        run.renew_at = now.after(u64::from(self.policy.claim_ttl_s) * 1000 / 3);
+        run.renew_at = now.after(renew_ms(self.policy.claim_ttl_s));
         let (id, task) = (run.board, run.task);
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
@@ -303,12 +303,11 @@ impl Dispatcher {
     fn claim_refused(
         &mut self,
         spawn: SpawnId,
-        task: TaskId,
         refusal: Refusal,
-        id: BoardId,
+        now: Mono,
         effects: &mut Vec<Effect>,
     ) {
-        self.runs.remove(&spawn);
+        let Some(Run { board: id, task, .. }) = self.runs.remove(&spawn) else { return };
         match refusal {
             Refusal::Locked => {}
             // Whatever we thought to be running, it is more: wait for the next observation.
@@ -319,6 +318,7 @@ impl Dispatcher {
             }
             Refusal::Superseded | Refusal::Held(_) | Refusal::Rejected => {
                 self.forget_candidate(id, task);
+                self.note_refusal(id, task, Taken::No(refusal), now);
                 effects.push(Effect::Report(Report::ClaimRefused(task, id, refusal)));
             }
         }
@@ -327,6 +327,7 @@ impl Dispatcher {
     fn forget_candidate(&mut self, id: BoardId, task: TaskId) {
         if let Some(board) = self.boards.get_mut(&id) {
             board.ready.retain(|c: &Candidate| c.task != task);
+            board.used = true;
         }
     }
 
@@ -357,17 +358,17 @@ impl Dispatcher {
 
     /// Takes in what was seen: runs of ours that are no longer in the board have been ended by
     /// somebody; claims of ours without a run here are put back.
-    fn observe(&mut self, id: BoardId, observation: Observation, now: Mono) {
+    fn observe(&mut self, id: BoardId, observation: Observation, now: Now) {
         let ours = &observation.ours;
         for run in self.runs.values_mut().filter(|run| run.board == id) {
             if let (Some(fence), Finish::No) = (run.fence(), run.finish) {
-                run.seen_lost(!ours.contains(&fence), now, self.policy.ended_grace_ms);
+                run.seen_lost(!ours.contains(&fence), now.mono, self.policy.ended_grace_ms);
             }
         }
         let known = |fence: &Fence| self.runs.contains_key(&fence.spawn);
         let strays = ours.iter().filter(|fence| !known(fence)).copied().collect();
         if let Some(board) = self.boards.get_mut(&id) {
-            board.observed(observation, strays);
+            board.observed(observation, strays, now.unix);
         }
     }
 
@@ -402,4 +403,9 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// Milliseconds after which a lease of `ttl_s` seconds is renewed: a third of it.
+fn renew_ms(ttl_s: u32) -> u64 {
+    u64::from(ttl_s.max(1)) * 1000 / 3
 }

@@ -222,6 +222,11 @@ impl Run {
                     Blame::Host | Blame::Board => Verdict::Released(Release::HostRefused),
                 });
             }
+            // Its process has been reaped, so there was one; but no other answer will come.
+            Phase::Draining(..) | Phase::Exited if !self.answered => {
+                self.answered = true;
+                unexpected("SpawnFailed", effects);
+            }
             Phase::Claimed
             | Phase::Preparing { .. }
             | Phase::Spawning

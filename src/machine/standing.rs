@@ -72,7 +72,7 @@ impl Dispatcher {
             && now.mono.after(1000 * 60) >= self.host.from
             && board.listed
             && !(self.once && board.claimed);
-        let moves = can_run || board.wants_moves() && now.mono >= board.moves_from;
+        let moves = can_run || board.wants_moves();
         board.is_idle()
             && !board.wants_look()
             && !board.is_climbing()
