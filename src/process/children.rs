@@ -126,13 +126,14 @@ impl Children {
     /// With one it may be a process that an earlier life of this program started.
     pub fn register(&self, spawn: SpawnId, pid: Pid, pidfd: Option<OwnedFd>) {
         let pidfd = pidfd.map(Arc::new);
+        // Not reaped yet, so the number is its.
+        let start = identity::stat(pid).ok().map(|stat| stat.start);
+        let child = Child { pid, pidfd: pidfd.clone(), start, phase: Phase::Running };
+        let replaced = self.table().insert(spawn, child);
+        // Only now: its exit shows once, and whoever is woken by it looks into the table.
         if let Some(fd) = &pidfd {
             self.watch(spawn, fd.as_fd());
         }
-        // Not reaped yet, so the number is its.
-        let start = identity::stat(pid).ok().map(|stat| stat.start);
-        let child = Child { pid, pidfd, start, phase: Phase::Running };
-        let replaced = self.table().insert(spawn, child);
         debug_assert!(replaced.is_none(), "{spawn:?} was registered twice");
     }
 
