@@ -123,10 +123,7 @@ fn all_done(s: &Sandbox, count: u32) {
         s.rows("SELECT outcome, count(*), count(DISTINCT task_id) FROM task_runs GROUP BY 1"),
         [format!("completed|{count}|{count}")]
     );
-    assert_eq!(
-        one("SELECT count(*) FROM task_events WHERE kind = 'spawned'"),
-        count.to_string()
-    );
+    assert_eq!(one("SELECT count(*) FROM task_events WHERE kind = 'spawned'"), count.to_string());
     assert_eq!(one("PRAGMA integrity_check"), "ok");
 }
 

@@ -129,7 +129,8 @@ impl Children {
         // Not reaped yet, so the number is its.
         let start = identity::stat(pid).ok().map(|stat| stat.start);
         let child = Child { pid, pidfd: pidfd.clone(), start, phase: Phase::Running };
-        let replaced = self.table().insert(spawn, child);
+        let mut table = self.table();
+        let replaced = table.insert(spawn, child);
         // Only now: its exit shows once, and whoever is woken by it looks into the table.
         if let Some(fd) = &pidfd {
             self.watch(spawn, fd.as_fd());
