@@ -200,7 +200,10 @@ impl Run {
                 }
             }
             // It had exited, and been reaped, before its lane's answer was read.
-            Phase::Draining(..) | Phase::Exited if !self.answered => self.answered = true,
+            Phase::Draining(..) | Phase::Exited if !self.answered => {
+                self.answered = true;
+                effects.push(Effect::Report(Report::Started(self.spawn, pid)));
+            }
             Phase::Claimed
             | Phase::Preparing { .. }
             | Phase::Spawning
