@@ -372,7 +372,6 @@ fn dispatch_without_waiting_leaves_them_running() {
 }
 
 #[test]
-#[ignore = "reading a board in WAL mode leaves -wal and -shm behind"]
 fn a_dry_run_changes_nothing_at_all() {
     let s = Sandbox::new();
     configure(&s, "max_in_progress = 2");

@@ -30,7 +30,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let board = place.board()?;
     // Kept open all the time: it is cheaper, and it protects the board from the closing of others.
-    let opened = card::open_for_reading(&board.db)?;
+    let opened = card::open_to_follow(&board.db)?;
     card::find(&opened.conn, &opened.columns, &args.id)?;
     let mut watch = Watch::new(&[board.db.parent(), Some(&board.logs)])?;
     let mut log = Log { path: board.log(&args.id), offset: 0, line: Vec::new() };

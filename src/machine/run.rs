@@ -200,10 +200,7 @@ impl Run {
                 }
             }
             // It had exited, and been reaped, before its lane's answer was read.
-            Phase::Draining(..) | Phase::Exited if !self.answered => {
-                self.answered = true;
-                effects.push(Effect::Report(Report::Started(self.spawn, pid)));
-            }
+            Phase::Draining(..) | Phase::Exited if !self.answered => self.answered = true,
             Phase::Claimed
             | Phase::Preparing { .. }
             | Phase::Spawning

@@ -1,11 +1,11 @@
-//! TERM, INT and HUP as a readable descriptor. No signal is blocked for it: a blocked mask would
+//! TERM, INT, HUP and CHLD as readable descriptors. No signal is blocked for it: a blocked mask would
 //! leak into the workers.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 /// What somebody asks of us by signal.
@@ -15,6 +15,9 @@ pub enum Asked {
     Stop,
     /// HUP: read the configuration again.
     Reload,
+    /// CHLD: some child has exited. Workers announce that by their pidfds; this is for adopted
+    /// processes, which have none.
+    Reap,
 }
 
 /// The signals that are listened to.
@@ -22,6 +25,7 @@ pub enum Asked {
 pub struct Signals {
     stop: UnixStream,
     reload: UnixStream,
+    children: UnixStream,
 }
 
 impl Signals {
@@ -29,23 +33,28 @@ impl Signals {
     pub fn listen() -> io::Result<Signals> {
         let (stop, stop_in) = UnixStream::pair()?;
         let (reload, reload_in) = UnixStream::pair()?;
-        for stream in [&stop, &stop_in, &reload, &reload_in] {
+        let (children, children_in) = UnixStream::pair()?;
+        for stream in [&stop, &stop_in, &reload, &reload_in, &children, &children_in] {
             stream.set_nonblocking(true)?;
         }
         pipe::register(SIGTERM, stop_in.try_clone()?)?;
         pipe::register(SIGINT, stop_in)?;
         pipe::register(SIGHUP, reload_in)?;
-        Ok(Signals { stop, reload })
+        pipe::register(SIGCHLD, children_in)?;
+        Ok(Signals { stop, reload, children })
     }
 
     /// Readable once something was asked.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.stop.as_fd(), self.reload.as_fd()]
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
+        [self.stop.as_fd(), self.reload.as_fd(), self.children.as_fd()]
     }
 
     /// What was asked since last time; a stop once for each signal.
     pub fn asked(&mut self) -> Vec<Asked> {
         let mut asked = vec![Asked::Stop; drain(&mut self.stop)];
+        if drain(&mut self.children) > 0 {
+            asked.push(Asked::Reap);
+        }
         if drain(&mut self.reload) > 0 {
             asked.push(Asked::Reload);
         }

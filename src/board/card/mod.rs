@@ -31,7 +31,7 @@ pub use error::{CardError, CardErrorKind};
 pub use event::{append, json_text};
 pub use link::link;
 pub use list::{Filter, count_by_status, list};
-pub use open::{Opened, open, open_for_reading, write};
+pub use open::{Opened, open, open_for_reading, open_to_follow, write};
 pub use run::Run;
 pub use show::{Card, Comment, Event, events_after, show};
 pub use task::{Task, find};
