@@ -29,7 +29,10 @@ fn sandbox(name: &str) -> Sandbox {
 
 /// Runs a board to its end; every task can be shown before and after, and only these change.
 fn drive(name: &str, expected: &[(&str, &str)]) {
-    let s = sandbox(name);
+    drive_on(&sandbox(name), expected);
+}
+
+fn drive_on(s: &Sandbox, expected: &[(&str, &str)]) {
     let list = s.json(&["list", "--archived"]);
     for task in list.as_array().unwrap() {
         s.json(&["show", task["id"].as_str().unwrap()]);
@@ -50,10 +53,10 @@ fn drive(name: &str, expected: &[(&str, &str)]) {
             s.rows("SELECT sql FROM sqlite_schema ORDER BY name"),
         ]
     };
-    let before = others(&s);
+    let before = others(s);
     let done = s.run(&["run", "--until-idle", "--json"]);
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(others(&s), before);
+    assert_eq!(others(s), before);
     let end: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(end["unrecorded"], serde_json::json!([]));
     for (id, status) in expected {
@@ -95,4 +98,40 @@ fn a_board_of_0_13_0() {
             ("t_e0ff8ac5", "done"),
         ],
     );
+}
+
+/// The mainline after 0.19: fingerprints, sticky trips, a review lane, outcomes of its own.
+#[test]
+fn a_board_newer_than_0_19_0() {
+    let s = sandbox("hermes-newer.db");
+    s.sql(
+        "UPDATE tasks SET body = 'exit 0' WHERE id IN ('t_5e000001', 't_5e000003', 't_5e000008')",
+    );
+    drive_on(
+        &s,
+        &[
+            ("t_5e000001", "done"),
+            // Its parent is done, but it has nothing to execute.
+            ("t_5e000002", "ready"),
+            // Their claims were a dead dispatcher's; the one that was a reviewer's stays in review.
+            ("t_5e000003", "done"),
+            ("t_5e000004", "ready"),
+            ("t_5e000006", "review"),
+        ],
+    );
+    // Exit 78 is for a person, although its counter is below the limit.
+    assert_eq!(s.rows("SELECT status FROM tasks WHERE id = 't_5e000008'"), ["blocked"]);
+    assert_eq!(s.json(&["show", "t_5e000002"])["task"]["wait"]["kind"], "needs_body");
+    assert_eq!(s.json(&["show", "t_5e00000f"])["task"]["wait"]["kind"], "foreign_lane");
+
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let of_runs = "SELECT worker_started_at FROM task_runs WHERE outcome = 'completed' \
+                   AND task_id IN ('t_5e000001', 't_5e000003') ORDER BY id DESC LIMIT 2";
+    for fingerprint in s.rows(of_runs) {
+        assert!(fingerprint.starts_with(&format!("{}:", boot.trim())), "{fingerprint}");
+        assert_eq!(fingerprint.matches('|').count(), 1, "{fingerprint}");
+    }
+    let of_tasks = "SELECT count(*) FROM tasks WHERE id IN ('t_5e000001', 't_5e000003') \
+                    AND worker_started_at IS NULL AND worker_pid IS NULL";
+    assert_eq!(s.rows(of_tasks), ["2"]);
 }
