@@ -39,6 +39,8 @@ use crate::process::signal::signal_group;
 const ORPHANS: usize = 4096;
 /// Milliseconds between looks at boards whose folder cannot be watched.
 const POLL_MS: u64 = 1_000;
+/// Milliseconds between two looks whether a run that ends by itself is over.
+const END_MS: u64 = 100;
 /// Milliseconds for which lanes may take their leave at the end.
 const FAREWELL_MS: u64 = 2_000;
 /// Milliseconds in which everything must have been killed and recorded after a second signal.
@@ -188,7 +190,10 @@ impl Daemon {
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
                 return self.outcome(abort_at.is_some());
             }
-            self.turn(abort_at.map_or(next_tick, |at: Mono| at.min(next_tick)), signals.as_ref());
+            let ends_by_itself = until != Until::Stopped || self.machine.mode() != Mode::Running;
+            let limit = abort_at.map_or(next_tick, |at: Mono| at.min(next_tick));
+            let limit = if ends_by_itself { limit.min(soon()) } else { limit };
+            self.turn(limit, signals.as_ref());
             for asked in signals.as_mut().map(Signals::asked).unwrap_or_default() {
                 match asked {
                     Asked::Reload => self.reload(),
@@ -629,6 +634,11 @@ impl Drop for Daemon {
             }
         }
     }
+}
+
+/// When an end that nothing announces (patience with a sick board) is looked for again.
+fn soon() -> Mono {
+    clock::now().mono.after(END_MS)
 }
 
 /// Whether a name in the root's folders says that a board may have come or gone.
