@@ -56,9 +56,12 @@ fn null() -> File {
     File::options().write(true).open("/dev/null").unwrap()
 }
 
+/// Written by another process: a descriptor of ours could be in a child that another test is just
+/// starting, and a file that is open for writing cannot be executed.
 fn script(folder: &Path, text: &str, mode: u32) -> String {
     let path = folder.join("worker");
-    fs::write(&path, text).unwrap();
+    let write = ["-c", "printf %s \"$1\" > \"$2\"", "sh", text, path.to_str().unwrap()];
+    assert!(std::process::Command::new("sh").args(write).status().unwrap().success());
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     path.to_str().unwrap().to_owned()
 }

@@ -67,8 +67,12 @@ impl Board {
         if !request.changes.is_empty() || request.fresh || request.relist || self.written.get() {
             return Ok(false);
         }
-        let version = data_version(&self.conn)
-            .map_err(|error| BoardError::sql(&self.path, "looking for changes", &error))?;
+        let version = match data_version(&self.conn) {
+            Ok(version) => version,
+            // A transaction waits longer for whoever is in the way.
+            Err(error) if transaction::is_busy(&error) => return Ok(false),
+            Err(error) => return Err(BoardError::sql(&self.path, "looking for changes", &error)),
+        };
         let judged_by = (context.policy, context.workers);
         Ok(self.memory.is_current(version, judged_by, request.unix))
     }
@@ -99,6 +103,10 @@ impl Board {
     fn attempt(&mut self, round: &Round<'_>) -> Result<Exchanged, Failed<Trouble>> {
         let kind = if round.request.changes.is_empty() { Kind::Read } else { Kind::Write };
         let mut memory = self.memory.clone();
+        if self.written.get() {
+            // Commits of this connection do not show in the version of its data.
+            memory.data_version = None;
+        }
         let (conn, shape) = (&self.conn, &mut self.shape);
         let exchanged = transaction::run(conn, kind, || inside(conn, shape, &mut memory, round))?;
         self.memory = memory;

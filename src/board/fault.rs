@@ -99,22 +99,25 @@ pub(super) fn class(error: &Sql) -> FaultClass {
     if failure.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED {
         return FaultClass::Replaced;
     }
-    match failure.code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => FaultClass::Busy,
-        ErrorCode::PermissionDenied
-        | ErrorCode::OperationAborted
-        | ErrorCode::OutOfMemory
-        | ErrorCode::ReadOnly
-        | ErrorCode::OperationInterrupted
-        | ErrorCode::SystemIoFailure
-        | ErrorCode::DiskFull
-        | ErrorCode::CannotOpen
-        | ErrorCode::FileLockingProtocolFailed
-        | ErrorCode::NoLargeFileSupport => FaultClass::Access,
-        // Corrupt, not a database; or a statement that every sound board takes does not fit this
-        // one: both are told by its bytes and pass only with other bytes.
-        _ => FaultClass::Content,
+    if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) {
+        return FaultClass::Busy;
     }
+    let refused = matches!(
+        failure.code,
+        ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::NoLargeFileSupport
+    );
+    // What is left: the file is damaged or no database, or a statement that every sound board takes
+    // does not fit this one. Both are told by its bytes and pass only with other bytes.
+    if refused { FaultClass::Access } else { FaultClass::Content }
 }
 
 /// True if the error says something of one statement only and nothing of the board, so that the

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Result, Rows, Statement, types::Value as Cell};
+use rusqlite::types::Value as Cell;
+use rusqlite::{Result, Rows, Statement, params};
 
 use super::lease::{self, Lease};
 use super::pass::Pass;
@@ -103,7 +104,9 @@ pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Resul
         memory.given = Some(Given { more: ready.more, due });
         observation.ready = Some(ready);
     }
-    follow(pass, memory, look.fresh, changed)?;
+    // Another failure limit can free tasks of which no event speaks.
+    let alike = memory.judged_alike((pass.context.policy, pass.context.workers));
+    follow(pass, memory, look.fresh || !alike, changed)?;
     observation.promotable = promotable(pass, memory)?;
     let held = memory.given.and_then(|given| given.due);
     observation.due = earliest(observation.due, held);
@@ -146,15 +149,34 @@ fn wants_list(pass: &Pass<'_>, memory: &Memory, look: Look, changed: bool) -> bo
 }
 
 /// The first `want` tasks that may run now, and when the next of those in front of them may.
+///
+/// As a rule few tasks are held, so that looking at a few more than are wanted is enough. Where it
+/// is not, the look is repeated further down.
 fn ready(pass: &Pass<'_>, want: u32) -> Result<(Ready, Option<i64>)> {
     let lanes = lanes(pass)?;
+    let mut depth = u64::from(want) + 64;
+    loop {
+        if let Some(found) = ready_within(pass, &lanes, want as usize, depth)? {
+            return Ok(found);
+        }
+        depth = depth.saturating_mul(32);
+    }
+}
+
+/// The same, looking at no more than `depth` tasks of each assignee; `None` if those do not tell.
+fn ready_within(
+    pass: &Pass<'_>,
+    lanes: &[Cell],
+    want: usize,
+    depth: u64,
+) -> Result<Option<(Ready, Option<i64>)>> {
     let mut statements = lanes
         .iter()
         .map(|_| pass.conn.prepare(&pass.shape.ready_of))
         .collect::<Result<Vec<_>>>()?;
     let mut queues = Vec::new();
-    for (statement, lane) in statements.iter_mut().zip(&lanes) {
-        queues.push(Queue::start(statement, lane)?);
+    for (statement, lane) in statements.iter_mut().zip(lanes) {
+        queues.push(Queue::start(statement, lane, depth)?);
     }
     let (mut list, mut due) = (Ready::default(), None);
     while let Some(rowid) = pop(&mut queues)? {
@@ -162,28 +184,35 @@ fn ready(pass: &Pass<'_>, want: u32) -> Result<(Ready, Option<i64>)> {
         match hold::on(&candidate, pass.context.policy, pass.unix).map(hold::Hold::end) {
             Some(End::At(second)) => due = earliest(due, Some(second)),
             Some(End::Owner(_)) => {}
-            None if list.tasks.len() < want as usize => list.tasks.push(candidate),
+            None if list.tasks.len() < want => list.tasks.push(candidate),
             None => {
                 list.more = true;
                 break;
             }
         }
+        if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
+            return Ok(None);
+        }
     }
-    Ok((list, due))
+    Ok(Some((list, due)))
 }
 
 /// The ready tasks of one assignee, in order; the head is already read.
 struct Queue<'a> {
     rows: Rows<'a>,
     head: Option<Head>,
+    /// How many more rows it would give if there were as many.
+    left: u64,
 }
 
 /// Sorts like the board: priority first, then age, then insertion.
 type Head = (std::cmp::Reverse<i64>, i64, i64);
 
 impl<'a> Queue<'a> {
-    fn start(statement: &'a mut Statement<'_>, lane: &Cell) -> Result<Queue<'a>> {
-        let mut queue = Queue { rows: statement.query([lane])?, head: None };
+    fn start(statement: &'a mut Statement<'_>, lane: &Cell, depth: u64) -> Result<Queue<'a>> {
+        let limit = i64::try_from(depth).unwrap_or(i64::MAX);
+        let mut queue =
+            Queue { rows: statement.query(params![lane, limit])?, head: None, left: depth };
         queue.advance()?;
         Ok(queue)
     }
@@ -191,12 +220,9 @@ impl<'a> Queue<'a> {
     fn advance(&mut self) -> Result<()> {
         self.head = match self.rows.next()? {
             Some(row) => {
-                let priority = value::order(row, "priority")?;
-                Some((
-                    std::cmp::Reverse(priority),
-                    value::order(row, "created_at")?,
-                    row.get("row")?,
-                ))
+                self.left = self.left.saturating_sub(1);
+                let priority = std::cmp::Reverse(value::order(row, "priority")?);
+                Some((priority, value::order(row, "created_at")?, row.get("row")?))
             }
             None => None,
         };
@@ -309,7 +335,8 @@ fn promotable(pass: &Pass<'_>, memory: &mut Memory) -> Result<Vec<TaskId>> {
     Ok(found)
 }
 
-/// Looks at the rest of the waiting tasks of one status. Gives where to go on.
+/// Looks at the rest of the waiting tasks of one status, of which SQLite itself leaves out those
+/// whose parents are not done. Gives where to go on.
 fn go_on(
     pass: &Pass<'_>,
     sweep: Sweep,
@@ -317,11 +344,14 @@ fn go_on(
     found: &mut Vec<TaskId>,
 ) -> Result<Option<Sweep>> {
     let query = format!(
-        "SELECT {} FROM tasks WHERE status = ?1 AND rowid > ?2 ORDER BY rowid",
+        "SELECT {} FROM tasks t WHERE status = ?1 AND rowid > ?2 AND NOT EXISTS (\
+           SELECT 1 FROM task_links l JOIN tasks p ON p.id = l.parent_id \
+            WHERE l.child_id = t.id AND p.status NOT IN ('done', 'archived')) \
+         ORDER BY rowid",
         pass.shape.row
     );
     let mut statement = pass.conn.prepare_cached(&query)?;
-    let mut rows = statement.query(rusqlite::params![sweep.status, sweep.after])?;
+    let mut rows = statement.query(params![sweep.status, sweep.after])?;
     while let Some(row) = rows.next()? {
         let after = row.get("row")?;
         let Some(row) = TaskRow::read(row)? else { continue };

@@ -199,7 +199,7 @@ fn prepare(conn: &Connection) -> rusqlite::Result<()> {
         sql::run(conn, pragma)?;
     }
     // The first read takes the lock that other processes see for as long as we are connected.
-    transaction::patiently(conn, "SELECT count(*) FROM sqlite_schema")
+    transaction::patiently(conn, transaction::FIRST_READ)
 }
 
 impl Board {

@@ -76,7 +76,7 @@ pub(super) struct Shape {
     pub(super) row: String,
     /// The columns of spawn facts.
     pub(super) facts: String,
-    /// Ready tasks of one assignee, in the board's order.
+    /// Ready tasks of one assignee, in the board's order, as many as are asked for.
     pub(super) ready_of: String,
     /// The assignees there are, each once.
     pub(super) assignees: &'static str,
@@ -102,7 +102,7 @@ impl Shape {
             ready_of: format!(
                 "SELECT rowid AS row, priority, created_at FROM tasks {} WHERE assignee IS ?1 \
                  AND status = 'ready' AND claim_lock IS NULL \
-                 ORDER BY priority DESC, created_at, rowid",
+                 ORDER BY priority DESC, created_at, rowid LIMIT ?2",
                 if indexed { "INDEXED BY sexton_ready" } else { "" }
             ),
             assignees: match (indexed, leads_an_index(conn)?) {

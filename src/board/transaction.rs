@@ -38,6 +38,10 @@ pub(super) fn run<T, E: From<Sql>>(
     };
     patiently(conn, begin).map_err(|error| Failed { error: error.into(), commit: Commit::No })?;
     let rollback = Rollback(conn);
+    if kind == Kind::Read {
+        // Only the first read takes a lock.
+        patiently(conn, FIRST_READ).map_err(|e| Failed { error: e.into(), commit: Commit::No })?;
+    }
     let value = f().map_err(|error| Failed { error, commit: Commit::No })?;
     let commit = match kind {
         Kind::Read => Commit::No,
@@ -72,7 +76,10 @@ pub(super) fn patiently(conn: &Connection, statement: &str) -> Result<(), Sql> {
     }
 }
 
-fn is_busy(error: &Sql) -> bool {
+/// Reads next to nothing, for the lock that comes with it.
+pub(super) const FIRST_READ: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
+
+pub(super) fn is_busy(error: &Sql) -> bool {
     error
         .sqlite_error_code()
         .is_some_and(|code| matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))

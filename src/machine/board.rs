@@ -68,6 +68,8 @@ pub struct Board {
     pub locked_until: Option<Mono>,
     /// Since when it has been locked without a break.
     pub locked_since: Option<Mono>,
+    /// It refused a promotion or a release that it had shown to be due: none before this.
+    pub moves_from: Mono,
     /// Its folders fail: no claims before this, and for how long next time.
     pub spawns_from: Mono,
     spawn_wait_ms: u64,
@@ -144,6 +146,7 @@ impl Board {
             due: None,
             locked_until: None,
             locked_since: None,
+            moves_from: now,
             spawns_from: now,
             spawn_wait_ms: 1_000,
             faults: 0,
@@ -169,7 +172,6 @@ impl Board {
         let deadline = now.after(policy.lane_deadline_ms);
         self.phase = Phase::Exchanging { changes, deadline, overdue: false };
         self.look = false;
-        self.flush_at = None;
         if core::mem::take(&mut self.fresh) {
             self.swept_at = now;
         }
@@ -386,6 +388,13 @@ impl Board {
         }
     }
 
+    /// Whether it shows something that is to be put right: a promotion, the end of somebody else's
+    /// claim, a claim of ours without a run.
+    #[must_use]
+    pub fn wants_moves(&self) -> bool {
+        !(self.promotable.is_empty() && self.expired.is_empty() && self.strays.is_empty())
+    }
+
     /// Whether there is a reason to look at it, apart from what is to be written.
     #[must_use]
     pub fn wants_look(&self) -> bool {
@@ -408,6 +417,8 @@ impl Board {
             | Phase::Exchanging { deadline, overdue, .. } => (!overdue).then_some(*deadline),
             Phase::Idle => self.flush_at,
         };
+        let moves = Some(self.moves_from).filter(|at| self.wants_moves() && *at > now.mono);
+        let own = earlier(own, moves);
         let rows = earlier(self.due.map(|due| now.mono_at(due)), self.locked_until);
         earlier(earlier(own, self.ladder.map(|(at, _)| at)), rows)
     }

@@ -150,7 +150,7 @@ impl Dispatcher {
                 }
             }
             Event::Exchanged { board, seq, answer } => {
-                self.exchanged(board, seq, answer, now, effects);
+                self.exchanged(board, seq, *answer, now, effects);
                 self.sabotaged_reap(effects);
             }
             Event::ExchangeFailed { board, seq, fault, commit } => {

@@ -1,7 +1,8 @@
 //! Are these 100 bytes the header of a database that can be used?
 //!
-//! Only what would make SQLite refuse the file, or treat it as a new empty one, is an error here. A
-//! header that SQLite can use is never refused.
+//! Refused is what SQLite refuses, what it would take for a new empty database, and a few values
+//! that it reads over but never writes (a format version of 0, garbage above the low bits of schema
+//! format and encoding): they are damage. A header that SQLite has written is never refused.
 
 use core::fmt;
 

@@ -1,6 +1,5 @@
 //! A pass: what one exchange with a board is to carry, and what its answer means.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::board::Phase as BoardPhase;
@@ -17,8 +16,12 @@ use super::verdict::Release;
 
 /// Milliseconds for which a pid may wait for other changes to share a transaction with.
 pub const FLUSH_MS: u64 = 5;
-/// Milliseconds after which a verdict that the board's own rules rejected is sent again.
+/// Milliseconds after which what the board's own rules rejected is sent again.
 const REJECTED_MS: u64 = 30_000;
+
+/// Milliseconds after which a move that was refused because things had changed is asked for again,
+/// should the board still show it.
+const MOVE_MS: u64 = 1_000;
 
 /// What an exchange is to carry, and whether any of it cannot wait.
 struct Changes {
@@ -42,7 +45,8 @@ impl Dispatcher {
         let free = self.slots(id, now.mono).free();
         let lookahead = self.policy.lookahead;
         let Some(board) = self.boards.get_mut(&id) else { return };
-        if board.locked_until.is_none() && self.mode == Mode::Running {
+        let may_move = now.mono >= board.moves_from && board.locked_until.is_none();
+        if may_move && self.mode == Mode::Running {
             let failure_limit = self.policy.failure_limit;
             let promote = |task: &TaskId| Change::Promote { task: *task, failure_limit };
             changes.list.extend(board.promotable.iter().map(promote));
@@ -55,6 +59,10 @@ impl Dispatcher {
         if !(changes.urgent || relist || board.wants_look()) {
             return;
         }
+        if !changes.urgent {
+            // A mere look is no reason to write: what is left here are pids, which wait for company.
+            changes.list.clear();
+        }
         let request = Request {
             changes: changes.list.clone(),
             fresh: board.wants_everything(),
@@ -62,6 +70,9 @@ impl Dispatcher {
             want: free.saturating_add(lookahead),
             unix: now.unix,
         };
+        if changes.urgent {
+            board.flush_at = None;
+        }
         let seq = board.exchanging(changes.list, now.mono, &self.policy);
         effects.push(Effect::Exchange { board: id, seq, request });
     }
@@ -93,7 +104,7 @@ impl Dispatcher {
                 Finish::Owed(_) | Finish::No | Finish::Settled => {}
             }
         }
-        for fence in &board.strays {
+        for fence in board.strays.iter().filter(|_| now >= board.moves_from) {
             let verdict = super::verdict::Verdict::Released(Release::NotStarted);
             let failure_limit = self.policy.failure_limit;
             changes.list.push(Change::Finish { fence: *fence, pid: None, verdict, failure_limit });
@@ -146,7 +157,7 @@ impl Dispatcher {
         &mut self,
         id: BoardId,
         seq: u64,
-        answer: Box<Answer>,
+        answer: Answer,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -158,7 +169,7 @@ impl Dispatcher {
         let changes = core::mem::take(changes);
         board.exchanged(effects);
         board.strays.clear();
-        let Answer { taken, observation } = *answer;
+        let Answer { taken, observation } = answer;
         let mut locked = false;
         for (n, change) in changes.iter().enumerate() {
             // An answer that says nothing of a change is as good as "not written".
@@ -211,35 +222,49 @@ impl Dispatcher {
                     run.renew_at = now.mono.after(u64::from(ttl_s) * 1000 / 3);
                 }
             }
-            Change::Finish { fence, verdict, .. } => {
-                self.finished(fence, taken, verdict, now.mono, effects)
+            Change::Finish { fence, verdict, .. } if self.runs.contains_key(&fence.spawn) => {
+                self.finished(fence, taken, verdict, now.mono, effects);
             }
+            // A stray: nothing is owed for it.
+            Change::Finish { .. } => self.note_move(id, taken, now.mono, |_| {}),
             Change::Promote { task, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Promoted(task, id)));
                 }
-                self.keep_if_locked(id, taken, |board| board.promotable.retain(|t| *t != task));
+                self.note_move(id, taken, now.mono, |board| {
+                    board.promotable.retain(|t| *t != task);
+                });
             }
             Change::Free { expired, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Freed(expired.task, id)));
                 }
-                self.keep_if_locked(id, taken, |board| board.expired.retain(|e| *e != expired));
+                self.note_move(id, taken, now.mono, |board| {
+                    board.expired.retain(|e| *e != expired);
+                });
             }
         }
     }
 
-    fn keep_if_locked(
+    /// A promotion or a release has been answered. One that was refused is not asked for again at
+    /// once, even if the board goes on showing it: a trigger of its own may be against it.
+    fn note_move(
         &mut self,
         id: BoardId,
         taken: Taken,
+        now: Mono,
         drop: impl FnOnce(&mut super::board::Board),
     ) {
-        if taken != Taken::No(Refusal::Locked)
-            && let Some(board) = self.boards.get_mut(&id)
-        {
-            drop(board);
+        let Some(board) = self.boards.get_mut(&id) else { return };
+        match taken {
+            Taken::No(Refusal::Locked) => return,
+            Taken::No(Refusal::Rejected) => board.moves_from = now.after(REJECTED_MS),
+            Taken::No(Refusal::Superseded | Refusal::Full | Refusal::Held(_)) => {
+                board.moves_from = board.moves_from.max(now.after(MOVE_MS));
+            }
+            Taken::Yes | Taken::Claimed { .. } => {}
         }
+        drop(board);
     }
 
     fn claimed(
@@ -313,7 +338,6 @@ impl Dispatcher {
         now: Mono,
         effects: &mut Vec<Effect>,
     ) {
-        // A stray has no run here: nothing is owed for it.
         let Some(run) = self.runs.get_mut(&fence.spawn) else { return };
         match taken {
             Taken::Yes | Taken::Claimed { .. } => {

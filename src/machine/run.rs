@@ -278,6 +278,8 @@ impl Run {
         };
         if self.pid.is_none() {
             (self.pid, self.pid_owed, self.began) = (Some(pid), true, now);
+            // Told here, as the lane's answer comes too late to tell it in order.
+            effects.push(Effect::Report(Report::Started(self.spawn, pid)));
         }
         effects.push(Effect::Report(Report::Exited(self.spawn, status)));
         let verdict = self.verdict(status, escalation, now, worker);

@@ -3,7 +3,7 @@
 use super::board::{Board, Phase};
 use super::dispatcher::{Dispatcher, Mode};
 use super::now::{Mono, Now};
-use super::run::{Finish, Phase as RunPhase};
+use super::run::{Finish, Phase as RunPhase, Run};
 
 /// Seconds within which a hold that ends by itself is worth waiting for.
 const WORTH_WAITING_S: i64 = 60;
@@ -17,7 +17,7 @@ impl Dispatcher {
             && self.runs.values().all(|run| {
                 !run.uses_host_slot()
                     && matches!(run.finish, Finish::Owed(_))
-                    && self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
+                    && self.is_stuck(run, now.mono, grace_ms)
             })
             && self.boards.values().all(|b| {
                 out_of_use(b, now.mono, grace_ms) || self.has_nothing_to_do(b, now, grace_ms)
@@ -28,10 +28,16 @@ impl Dispatcher {
     #[must_use]
     pub fn is_drained(&self, now: Now, grace_ms: u64) -> bool {
         self.mode != Mode::Running
-            && self.runs.values().all(|run| {
-                !run.uses_host_slot()
-                    && self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
-            })
+            && self
+                .runs
+                .values()
+                .all(|run| !run.uses_host_slot() && self.is_stuck(run, now.mono, grace_ms))
+    }
+
+    /// Whether no board takes the end of this run: its own is out of use, or rejects it.
+    fn is_stuck(&self, run: &Run, now: Mono, grace_ms: u64) -> bool {
+        run.retry_at > now
+            || self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now, grace_ms))
     }
 
     /// True when every claim that took has led to a worker or to a failure, every pid is recorded,
@@ -53,9 +59,8 @@ impl Dispatcher {
     pub fn is_settled(&self) -> bool {
         self.listed
             && self.boards.values().all(|board| {
-                !board.is_under_way()
-                    && !(board.is_idle() && board.wants_look())
-                    && board.phase != Phase::Absent
+                let about_to = board.is_idle() && board.wants_look();
+                !(board.is_under_way() || about_to || board.phase == Phase::Absent)
             })
     }
 
@@ -67,7 +72,7 @@ impl Dispatcher {
             && now.mono.after(1000 * 60) >= self.host.from
             && board.listed
             && !(self.once && board.claimed);
-        let moves = !board.promotable.is_empty() || !board.expired.is_empty() || can_run;
+        let moves = can_run || board.wants_moves() && now.mono >= board.moves_from;
         board.is_idle()
             && !board.wants_look()
             && !board.is_climbing()

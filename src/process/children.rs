@@ -126,13 +126,16 @@ impl Children {
     /// With one it may be a process that an earlier life of this program started.
     pub fn register(&self, spawn: SpawnId, pid: Pid, pidfd: Option<OwnedFd>) {
         let pidfd = pidfd.map(Arc::new);
+        // Held from before the watch is set: a child that has exited already is told of at once and
+        // only once, and whoever is woken by that must find it in the table.
+        let mut table = self.table();
         if let Some(fd) = &pidfd {
             self.watch(spawn, fd.as_fd());
         }
         // Not reaped yet, so the number is its.
         let start = identity::stat(pid).ok().map(|stat| stat.start);
         let child = Child { pid, pidfd, start, phase: Phase::Running };
-        let replaced = self.table().insert(spawn, child);
+        let replaced = table.insert(spawn, child);
         debug_assert!(replaced.is_none(), "{spawn:?} was registered twice");
     }
 

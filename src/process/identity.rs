@@ -22,6 +22,8 @@ pub struct Stat {
     pub name: Vec<u8>,
     /// The state's letter. `Z`: the main thread has ended.
     pub state: u8,
+    /// The parent.
+    pub parent: Pid,
     /// The process group.
     pub group: Pid,
     /// The session.
@@ -88,6 +90,7 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
         pid: Pid(pid),
         name,
         state: *field(3)?.as_bytes().first()?,
+        parent: Pid(field(4)?.parse().ok()?),
         group: Pid(field(5)?.parse().ok()?),
         session: Pid(field(6)?.parse().ok()?),
         threads: field(20)?.parse().ok()?,

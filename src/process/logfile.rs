@@ -1,136 +1,271 @@
-//! The file that takes a worker's output: private, appended to, set aside when it has grown large.
+//! The file that takes a worker's output.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::libc;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use thiserror::Error;
 
-use super::name::is_plain;
-use super::spawn::blame_for_folder;
+use super::name;
+use super::spawn::{blame_for_folder, errno_of};
 use crate::machine::event::Blame;
 
-/// A log file that cannot be written.
+/// When a log gives way to a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// A log with more bytes is put aside before the next run writes to it; `u64::MAX`: never.
+    pub rotate_bytes: u64,
+    /// How many are kept as `.log.1`, `.log.2` and so on; with 0 it is deleted.
+    pub backups: u32,
+}
+
+impl Default for Rotation {
+    fn default() -> Rotation {
+        Rotation { rotate_bytes: 2 * 1024 * 1024, backups: 1 }
+    }
+}
+
+/// Why a log could not be opened.
 #[derive(Debug, Error)]
-#[error("log {}: {tried}: {errno}; check the folder, its permissions and its disk", path.display())]
-pub struct LogError {
-    path: PathBuf,
-    tried: &'static str,
-    errno: Errno,
+pub enum LogError {
+    /// The task's id cannot be the name of a file.
+    #[error("cannot name a log after task {0:?}: such an id would lead out of the logs' folder")]
+    Name(String),
+    /// There is something at its place that is no file.
+    #[error("{} is not a regular file, so no output is written to it; move it away", .0.display())]
+    NotAFile(PathBuf),
+    /// The system refused.
+    #[error("cannot {what} {}: {source}", path.display())]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
 }
 
 impl LogError {
-    fn new(path: &Path, tried: &'static str, error: &io::Error) -> LogError {
-        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL));
-        LogError { path: path.to_owned(), tried, errno }
-    }
-
-    /// Who is charged.
+    /// Who is charged: a failing disk is not the task's fault.
     #[must_use]
     pub fn blame(&self) -> Blame {
-        blame_for_folder(self.errno)
+        match self {
+            LogError::Name(_) | LogError::NotAFile(_) => Blame::Task,
+            LogError::System { source, .. } => blame_for_folder(errno_of(source)),
+        }
     }
 
-    /// The error number.
+    /// The error number; 0 if there is none.
     #[must_use]
     pub fn errno(&self) -> i32 {
-        self.errno as i32
+        match self {
+            LogError::Name(_) => Errno::EINVAL as i32,
+            LogError::NotAFile(_) => Errno::ENXIO as i32,
+            LogError::System { source, .. } => source.raw_os_error().unwrap_or(0),
+        }
     }
 }
 
-/// Opens the log of `task` in `folder` for appending. One larger than `rotate_bytes` is set aside
-/// first; `backups` of those are kept.
+/// Opens `<logs>/<task>.log` for appending, after putting it aside if it has grown too large.
+///
+/// A new one can be read by nobody but its owner; an old one keeps its mode. Neither a link nor a
+/// pipe at that place is followed or waited for.
 ///
 /// # Errors
-/// What the file system says; EINVAL if there is something other than a plain file.
-pub fn open(folder: &Path, task: &str, rotate_bytes: u64, backups: u32) -> Result<File, LogError> {
-    let path = folder.join(format!("{task}.log"));
-    let failed = |tried| {
-        let path = path.clone();
-        move |error: io::Error| LogError::new(&path, tried, &error)
-    };
-    if !is_plain(task) {
-        return Err(failed("its task's id is no file name")(io::ErrorKind::InvalidInput.into()));
+/// See [`LogError`].
+pub fn open(logs: &Path, task: &str, rotation: Rotation) -> Result<File, LogError> {
+    if !name::is_plain(task) {
+        return Err(LogError::Name(task.to_owned()));
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(folder)
-        .map_err(failed("making its folder"))?;
-    rotate(&path, rotate_bytes, backups).map_err(failed("setting the old one aside"))?;
-    // NONBLOCK so that a FIFO put there does not hang us, NOFOLLOW so that a link leads nowhere.
+    let path = logs.join(format!("{task}.log"));
+    fs::create_dir_all(logs).map_err(|source| system("create the folder", logs, source))?;
+    rotate(&path, rotation)?;
     let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+        // A pipe without a reader would hold us here for ever.
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(&path)
-        .map_err(failed("opening it"))?;
-    if !file.metadata().map_err(failed("looking at it"))?.is_file() {
-        return Err(failed("it is no plain file")(io::Error::from_raw_os_error(libc::EINVAL)));
+        .map_err(|source| not_opened(&path, source))?;
+    let meta = file.metadata().map_err(|source| system("look at", &path, source))?;
+    if !meta.is_file() {
+        return Err(LogError::NotAFile(path));
     }
+    // The worker shares the flags of what is opened here, and did not ask for this one.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))
+        .map_err(|errno| system("set the flags of", &path, errno.into()))?;
     Ok(file)
 }
 
-fn rotate(path: &Path, rotate_bytes: u64, backups: u32) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() && meta.len() > rotate_bytes => {}
-        Ok(_) | Err(_) => return Ok(()),
-    }
-    if backups == 0 {
-        return fs::remove_file(path);
-    }
-    for n in (1..backups).rev() {
-        let _there_were_fewer = fs::rename(backup(path, n), backup(path, n + 1));
-    }
-    fs::rename(path, backup(path, 1))
+fn system(what: &'static str, path: &Path, source: io::Error) -> LogError {
+    LogError::System { what, path: path.into(), source }
 }
 
-fn backup(path: &Path, n: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{n}"));
-    name.into()
+fn not_opened(path: &Path, source: io::Error) -> LogError {
+    // A link; a pipe without a reader, or a socket; a folder.
+    if matches!(errno_of(&source), Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) {
+        LogError::NotAFile(path.into())
+    } else {
+        system("open", path, source)
+    }
+}
+
+/// Puts the log aside if it is too large.
+fn rotate(path: &Path, rotation: Rotation) -> Result<(), LogError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() && meta.len() > rotation.rotate_bytes => {}
+        // Not there, small, or no file, which opening it will find out.
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    if rotation.backups == 0 {
+        return accept_missing(fs::remove_file(path), "delete", path);
+    }
+    // The oldest is overwritten by the one before it, which a rename does in one step.
+    for number in (1..rotation.backups).rev() {
+        let (from, to) = (backup(path, number), backup(path, number + 1));
+        accept_missing(fs::rename(&from, to), "put aside", &from)?;
+    }
+    accept_missing(fs::rename(path, backup(path, 1)), "put aside", path)
+}
+
+fn backup(path: &Path, number: u32) -> PathBuf {
+    path.with_added_extension(number.to_string())
+}
+
+/// What is not there needs no putting aside.
+fn accept_missing(result: io::Result<()>, what: &'static str, path: &Path) -> Result<(), LogError> {
+    match result {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(system(what, path, source)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use super::*;
+    use std::io::{Read, Write};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use super::*;
+    fn write(logs: &Path, rotation: Rotation, text: &str) {
+        open(logs, "t_1", rotation).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn texts(logs: &Path) -> Vec<(String, String)> {
+        let mut found: Vec<_> = fs::read_dir(logs)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|e| (e.file_name().into_string().unwrap(), fs::read_to_string(e.path()).unwrap()))
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
 
     #[test]
-    fn a_log_is_private_and_appended_to() {
+    fn a_log_is_appended_to_and_private() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["one ", "two"] {
-            open(folder.path(), "t_1", 100, 1).unwrap().write_all(text.as_bytes()).unwrap();
+        let logs = folder.path().join("kanban/logs");
+        write(&logs, Rotation::default(), "one ");
+        write(&logs, Rotation::default(), "two");
+        assert_eq!(texts(&logs), pairs(&[("t_1.log", "one two")]));
+        let mode = fs::metadata(logs.join("t_1.log")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_worker_gets_a_log_that_blocks_and_appends() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(folder.path(), "t_1", Rotation::default()).unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&log, FcntlArg::F_GETFL).unwrap());
+        assert!(flags.contains(OFlag::O_APPEND));
+        assert!(!flags.contains(OFlag::O_NONBLOCK));
+    }
+
+    #[test]
+    fn a_large_log_is_put_aside_and_the_oldest_falls_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let rotation = Rotation { rotate_bytes: 3, backups: 2 };
+        write(folder.path(), rotation, "abc");
+        write(folder.path(), rotation, "d");
+        assert_eq!(texts(folder.path()), pairs(&[("t_1.log", "abcd")]), "not larger than that");
+        for text in ["efgh", "ijkl", "m"] {
+            write(folder.path(), rotation, text);
         }
+        let left = [("t_1.log", "m"), ("t_1.log.1", "ijkl"), ("t_1.log.2", "efgh")];
+        assert_eq!(texts(folder.path()), pairs(&left));
+    }
+
+    #[test]
+    fn without_backups_a_large_log_is_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let rotation = Rotation { rotate_bytes: 0, backups: 0 };
+        write(folder.path(), rotation, "a");
+        write(folder.path(), rotation, "b");
+        assert_eq!(texts(folder.path()), pairs(&[("t_1.log", "b")]));
+    }
+
+    #[test]
+    fn an_id_cannot_lead_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().join("logs");
+        for id in ["../escaped", "/etc/x", "a/../../b", "..", ""] {
+            let error = open(&logs, id, Rotation::default()).unwrap_err();
+            assert!(matches!(error, LogError::Name(_)), "{id:?}");
+            assert_eq!(error.blame(), Blame::Task);
+        }
+        assert!(!logs.exists());
+    }
+
+    #[test]
+    fn a_link_is_neither_followed_nor_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        for target in [victim.clone(), folder.path().join("not there")] {
+            let logs = tempfile::tempdir().unwrap();
+            symlink(target, logs.path().join("t_1.log")).unwrap();
+            let rotation = Rotation { rotate_bytes: 1, backups: 0 };
+            let error = open(logs.path(), "t_1", rotation).unwrap_err();
+            assert!(matches!(error, LogError::NotAFile(_)), "{error}");
+            assert!(logs.path().join("t_1.log").is_symlink());
+        }
+        assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
+        assert!(!folder.path().join("not there").exists());
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t_1.log");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "one two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let without_reader = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
+        assert!(matches!(without_reader, LogError::NotAFile(_)), "{without_reader}");
+        let mut reader =
+            File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
+        let with_reader = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
+        assert!(matches!(with_reader, LogError::NotAFile(_)), "{with_reader}");
+        assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
     }
 
     #[test]
-    fn a_large_log_is_set_aside_and_only_so_many_are_kept() {
+    fn a_folder_in_its_place_is_said_to_be_one() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["first", "second", "third"] {
-            open(folder.path(), "t_1", 4, 1).unwrap().write_all(text.as_bytes()).unwrap();
-        }
-        assert_eq!(fs::read_to_string(folder.path().join("t_1.log.1")).unwrap(), "second");
-        assert!(!folder.path().join("t_1.log.2").exists());
+        fs::create_dir(folder.path().join("t_1.log")).unwrap();
+        let error = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
+        assert!(matches!(error, LogError::NotAFile(_)), "{error}");
     }
 
     #[test]
-    fn links_pipes_and_ids_that_lead_elsewhere_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        symlink("/dev/null", folder.path().join("link.log")).unwrap();
-        assert!(open(folder.path(), "link", 100, 1).is_err());
-        let fifo = folder.path().join("fifo.log");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(open(folder.path(), "fifo", 100, 1).is_err());
-        assert!(open(folder.path(), "../up", 100, 1).is_err());
+    fn a_full_disk_is_the_boards_fault() {
+        let error = system("open", Path::new("/x"), Errno::ENOSPC.into());
+        assert_eq!((error.blame(), error.errno()), (Blame::Board, Errno::ENOSPC as i32));
     }
 }

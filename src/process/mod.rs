@@ -13,6 +13,7 @@
 
 pub mod children;
 pub mod descriptors;
+mod git;
 pub mod identity;
 pub mod logfile;
 mod name;

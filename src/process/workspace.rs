@@ -1,83 +1,121 @@
-//! The folder in which a worker runs: a scratch folder of its own, a folder of the task's choice, or
-//! a git worktree.
+//! The folder in which a worker runs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
 use thiserror::Error;
 
-use super::name::is_plain;
-use super::pidfd;
-use super::spawn::blame_for_folder;
+use super::spawn::{SpawnError, blame_for_folder, errno_of};
+use super::{git, name};
 use crate::machine::event::Blame;
-use crate::machine::ids::Pid;
 
-/// Milliseconds that one call of git may take.
-const GIT_MS: u16 = 60_000;
+/// `tasks.workspace_kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder for this task alone, removed when it is done.
+    Scratch,
+    /// A folder that the task names.
+    Dir,
+    /// A git worktree on a branch of its own.
+    Worktree,
+}
 
-/// What a task asks for.
+impl Kind {
+    /// `None` if the word is unknown; then the task is refused, for a guess could hit the wrong
+    /// folder.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Kind> {
+        match text {
+            "scratch" => Some(Kind::Scratch),
+            "dir" => Some(Kind::Dir),
+            "worktree" => Some(Kind::Worktree),
+            _ => None,
+        }
+    }
+}
+
+/// What a task and its board say about where its worker should run.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// `scratch`, `dir` or `worktree`.
-    pub kind: &'a str,
-    /// `tasks.workspace_path`.
-    pub path: Option<&'a str>,
-    /// `tasks.branch_name`.
-    pub branch: Option<&'a str>,
     /// The task's id.
     pub task: &'a str,
-    /// Where scratch folders go.
-    pub workspaces: &'a Path,
-    /// The board's `default_workdir`.
-    pub default_workdir: Option<&'a str>,
+    /// Which sort of folder.
+    pub kind: Kind,
+    /// `tasks.workspace_path`, if not empty.
+    pub path: Option<&'a Path>,
+    /// `tasks.branch_name`, if not empty.
+    pub branch: Option<&'a str>,
+    /// The board's folder of scratch workspaces.
+    pub root: &'a Path,
+    /// The board's `default_workdir`: where worktrees without a path come from.
+    pub default_workdir: Option<&'a Path>,
 }
 
 /// A folder that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
-    /// Its path, absolute.
+    /// Its absolute path.
     pub path: PathBuf,
-    /// The branch that is checked out, if it is a worktree.
+    /// For worktrees the branch that is checked out; `None` if none is.
     pub branch: Option<String>,
 }
 
-/// There is no folder to run in.
+/// Why there is no workspace.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
-    /// The task asks for something that cannot be.
+    /// What the task asks for cannot be.
     #[error("{0}")]
     Request(String),
-    /// The file system refused.
-    #[error("cannot make {}: {errno}", path.display())]
-    Folder {
-        /// Which folder.
+    /// The system refused.
+    #[error("cannot {what} {}: {source}", path.display())]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
         path: PathBuf,
-        /// The error number.
-        errno: Errno,
+        /// What happened.
+        source: io::Error,
     },
-    /// Git refused, or took too long.
-    #[error("git {what}: {why}")]
+    /// Git could not be started.
+    #[error(transparent)]
+    Start(#[from] SpawnError),
+    /// Git refused.
+    #[error("`{command}` failed: {said}")]
     Git {
-        /// Which call.
-        what: String,
-        /// What it said.
-        why: String,
+        /// The command line.
+        command: String,
+        /// The end of what it said.
+        said: String,
+    },
+    /// Git took too long and was ended.
+    #[error(
+        "`{command}` was not done after {seconds} s and was ended; is a hook waiting, or the disk?"
+    )]
+    Timeout {
+        /// The command line.
+        command: String,
+        /// The time that it had, with the git calls before it.
+        seconds: u64,
     },
 }
 
 impl WorkspaceError {
-    /// Who is charged.
+    /// Who is charged: a failing disk is not the task's fault.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            WorkspaceError::Folder { errno, .. } => blame_for_folder(*errno),
-            WorkspaceError::Request(_) | WorkspaceError::Git { .. } => Blame::Task,
+            WorkspaceError::Request(_) | WorkspaceError::Timeout { .. } => Blame::Task,
+            WorkspaceError::System { source, .. } => blame_for_folder(errno_of(source)),
+            WorkspaceError::Start(error) => error.blame(),
+            WorkspaceError::Git { .. } => {
+                let errno = self.errno();
+                if errno == 0 { Blame::Task } else { blame_for_folder(Errno::from_raw(errno)) }
+            }
         }
     }
 
@@ -85,191 +123,271 @@ impl WorkspaceError {
     #[must_use]
     pub fn errno(&self) -> i32 {
         match self {
-            WorkspaceError::Folder { errno, .. } => *errno as i32,
-            WorkspaceError::Request(_) | WorkspaceError::Git { .. } => 0,
+            WorkspaceError::Request(_) => Errno::EINVAL as i32,
+            WorkspaceError::System { source, .. } => source.raw_os_error().unwrap_or(0),
+            WorkspaceError::Start(error) => error.errno(),
+            // Git exits with the same code for everything, but is run in the C locale.
+            WorkspaceError::Git { said, .. } => {
+                [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EDQUOT]
+                    .into_iter()
+                    .find(|errno| said.contains(errno.desc()))
+                    .map_or(0, |errno| errno as i32)
+            }
+            WorkspaceError::Timeout { .. } => Errno::ETIMEDOUT as i32,
         }
     }
 }
 
-/// Makes the folder, unless it is there.
+/// Makes the workspace, or finds it. Git gets a minute for all that it has to do.
 ///
 /// # Errors
-/// Who is to blame is [`WorkspaceError::blame`].
+/// See [`WorkspaceError`]. What was made until then stays.
 pub fn prepare(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
-    let refuse = |why: &str| Err(WorkspaceError::Request(why.to_owned()));
+    if let Some(path) = request.path.filter(|path| !path.is_absolute()) {
+        return Err(refuse(format!("{} is not an absolute path; set one", path.display())));
+    }
     match request.kind {
-        "scratch" => {
-            let path = match given(request)? {
-                Some(path) => path,
-                None if is_plain(request.task) => request.workspaces.join(request.task),
-                None => return refuse("the task's id is no folder name"),
-            };
-            plain(path)
-        }
-        "dir" => match given(request)? {
-            Some(path) => plain(path),
-            None => refuse("a `dir` workspace needs a path; set one"),
+        Kind::Scratch => match request.path {
+            Some(path) => folder(path),
+            None => scratch(request),
         },
-        "worktree" => worktree(request),
-        other => refuse(&format!("`{other}` is no kind of workspace that is known here")),
+        Kind::Dir => match request.path {
+            Some(path) => folder(path),
+            None => Err(refuse("a `dir` workspace needs an absolute path; set one".to_owned())),
+        },
+        Kind::Worktree => git::worktree(request),
     }
 }
 
-/// The path that the task names, which must be absolute.
-fn given(request: &Request<'_>) -> Result<Option<PathBuf>, WorkspaceError> {
-    match request.path.filter(|path| !path.is_empty()).map(PathBuf::from) {
-        Some(path) if !path.is_absolute() => Err(WorkspaceError::Request(format!(
-            "the path {} is not absolute; name it from the root on",
-            path.display()
-        ))),
-        path => Ok(path),
+pub(super) fn refuse(reason: String) -> WorkspaceError {
+    WorkspaceError::Request(reason)
+}
+
+fn system(what: &'static str, path: &Path, source: io::Error) -> WorkspaceError {
+    WorkspaceError::System { what, path: path.into(), source }
+}
+
+/// The task's id as the name of a folder.
+pub(super) fn folder_name<'a>(request: &Request<'a>) -> Result<&'a str, WorkspaceError> {
+    let task = request.task;
+    let plain = name::is_plain(task).then_some(task);
+    plain.ok_or_else(|| refuse(format!("task id {task:?} cannot be the name of a folder")))
+}
+
+fn folder(path: &Path) -> Result<Workspace, WorkspaceError> {
+    fs::create_dir_all(path).map_err(|source| system("create the folder", path, source))?;
+    Ok(Workspace { path: path.into(), branch: None })
+}
+
+/// One level of its own below the root, where a link would lead out of it.
+fn scratch(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
+    let path = request.root.join(folder_name(request)?);
+    if path.is_symlink() {
+        let reason = "is a link, and a scratch workspace must be a folder; remove it";
+        return Err(refuse(format!("{} {reason}", path.display())));
     }
+    folder(&path)
 }
 
-fn plain(path: PathBuf) -> Result<Workspace, WorkspaceError> {
-    make(&path)?;
-    Ok(Workspace { path, branch: None })
-}
-
-fn make(path: &Path) -> Result<(), WorkspaceError> {
-    fs::create_dir_all(path).map_err(|error: io::Error| WorkspaceError::Folder {
-        path: path.to_owned(),
-        errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL)),
-    })
-}
-
-fn worktree(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
-    let branch = request.branch.filter(|b| !b.is_empty()).map(str::to_owned);
-    let branch = branch.unwrap_or_else(|| format!("wt/{}", request.task));
-    let (repo, target) = place(request)?;
-    if target.exists() {
-        let same =
-            |path: &Path| git(path, &["rev-parse", "--path-format=absolute", "--git-common-dir"]);
-        if same(&target).is_ok_and(|dir| same(&repo).is_ok_and(|other| dir == other)) {
-            let current = git(&target, &["rev-parse", "--abbrev-ref", "HEAD"])?;
-            return Ok(Workspace { path: target, branch: Some(current) });
-        }
-        let why = format!("{} is there and is no worktree of this repository", target.display());
-        return Err(WorkspaceError::Request(why));
-    }
-    let path = target.to_string_lossy().into_owned();
-    let reference = format!("refs/heads/{branch}");
-    if git(&repo, &["rev-parse", "--verify", "--quiet", &reference]).is_ok() {
-        git(&repo, &["worktree", "add", "--", &path, &branch])?;
-    } else {
-        git(&repo, &["worktree", "add", "-b", &branch, "--", &path, "HEAD"])?;
-    }
-    Ok(Workspace { path: target, branch: Some(branch) })
-}
-
-/// In which repository a worktree belongs, and where.
-fn place(request: &Request<'_>) -> Result<(PathBuf, PathBuf), WorkspaceError> {
-    let toplevel = |path: &Path| git(path, &["rev-parse", "--show-toplevel"]).map(PathBuf::from);
-    let beneath = |top: PathBuf| {
-        let target = top.join(".worktrees").join(request.task);
-        (top, target)
+/// Removes a scratch workspace with all that is in it. False if it was not there.
+///
+/// It must be strictly inside `root`, and no folder on the way down may be a link. Links inside it
+/// are removed, not followed.
+///
+/// # Errors
+/// If it is not such a folder, or cannot be removed whole.
+pub fn clean(path: &Path, root: &Path) -> Result<bool, WorkspaceError> {
+    let steps = steps_below(path, root)?;
+    let Some((last, way)) = steps.split_last() else {
+        return Err(refuse(format!("{} is the workspaces' root itself", path.display())));
     };
-    if !is_plain(request.task) {
-        return Err(WorkspaceError::Request("the task's id is no folder name".to_owned()));
-    }
-    let Some(path) = given(request)? else {
-        let home = request.default_workdir.map(Path::new).filter(|path| path.is_absolute());
-        let home = home.ok_or_else(|| {
-            WorkspaceError::Request(
-                "a worktree needs a path, or a board with a default_workdir".to_owned(),
-            )
-        })?;
-        return Ok(beneath(toplevel(home)?));
+    let Some(parent) = descend(root, way).map_err(|source| system("enter", path, source))? else {
+        return Ok(false);
     };
-    let nearest = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
-    let top = toplevel(nearest)?;
-    // A path that is the repository itself asks for a worktree of its own beneath it.
-    let is_main = path == top && path.join(".git").is_dir();
-    Ok(if is_main { beneath(top) } else { (top, path) })
+    // By the open folder, so that nobody can put a link in the way any more.
+    let target = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(last);
+    match fs::symlink_metadata(&target) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(refuse(format!("{} is not a folder; it stays", path.display()))),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(system("look at", path, source)),
+    }
+    fs::remove_dir_all(&target).map_err(|source| system("remove", path, source))?;
+    Ok(true)
 }
 
-/// What git prints, without the end of line.
-fn git(folder: &Path, args: &[&str]) -> Result<String, WorkspaceError> {
-    let failed = |why: String| WorkspaceError::Git { what: args.join(" "), why };
-    let mut child = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("{error}; install git")))?;
-    if !ends_in_time(&child) {
-        let _ends_below = child.kill();
-        let _reaped = child.wait();
-        return Err(failed(format!("took longer than {} s", GIT_MS / 1000)));
-    }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+/// The names that lead from `root` down to `path`.
+fn steps_below<'a>(path: &'a Path, root: &Path) -> Result<Vec<&'a Path>, WorkspaceError> {
+    let below = match fs::canonicalize(root) {
+        Ok(real) => path.strip_prefix(root).or_else(|_| path.strip_prefix(real)),
+        Err(_) => path.strip_prefix(root),
+    };
+    let outside = || {
+        let (path, root) = (path.display(), root.display());
+        refuse(format!("{path} is not inside {root}, so it is not removed"))
+    };
+    let steps = below.map_err(|_| outside())?.components();
+    steps
+        .map(|step| match step {
+            Component::Normal(name) => Ok(Path::new(name)),
+            Component::ParentDir
+            | Component::CurDir
+            | Component::RootDir
+            | Component::Prefix(_) => Err(outside()),
+        })
+        .collect()
 }
 
-/// Waits for its end. What git prints fits the pipes, so it does not wait for us.
-fn ends_in_time(child: &Child) -> bool {
-    let Ok(pid) = i32::try_from(child.id()) else { return true };
-    let Ok(fd) = pidfd::open(Pid(pid)) else { return true };
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut fds, PollTimeout::from(GIT_MS)) {
-            Ok(count) => return count > 0,
-            Err(Errno::EINTR) => {}
-            Err(_) => return true,
-        }
+/// Opens the folder at the end of `way`, following no link below `root`. `None` if it is not there.
+fn descend(root: &Path, way: &[&Path]) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut here = match open(root, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        opened => opened?,
+    };
+    for name in way {
+        here = match openat(&here, *name, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            opened => opened?,
+        };
     }
+    Ok(Some(here))
+}
+
+/// The empty file that takes what a command says; it is in memory only.
+pub(super) fn scratch_pad() -> Result<File, Errno> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    memfd_create(c"sexton-git", MFdFlags::MFD_CLOEXEC).map(File::from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
-    fn request<'a>(kind: &'a str, path: Option<&'a str>, workspaces: &'a Path) -> Request<'a> {
-        Request { kind, path, branch: None, task: "t_1", workspaces, default_workdir: None }
+    fn request<'a>(kind: Kind, root: &'a Path) -> Request<'a> {
+        Request { task: "t_1", kind, path: None, branch: None, root, default_workdir: None }
     }
 
     #[test]
-    fn a_scratch_folder_is_made_under_the_workspaces() {
-        let root = tempfile::tempdir().unwrap();
-        let made = prepare(&request("scratch", None, root.path())).unwrap();
-        assert_eq!(made.path, root.path().join("t_1"));
+    fn a_scratch_workspace_is_named_after_its_task() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("kanban/workspaces");
+        let made = prepare(&request(Kind::Scratch, &root)).unwrap();
+        assert_eq!(made, Workspace { path: root.join("t_1"), branch: None });
         assert!(made.path.is_dir());
+        assert_eq!(prepare(&request(Kind::Scratch, &root)).unwrap(), made, "and is found again");
     }
 
     #[test]
-    fn what_cannot_be_is_charged_to_the_task() {
-        let root = tempfile::tempdir().unwrap();
-        for (kind, path) in
-            [("dir", None), ("dir", Some("relative")), ("cloud", None), ("worktree", None)]
-        {
-            let error = prepare(&request(kind, path, root.path())).unwrap_err();
-            assert_eq!(error.blame(), Blame::Task, "{kind} {path:?}: {error}");
+    fn a_given_path_is_created_whatever_its_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        for kind in [Kind::Scratch, Kind::Dir] {
+            let asked = Request { path: Some(&path), ..request(kind, Path::new("/nonexistent")) };
+            assert_eq!(prepare(&asked).unwrap().path, path);
+            fs::remove_dir(&path).unwrap();
         }
     }
 
     #[test]
-    fn a_worktree_is_made_once_and_then_reused() {
+    fn what_cannot_be_is_refused_at_the_tasks_cost() {
         let root = tempfile::tempdir().unwrap();
-        let repo = root.path().join("repo");
-        fs::create_dir(&repo).unwrap();
-        if git(&repo, &["init", "--quiet"]).is_err() {
-            eprintln!("SKIPPED: git is not installed");
-            return;
+        let relative = Some(Path::new("a/b"));
+        let scratch = request(Kind::Scratch, root.path());
+        let dir = request(Kind::Dir, root.path());
+        for asked in [
+            dir,
+            Request { path: relative, ..dir },
+            Request { path: relative, ..scratch },
+            Request { path: relative, ..request(Kind::Worktree, root.path()) },
+            Request { task: "../x", ..scratch },
+            Request { task: "/x", ..scratch },
+        ] {
+            let error = prepare(&asked).unwrap_err();
+            assert!(matches!(error, WorkspaceError::Request(_)), "{asked:?}: {error}");
+            assert_eq!(error.blame(), Blame::Task);
         }
-        let who = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
-        let commit = ["commit", "--quiet", "--allow-empty", "-m", "first"];
-        git(&repo, &[&who[..], &commit[..]].concat()).unwrap();
-        let path = repo.to_string_lossy().into_owned();
-        let wanted = request("worktree", Some(&path), root.path());
-        let made = prepare(&wanted).unwrap();
-        assert_eq!(made.branch.as_deref(), Some("wt/t_1"));
-        assert!(made.path.ends_with(".worktrees/t_1"));
-        assert_eq!(prepare(&wanted).unwrap(), made);
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        let asked = Request { path: Some(&path), ..request(Kind::Dir, folder.path()) };
+        let error = prepare(&asked).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(error.blame(), Blame::Task);
+    }
+
+    #[test]
+    fn a_link_is_no_scratch_workspace() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(elsewhere.path(), root.path().join("t_1")).unwrap();
+        assert!(prepare(&request(Kind::Scratch, root.path())).is_err());
+    }
+
+    #[test]
+    fn cleaning_removes_the_folder_and_not_what_its_links_lead_to() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(elsewhere.path().join("precious"), "").unwrap();
+        let path = root.path().join("t_1");
+        fs::create_dir_all(path.join("a/b")).unwrap();
+        symlink(elsewhere.path(), path.join("a/link")).unwrap();
+        assert!(clean(&path, root.path()).unwrap());
+        assert!(!path.exists() && elsewhere.path().join("precious").exists());
+        assert!(!clean(&path, root.path()).unwrap(), "it is gone already");
+        assert!(!clean(&root.path().join("x/y"), root.path()).unwrap());
+    }
+
+    #[test]
+    fn nothing_outside_of_the_root_is_removed() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = elsewhere.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        symlink(elsewhere.path(), root.path().join("way")).unwrap();
+        symlink(&victim, root.path().join("link")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let back = format!("x/../../{}/victim", elsewhere.path().file_name().unwrap().display());
+        for path in [
+            root.path().to_owned(),
+            victim.clone(),
+            PathBuf::from("victim"),
+            root.path().join(back),
+            root.path().join("way/victim"),
+            root.path().join("link"),
+            root.path().join("file"),
+        ] {
+            assert!(clean(&path, root.path()).is_err(), "{}", path.display());
+        }
+        assert!(victim.exists() && root.path().join("file").exists());
+    }
+
+    #[test]
+    fn a_root_behind_a_link_is_still_the_root() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let alias = elsewhere.path().join("workspaces");
+        symlink(root.path(), &alias).unwrap();
+        for (path, root) in [(root.path().join("t_1"), &alias), (alias.join("t_2"), &alias)] {
+            fs::create_dir(&path).unwrap();
+            assert!(clean(&path, root).unwrap());
+        }
+    }
+
+    #[test]
+    fn gits_word_for_a_full_disk_is_understood() {
+        let said = "fatal: could not create: No space left on device".to_owned();
+        let error = WorkspaceError::Git { command: "git".into(), said };
+        assert_eq!((error.blame(), error.errno()), (Blame::Board, Errno::ENOSPC as i32));
+        let said = "fatal: invalid reference".to_owned();
+        let error = WorkspaceError::Git { command: "git".into(), said };
+        assert_eq!((error.blame(), error.errno()), (Blame::Task, 0));
+    }
+
+    #[test]
+    fn unknown_kinds_are_not_guessed() {
+        assert_eq!(Kind::parse("worktree"), Some(Kind::Worktree));
+        assert_eq!(Kind::parse("Scratch"), None);
     }
 }

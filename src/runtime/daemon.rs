@@ -180,6 +180,7 @@ impl Daemon {
         let mut abort_at = None;
         loop {
             if clock::now().mono >= next_tick {
+                tracing::trace!("tick");
                 self.feed(Event::Tick);
                 next_tick = clock::now().mono.after(self.config.policy.interval_ms);
             }

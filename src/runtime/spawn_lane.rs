@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,7 +21,7 @@ use crate::board::SpawnFacts;
 use crate::machine::event::Blame;
 use crate::machine::ids::{SpawnId, WorkerId};
 use crate::process::children::Children;
-use crate::process::workspace::{self, Workspace};
+use crate::process::workspace::{self, Kind, Workspace};
 use crate::process::{identity, logfile, spawn};
 
 /// Lanes of a board while none hangs.
@@ -205,17 +206,10 @@ impl Shared {
             Failed::task("its worker is no longer configured; add it to sexton.toml")
         })?;
         let workspace = self.workspace(facts)?;
-        let log = logfile::open(
-            &self.board.logs,
-            facts.task.as_str(),
-            job.config.logs.rotate_bytes,
-            job.config.logs.backups,
-        )
-        .map_err(|error| Failed {
-            blame: error.blame(),
-            errno: error.errno(),
-            text: error.to_string(),
-        })?;
+        let logs = job.config.logs;
+        let rotation = logfile::Rotation { rotate_bytes: logs.rotate_bytes, backups: logs.backups };
+        let log = logfile::open(&self.board.logs, facts.task.as_str(), rotation)
+            .map_err(|e| Failed { blame: e.blame(), errno: e.errno(), text: e.to_string() })?;
         let path = &workspace.path;
         let branch = workspace.branch.as_deref();
         Ok(spawn::Command {
@@ -227,14 +221,21 @@ impl Shared {
     }
 
     fn workspace(&self, facts: &SpawnFacts) -> Result<Workspace, Failed> {
-        let default_workdir = Metadata::read(&self.board).default_workdir;
+        let kind = Kind::parse(&facts.workspace_kind).ok_or_else(|| {
+            Failed::task("workspace: its kind is unknown here; set scratch, dir or worktree")
+        })?;
+        // Only worktrees need to know it, and it is a file to be read.
+        let default_workdir = match kind {
+            Kind::Worktree => Metadata::read(&self.board).default_workdir,
+            Kind::Scratch | Kind::Dir => None,
+        };
         workspace::prepare(&workspace::Request {
-            kind: &facts.workspace_kind,
-            path: facts.workspace_path.as_deref(),
-            branch: facts.branch_name.as_deref(),
             task: facts.task.as_str(),
-            workspaces: &self.board.workspaces,
-            default_workdir: default_workdir.as_deref(),
+            kind,
+            path: given(facts.workspace_path.as_deref()).map(Path::new),
+            branch: given(facts.branch_name.as_deref()),
+            root: &self.board.workspaces,
+            default_workdir: given(default_workdir.as_deref()).map(Path::new),
         })
         .map_err(|error| Failed {
             blame: error.blame(),
@@ -277,7 +278,11 @@ impl Failed {
     }
 }
 
+fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
 /// Removes the scratch folder of a completed task if it holds nothing.
-pub fn clean(workspaces: &std::path::Path, task: &str) {
+pub fn clean(workspaces: &Path, task: &str) {
     let _it_holds_something = fs::remove_dir(workspaces.join(task));
 }

@@ -1,0 +1,405 @@
+//! Bad days: what the real program does when kernel, files, rivals or people are unkind.
+#![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
+
+mod cli_sandbox;
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cli_sandbox::{Sandbox, rows};
+use common::{
+    Gate, Running, is_alive, is_zombie, reaped_lines, shell, wait_for, wait_until, zombies_of,
+};
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
+use rusqlite::Connection;
+use sexton::board::sql;
+
+/// A root with these settings; `worker` goes into `[worker.shell]`.
+fn sandbox(dispatch: &str, worker: &str) -> Sandbox {
+    let s = Sandbox::new();
+    configure(&s, dispatch, worker, "");
+    s
+}
+
+fn configure(s: &Sandbox, dispatch: &str, worker: &str, more: &str) {
+    let text = format!(
+        "[dispatch]\ndefault_assignee = \"shell\"\n{dispatch}\n\
+         [worker.shell]\ncommand = [\"sh\", \"-c\", \"{{body}}\"]\n{worker}\n{more}"
+    );
+    fs::write(s.root().join("sexton.toml"), text).unwrap();
+}
+
+fn create(s: &Sandbox, body: &str) -> String {
+    s.create(&["task", "--body", body])
+}
+
+fn run(s: &Sandbox, args: &[&str]) -> Running {
+    Running::start(s.command(&[&["run"], args].concat()).process_group(0), &s.path(""), "run")
+}
+
+/// A second board and its file.
+fn second_board(s: &Sandbox) -> PathBuf {
+    s.ok(&["boards", "create", "second"]);
+    s.root().join("kanban/boards/second/kanban.db")
+}
+
+/// `status|consecutive_failures|last_failure_error` of a task.
+fn state(db: &Path, id: &str) -> String {
+    let columns = "status, consecutive_failures, last_failure_error";
+    rows(db, &format!("SELECT {columns} FROM tasks WHERE id = '{id}'")).remove(0)
+}
+
+fn wait_for_state(db: &Path, id: &str, wanted: &str) {
+    wait_until(wanted, || state(db, id) == wanted);
+}
+
+/// The outcomes of a task's runs in order.
+fn outcomes(db: &Path, id: &str) -> Vec<String> {
+    rows(db, &format!("SELECT outcome FROM task_runs WHERE task_id = '{id}' ORDER BY id"))
+}
+
+/// The pid of the worker that runs a task.
+fn worker(db: &Path, id: &str) -> i32 {
+    let query = format!(
+        "SELECT worker_pid FROM tasks WHERE id = '{id}' AND status = 'running' \
+         AND worker_pid NOT NULL"
+    );
+    wait_for("the worker's pid", || rows(db, &query).first()?.parse().ok())
+}
+
+/// The pid that a process wrote into a file.
+fn written_pid(file: &Path) -> i32 {
+    wait_for("a pid in a file", || {
+        let text = fs::read_to_string(file).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    })
+}
+
+fn was_reaped(sexton: &Running, pid: i32) -> bool {
+    reaped_lines(&sexton.log()).concat().contains(&pid)
+}
+
+fn stop(mut sexton: Running) {
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    assert!(!sexton.log().contains("panicked"), "{}", sexton.log());
+}
+
+/// Sets a soft limit of a running process of this user, who may do so, whatever the host lets us.
+fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
+    let mut command = Command::new("prlimit");
+    command.arg("--pid").arg(sexton.pid().to_string()).arg(setting);
+    if let Some(uid) = uid {
+        command.uid(uid).gid(uid);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A user whom nobody else is, so that limits and permissions hold; `None`, and says so, unless we
+/// may become anybody.
+fn somebody(s: &Sandbox) -> Option<u32> {
+    if !Uid::effective().is_root() {
+        eprintln!("SKIPPED: this needs root, to become a user of its own");
+        return None;
+    }
+    // Distinct for each process; each test that calls this has its own sandbox and needs no more
+    // than that no other process counts against it.
+    let ino = std::os::unix::fs::MetadataExt::ino(&fs::metadata(s.path("")).unwrap());
+    let uid = 1_000_000 + u32::try_from(ino % 1_000_000_000).unwrap();
+    shell(&format!("chown -R {uid}:{uid} '{}'", s.path("").display()));
+    let tried = s.command(&["--version"]).uid(uid).gid(uid).output();
+    if !tried.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: the program is where no other user reaches it: {tried:?}");
+        return None;
+    }
+    Some(uid)
+}
+
+fn run_as(s: &Sandbox, uid: u32) -> Running {
+    Running::start(s.command(&["run"]).uid(uid).gid(uid).process_group(0), &s.path(""), "run")
+}
+
+/// Starts nothing while the host is `exhausted`, charges nobody, and goes on when it is not.
+fn waits_while_exhausted(
+    s: &Sandbox,
+    sexton: Running,
+    uid: Option<u32>,
+    [exhausted, enough]: [&str; 2],
+) {
+    let first = create(s, "exit 0");
+    wait_for_state(&s.db(), &first, "done|0|NULL");
+    limit(uid, &sexton, exhausted);
+    let ids = [create(s, "exit 0"), create(s, "exit 0")];
+    sexton.wait_for_log("the host starts no processes");
+    for id in &ids {
+        wait_for_state(&s.db(), id, "ready|0|NULL");
+    }
+    limit(uid, &sexton, enough);
+    for id in &ids {
+        wait_for_state(&s.db(), id, "done|0|NULL");
+    }
+    stop(sexton);
+}
+
+#[test]
+fn a_host_without_room_for_processes_costs_no_task_its_budget() {
+    let s = sandbox("failure_limit = 1", "");
+    let Some(uid) = somebody(&s) else { return };
+    let sexton = run_as(&s, uid);
+    waits_while_exhausted(&s, sexton, Some(uid), ["--nproc=0:", "--nproc=1000:"]);
+}
+
+#[test]
+fn a_host_without_descriptors_costs_no_task_its_budget() {
+    let s = sandbox("failure_limit = 1", "");
+    let sexton = run(&s, &[]);
+    // Below the first free one, and still enough for a poll of its own.
+    waits_while_exhausted(&s, sexton, None, ["--nofile=6:", "--nofile=1000:"]);
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_charged_to_the_task_by_name() {
+    let s = Sandbox::new();
+    let plain = s.path("no-program");
+    fs::write(&plain, "text").unwrap();
+    fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
+    let more = format!(
+        "[worker.missing]\ncommand = [\"/nowhere/no-such-program\"]\n\
+         [worker.plain]\ncommand = [\"{}\"]\n",
+        plain.display()
+    );
+    configure(&s, "failure_limit = 1", "", &more);
+    let missing = s.create(&["task", "--assignee", "missing"]);
+    let not_executable = s.create(&["task", "--assignee", "plain"]);
+    let good = create(&s, "exit 0");
+    assert_eq!(run(&s, &["--until-idle"]).code(), 0);
+    for (id, name) in [(missing, "/nowhere/no-such-program"), (not_executable, "no-program")] {
+        let state = state(&s.db(), &id);
+        assert!(state.starts_with("blocked|1|") && state.contains(name), "{state}");
+    }
+    assert_eq!(state(&s.db(), &good), "done|0|NULL");
+}
+
+#[test]
+fn a_body_that_no_command_line_takes_fails_its_task_clearly() {
+    let s = sandbox("failure_limit = 1", "");
+    let long = create(&s, "x");
+    s.sql(&format!(
+        "UPDATE tasks SET body = replace(hex(zeroblob(100000)), '0', 'x') WHERE id = '{long}'"
+    ));
+    let good = create(&s, "exit 0");
+    assert_eq!(run(&s, &["--until-idle"]).code(), 0);
+    let found = state(&s.db(), &long);
+    assert!(found.starts_with("blocked|1|") && found.contains("shorten"), "{found}");
+    assert_eq!(state(&s.db(), &good), "done|0|NULL");
+}
+
+#[test]
+fn a_board_that_cannot_be_read_for_a_while_loses_nothing() {
+    let s = sandbox("", "");
+    let db = second_board(&s);
+    let gate = Gate::new(s.path("gate"));
+    let Some(uid) = somebody(&s) else { return };
+    let id = s.create(&["task", "--board", "second", "--body", &gate.wait()]);
+    let later = s.create(&["task", "--board", "second", "--parent", &id, "--body", "exit 0"]);
+    let sexton = run_as(&s, uid);
+    let pid = worker(&db, &id);
+    let folder = db.parent().unwrap();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o000)).unwrap();
+    gate.let_pass(1);
+    wait_until("it to be reaped", || was_reaped(&sexton, pid));
+    assert!(!is_zombie(pid));
+    sexton.wait_for_log("out of use");
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    wait_for_state(&db, &id, "done|0|NULL");
+    wait_for_state(&db, &later, "done|0|NULL");
+    assert_eq!(outcomes(&db, &id), ["completed"]);
+    sexton.wait_for_log("in use again");
+    stop(sexton);
+}
+
+#[test]
+fn a_board_deleted_under_live_workers_gets_their_verdicts_when_it_is_restored() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let ids = [create(&s, &gate.wait()), create(&s, &gate.wait())];
+    let sexton = run(&s, &[]);
+    let pids = ids.each_ref().map(|id| worker(&s.db(), id));
+    let copy = s.root().join("copy.db");
+    s.sql(&format!("VACUUM INTO '{}'", copy.display()));
+    for end in ["", "-wal", "-shm"] {
+        fs::remove_file(format!("{}{end}", s.db().display())).unwrap();
+    }
+    gate.let_pass(2);
+    for pid in pids {
+        wait_until("them to be reaped", || was_reaped(&sexton, pid));
+    }
+    sexton.wait_for_log("out of use");
+    // VACUUM leaves the copy without a log of its own; a board is one file then.
+    fs::rename(copy, s.db()).unwrap();
+    for id in &ids {
+        wait_for_state(&s.db(), id, "done|0|NULL");
+        assert_eq!(outcomes(&s.db(), id), ["completed"]);
+    }
+    stop(sexton);
+}
+
+#[test]
+fn a_rival_that_holds_one_board_disturbs_neither_the_others_nor_the_reaping() {
+    let s = sandbox("", "");
+    let db = second_board(&s);
+    let gate = Gate::new(s.path("gate"));
+    let held = s.create(&["task", "--board", "second", "--body", &gate.wait()]);
+    let sexton = run(&s, &[]);
+    let pid = worker(&db, &held);
+    let rival = Connection::open(&db).unwrap();
+    sql::run(&rival, "BEGIN EXCLUSIVE").unwrap();
+    gate.let_pass(1);
+    wait_until("it to be reaped", || was_reaped(&sexton, pid));
+    assert!(zombies_of(sexton.pid()).is_empty());
+    let other = create(&s, "exit 0");
+    wait_for_state(&s.db(), &other, "done|0|NULL");
+    assert_eq!(state(&db, &held), "running|0|NULL");
+    sql::run(&rival, "ROLLBACK").unwrap();
+    wait_for_state(&db, &held, "done|0|NULL");
+    stop(sexton);
+}
+
+#[test]
+fn after_a_stop_everything_is_reaped() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let ids: Vec<String> = (0..5).map(|_| create(&s, &gate.wait())).collect();
+    let sexton = run(&s, &[]);
+    let pids: Vec<i32> = ids.iter().map(|id| worker(&s.db(), id)).collect();
+    sexton.signal(Signal::SIGSTOP);
+    gate.let_pass(5);
+    wait_until("all to be zombies", || pids.iter().all(|pid| is_zombie(*pid)));
+    sexton.signal(Signal::SIGCONT);
+    wait_until("all to be reaped", || zombies_of(sexton.pid()).is_empty());
+    for id in &ids {
+        wait_for_state(&s.db(), id, "done|0|NULL");
+    }
+    stop(sexton);
+}
+
+#[test]
+fn output_that_nobody_takes_is_an_exit_code_and_no_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for stdout in [Stdio::from(full), Stdio::from(writer)] {
+        let s = sandbox("", "");
+        let id = create(&s, "exit 0");
+        let mut command: Command = s.command(&["run", "--until-idle"]);
+        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        assert_eq!(state(&s.db(), &id), "done|0|NULL");
+    }
+}
+
+#[test]
+fn a_worker_may_finish_within_the_grace_after_sigterm() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--grace", "10m"]);
+    worker(&s.db(), &id);
+    sexton.signal(Signal::SIGTERM);
+    sexton.wait_for_log("stopping; workers may finish");
+    let new = create(&s, "exit 0");
+    gate.let_pass(1);
+    assert_eq!(sexton.code(), 0);
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+    assert_eq!(state(&s.db(), &new), "ready|0|NULL");
+}
+
+/// A worker and a child of it that are both deaf to TERM; the child's pid is in `file`.
+fn deaf(gate: &Gate, file: &Path) -> String {
+    format!(
+        "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {}; {}'; true",
+        file.display(),
+        gate.wait().replace('\'', "")
+    )
+}
+
+#[test]
+fn what_outlives_the_grace_is_ended_as_a_group_and_given_back() {
+    let s = sandbox("failure_limit = 1", "kill_after = \"50ms\"");
+    let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
+    let id = create(&s, &deaf(&gate, &file));
+    let mut sexton = run(&s, &["--grace", "50ms"]);
+    let pids = [worker(&s.db(), &id), written_pid(&file)];
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    assert!(!pids.into_iter().any(is_alive));
+    assert_eq!(state(&s.db(), &id), "ready|0|NULL");
+}
+
+#[test]
+fn a_second_sigterm_ends_everything_at_once() {
+    let s = sandbox("failure_limit = 1", "kill_after = \"10m\"");
+    let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
+    let id = create(&s, &deaf(&gate, &file));
+    let mut sexton = run(&s, &["--grace", "10m"]);
+    let pids = [worker(&s.db(), &id), written_pid(&file)];
+    sexton.signal(Signal::SIGTERM);
+    sexton.wait_for_log("stopping; workers may finish");
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 1);
+    assert!(sexton.log().contains("stopping at once"));
+    assert!(!pids.into_iter().any(is_alive));
+    assert_eq!(state(&s.db(), &id), "ready|0|NULL");
+}
+
+#[test]
+fn what_a_worker_leaves_in_its_group_is_ended() {
+    let s = sandbox("", "");
+    let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
+    let id = create(&s, &format!("( {} ) & echo $! > '{}'", gate.wait(), file.display()));
+    assert_eq!(run(&s, &["--until-idle"]).code(), 0);
+    assert!(!is_alive(written_pid(&file)));
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+}
+
+#[test]
+fn a_worker_that_is_deaf_and_over_its_time_is_killed_and_counted() {
+    let s = sandbox("failure_limit = 1", "kill_after = \"50ms\"");
+    let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
+    let id = s.create(&["task", "--max-runtime", "1s", "--body", &deaf(&gate, &file)]);
+    assert_eq!(run(&s, &["--until-idle"]).code(), 0);
+    assert!(!is_alive(written_pid(&file)));
+    assert_eq!(outcomes(&s.db(), &id), ["timed_out"]);
+    assert!(state(&s.db(), &id).starts_with("blocked|1|"), "{}", state(&s.db(), &id));
+}
+
+#[test]
+fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
+    let s = sandbox("", "");
+    let sexton = run(&s, &[]);
+    let first = create(&s, "exit 0");
+    wait_for_state(&s.db(), &first, "done|0|NULL");
+    let id = s.create(&["task", "--assignee", "later"]);
+
+    configure(&s, "max_workers = -1", "", "");
+    sexton.signal(Signal::SIGHUP);
+    sexton.wait_for_log("configuration unchanged: ");
+    let second = create(&s, "exit 0");
+    wait_for_state(&s.db(), &second, "done|0|NULL");
+    assert_eq!(state(&s.db(), &id), "ready|0|NULL");
+
+    configure(&s, "", "", "[worker.later]\ncommand = [\"true\"]\n");
+    sexton.signal(Signal::SIGHUP);
+    sexton.wait_for_log("configuration read again");
+    wait_for_state(&s.db(), &id, "done|0|NULL");
+    stop(sexton);
+}

@@ -1,0 +1,449 @@
+//! Every child is reaped, exactly once, and its group stays in reach.
+#![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process;
+use std::sync::mpsc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
+use sexton::machine::event::{Group, Signal, SignalOutcome};
+use sexton::machine::ids::{Pid, SpawnId};
+use sexton::machine::verdict::ExitStatus;
+use sexton::process::children::{Children, Exit, become_subreaper};
+use sexton::process::descriptors::close_on_exec_all;
+use sexton::process::identity::{self, Alive};
+use sexton::process::pidfd;
+use sexton::process::signal::signal_group;
+use sexton::process::spawn::{Command, Spawned, spawn};
+
+fn start(script: &str, log: File) -> Spawned {
+    let argv = ["/bin/sh", "-c", script].map(Into::into).to_vec();
+    let env = vec![("PATH".into(), "/usr/bin:/bin".into())];
+    spawn(&Command { argv, env, cwd: "/".into(), log }).unwrap()
+}
+
+/// Starts and registers a worker. What it and its descendants say ends when the last of them does.
+fn worker(children: &Children, id: u64, script: &str) -> (Pid, PipeReader) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let child = start(script, File::from(OwnedFd::from(writer)));
+    children.register(SpawnId(id), child.pid, child.pidfd);
+    (child.pid, reader)
+}
+
+/// The next exits that the kernel tells of, by spawn id.
+fn told(children: &Children, timeout: EpollTimeout) -> Vec<u64> {
+    let mut events = [EpollEvent::empty(); 256];
+    let count = loop {
+        match children.epoll().wait(&mut events, timeout) {
+            Err(Errno::EINTR) => {}
+            count => break count.unwrap(),
+        }
+    };
+    events[..count].iter().map(EpollEvent::data).collect()
+}
+
+/// Waits until `count` children have exited, and reaps them.
+fn reap(children: &Children, count: usize) -> Vec<Exit> {
+    let mut exits = Vec::new();
+    while exits.len() < count {
+        told(children, EpollTimeout::NONE);
+        let reaping = children.reap();
+        assert_eq!(reaping.error, None);
+        exits.extend(reaping.exits);
+    }
+    assert_eq!(exits.len(), count);
+    exits
+}
+
+fn wait_for_end(mut reader: PipeReader) -> String {
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn expect(reader: &mut PipeReader, text: &str) {
+    let mut found = vec![0; text.len()];
+    reader.read_exact(&mut found).unwrap();
+    assert_eq!(String::from_utf8(found).unwrap(), text);
+}
+
+#[test]
+fn an_exit_is_told_once_and_reaped_once() {
+    let children = Children::new().unwrap();
+    let (pid, _output) = worker(&children, 7, "exit 42");
+    assert_eq!(told(&children, EpollTimeout::NONE), [7]);
+    assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0], "told before it is reaped");
+    assert_eq!(identity::stat(pid).unwrap().state, b'Z');
+    let exit = Exit { spawn: SpawnId(7), pid, status: ExitStatus::Code(42), group: Group::Gone };
+    assert_eq!(children.reap().exits, [exit]);
+    assert!(identity::stat(pid).is_err(), "no zombie is left");
+    assert_eq!(children.reap().exits, []);
+    assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0]);
+    assert_eq!(children.unreaped(), 0);
+    assert!(children.forget(SpawnId(7)));
+}
+
+#[test]
+fn a_running_child_is_left_alone_and_not_forgotten() {
+    let children = Children::new().unwrap();
+    let (_, mut output) = worker(&children, 1, "echo up; kill -STOP $$");
+    expect(&mut output, "up\n");
+    assert!(children.reap().exits.is_empty());
+    assert!(!children.forget(SpawnId(1)));
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Delivered);
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
+    assert_eq!(reap(&children, 1)[0].status, ExitStatus::Signal(libc::SIGKILL));
+}
+
+#[test]
+fn a_real_time_signal_is_no_lost_exit() {
+    let children = Children::new().unwrap();
+    let (_, _output) = worker(&children, 1, "kill -40 $$");
+    assert_eq!(reap(&children, 1)[0].status, ExitStatus::Signal(40));
+}
+
+#[test]
+fn a_hundred_at_once_are_all_reaped_by_one_call() {
+    let children = Children::new().unwrap();
+    let _outputs: Vec<_> =
+        (0..100).map(|id| worker(&children, id, &format!("exit {id}")).1).collect();
+    let mut seen = BTreeSet::new();
+    while seen.len() < 100 {
+        seen.extend(told(&children, EpollTimeout::NONE));
+    }
+    let exits = children.reap().exits;
+    let codes: Vec<_> = exits.iter().map(|exit| (exit.spawn.0, exit.status)).collect();
+    let all: Vec<_> =
+        (0..100).map(|id| (id, ExitStatus::Code(i32::try_from(id).unwrap()))).collect();
+    assert_eq!(codes, all);
+    assert!(children.reap().exits.is_empty());
+}
+
+#[test]
+fn many_lanes_and_reapers_lose_and_double_nothing() {
+    let children = Children::new().unwrap();
+    let found = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..4)
+            .map(|lane| {
+                let children = children.clone();
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    for n in 0..25 {
+                        drop(worker(&children, lane * 25 + n, "exit 3"));
+                        mine.extend(children.reap().exits);
+                    }
+                    mine
+                })
+            })
+            .collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect::<Vec<_>>()
+    });
+    let rest = reap(&children, 100 - found.len());
+    let ids: BTreeSet<_> = found.iter().chain(&rest).map(|exit| exit.spawn).collect();
+    assert_eq!(ids.len(), 100);
+    assert!(found.iter().chain(&rest).all(|exit| exit.status == ExitStatus::Code(3)));
+}
+
+#[test]
+fn a_child_without_a_pidfd_is_reaped_and_gets_one_later() {
+    let children = Children::new().unwrap();
+    let null = || File::options().write(true).open("/dev/null").unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let running = start("echo up; kill -STOP $$; exit 5", File::from(OwnedFd::from(writer)));
+    children.register(SpawnId(1), running.pid, None);
+    expect(&mut reader, "up\n");
+    assert!(children.reap().exits.is_empty(), "it runs");
+    // From now on it wakes us.
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
+    assert_eq!(told(&children, EpollTimeout::NONE), [1]);
+    assert_eq!(children.reap().exits[0].status, ExitStatus::Signal(libc::SIGKILL));
+
+    let ended = start("exit 6", null());
+    wait_until_dead(ended.pidfd.as_ref().unwrap());
+    children.register(SpawnId(2), ended.pid, None);
+    assert_eq!(children.reap().exits[0].status, ExitStatus::Code(6));
+    assert!(children.reap().exits.is_empty());
+}
+
+fn wait_until_dead(pidfd: &OwnedFd) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+}
+
+#[test]
+fn a_status_that_somebody_else_took_is_still_told_once() {
+    let children = Children::new().unwrap();
+    let (pid, _output) = worker(&children, 1, "exit 9");
+    // A thief.
+    let mut raw = 0;
+    // SAFETY: `raw` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid.0, &raw mut raw, 0) }, pid.0);
+    let exits = children.reap().exits;
+    assert_eq!(exits.len(), 1);
+    // The kernel remembers since Linux 6.15.
+    assert!([ExitStatus::Code(9), ExitStatus::Unknown].contains(&exits[0].status), "{exits:?}");
+    assert!(children.reap().exits.is_empty());
+
+    let child = start("exit 9", File::options().write(true).open("/dev/null").unwrap());
+    children.register(SpawnId(2), child.pid, None);
+    // SAFETY: as above.
+    unsafe { libc::waitpid(child.pid.0, &raw mut raw, 0) };
+    assert_eq!(children.reap().exits[0].status, ExitStatus::Unknown);
+}
+
+/// A shell with a child that exits with 33 when the shell's input brings a line, and the child's pid.
+fn family(then: &str) -> (process::Child, Pid) {
+    let script = format!("exec 3<&0; sh -c 'read x; exit 33' <&3 & echo $!; {then}");
+    let mut shell = process::Command::new("sh")
+        .args(["-c", &script])
+        .stdin(process::Stdio::piped())
+        .stdout(process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    (shell, Pid(line.trim().parse().unwrap()))
+}
+
+/// From then on the shell reaps nobody.
+fn wait_until_stopped(shell: &process::Child) {
+    let (pid, mut raw) = (shell.id().cast_signed(), 0);
+    // SAFETY: `raw` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut raw, libc::WUNTRACED) }, pid);
+    assert!(libc::WIFSTOPPED(raw));
+}
+
+fn say_a_line(shell: &mut process::Child) {
+    shell.stdin.as_mut().unwrap().write_all(b"x\n").unwrap();
+}
+
+#[test]
+fn a_process_of_an_earlier_life_is_watched_though_it_is_no_child() {
+    let children = Children::new().unwrap();
+    let (mut shell, pid) = family("wait $!");
+    children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
+    assert!(children.reap().exits.is_empty(), "no child of ours, and running");
+    say_a_line(&mut shell);
+    let exit = reap(&children, 1)[0];
+    // The kernel tells since Linux 6.15.
+    assert!([ExitStatus::Code(33), ExitStatus::Unknown].contains(&exit.status), "{exit:?}");
+    shell.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_its_parent_leaves_lying_is_told_when_it_is_buried() {
+    let children = Children::new().unwrap();
+    let (mut shell, pid) = family("kill -STOP $$");
+    wait_until_stopped(&shell);
+    children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
+    say_a_line(&mut shell);
+    assert_eq!(told(&children, EpollTimeout::NONE), [1]);
+    assert!(children.reap().exits.is_empty());
+    assert_eq!(children.unburied(), [SpawnId(1)]);
+    assert!(!children.forget(SpawnId(1)));
+    // Now it falls to pid 1, or to whoever takes orphans here.
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    let exit = reap(&children, 1)[0];
+    assert!([ExitStatus::Code(33), ExitStatus::Unknown].contains(&exit.status), "{exit:?}");
+    assert_eq!(children.unburied(), []);
+}
+
+#[test]
+fn a_process_that_nobody_buries_can_be_given_up() {
+    let children = Children::new().unwrap();
+    let (mut shell, pid) = family("kill -STOP $$");
+    wait_until_stopped(&shell);
+    children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
+    assert_eq!(children.give_up(SpawnId(1)), None, "it runs");
+    say_a_line(&mut shell);
+    told(&children, EpollTimeout::NONE);
+    assert!(children.reap().exits.is_empty());
+    assert_eq!(children.give_up(SpawnId(1)).unwrap().status, ExitStatus::Unknown);
+    assert_eq!(children.give_up(SpawnId(1)), None);
+    assert!(children.reap().exits.is_empty());
+    assert!(children.forget(SpawnId(1)));
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+}
+
+#[test]
+fn a_group_that_outlives_its_leader_is_probed_and_ended() {
+    let children = Children::new().unwrap();
+    let script = "sh -c 'trap \"echo term\" TERM; echo up; exec 2>/dev/null; while :; do sleep 1000; done' & exit 0";
+    let (pid, mut output) = worker(&children, 1, script);
+    expect(&mut output, "up\n");
+    let exit = reap(&children, 1)[0];
+    assert_eq!((exit.status, exit.group), (ExitStatus::Code(0), Group::Alive));
+    assert_eq!(identity::group_alive(pid), Alive::Yes);
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Delivered);
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Term), SignalOutcome::Delivered);
+    expect(&mut output, "term\n");
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
+    wait_for_end(output);
+    // It closes the pipe a moment before it is a zombie. That, pid 1 may leave lying for a second.
+    while signal_group(&children, SpawnId(1), Signal::Probe) == SignalOutcome::Delivered {}
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Gone);
+    assert_eq!(identity::group_alive(pid), Alive::No);
+    assert!(children.forget(SpawnId(1)));
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Gone);
+}
+
+#[test]
+fn a_group_that_obeys_term_is_gone_after_it() {
+    let children = Children::new().unwrap();
+    let (_, mut output) =
+        worker(&children, 1, "sh -c 'echo up; while :; do sleep 1000; done' & exit 0");
+    expect(&mut output, "up\n");
+    reap(&children, 1);
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Term), SignalOutcome::Delivered);
+    wait_for_end(output);
+}
+
+#[test]
+fn a_reaping_that_fails_loses_nothing() {
+    let children = Children::new().unwrap();
+    let (_, output) = worker(&children, 1, "exit 4");
+    wait_for_end(output);
+    let mut failures = [Errno::EIO, Errno::ENOMEM].into_iter();
+    children.plant_trouble(move || failures.next());
+    for errno in [Errno::EIO, Errno::ENOMEM] {
+        let reaping = children.reap();
+        assert_eq!(reaping.error.unwrap().errno, errno);
+        assert!(reaping.exits.is_empty());
+    }
+    assert_eq!(reap(&children, 1)[0].status, ExitStatus::Code(4));
+}
+
+#[test]
+fn a_pidfd_of_nobody_is_refused() {
+    assert_eq!(pidfd::open(Pid(i32::MAX)).unwrap_err(), Errno::ESRCH);
+}
+
+/// Runs an ignored test of this file as the only one of a new process.
+fn alone(test: &str) {
+    let output = process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--test-threads=1", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Runs `scene` in a copy of this process, in which the calling thread is the main one.
+fn on_a_main_thread(scene: fn()) {
+    // SAFETY: nobody but this thread and the idle test runner is there (see `alone`), so that no
+    // lock is held in the copy by a thread that it lacks.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            let code = i32::from(std::panic::catch_unwind(scene).is_err());
+            // SAFETY: ends the copy at once.
+            unsafe { libc::_exit(code) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let mut raw = 0;
+            // SAFETY: `raw` outlives the call.
+            assert_eq!(unsafe { libc::waitpid(child.as_raw(), &raw mut raw, 0) }, child.as_raw());
+            assert_eq!(raw, 0);
+        }
+    }
+}
+
+#[test]
+fn orphans_are_reaped_and_lanes_keep_their_children() {
+    alone("scene_with_orphans");
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn scene_with_orphans() {
+    on_a_main_thread(orphans_and_lanes);
+}
+
+fn orphans_and_lanes() {
+    become_subreaper().unwrap();
+    let children = Children::new().unwrap();
+    let (send, lane_is_to_end) = mpsc::channel::<()>();
+    let (tell, lane_has_started) = mpsc::channel();
+    let lane = std::thread::spawn({
+        let children = children.clone();
+        move || {
+            let parent = worker(&children, 1, "sh -c 'kill -STOP $$' & echo $!; exit 7");
+            let (pid, zombie) = worker(&children, 2, "exit 5");
+            wait_until_dead(&pidfd::open(pid).unwrap());
+            tell.send((parent.1, zombie)).unwrap();
+            lane_is_to_end.recv().unwrap_err();
+        }
+    });
+    let (output, _zombie) = lane_has_started.recv().unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(output);
+    output.read_line(&mut line).unwrap();
+    let orphan = Pid(line.trim().parse().unwrap());
+    let orphan_fd = pidfd::open(orphan).unwrap();
+
+    assert_eq!(children.adopt_orphans(16), Ok(vec![]), "a zombie of the lane's is there");
+    drop(send);
+    lane.join().unwrap();
+    assert_eq!(children.adopt_orphans(16), Ok(vec![]), "and it is not taken from `reap` here");
+    let mut exits = reap(&children, 2);
+    exits.sort_by_key(|exit| exit.spawn);
+    assert_eq!((exits[0].status, exits[0].group), (ExitStatus::Code(7), Group::Alive));
+    assert_eq!((exits[1].status, exits[1].group), (ExitStatus::Code(5), Group::Gone));
+
+    assert_eq!(children.adopt_orphans(16), Ok(vec![]), "the orphan lives");
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
+    wait_until_dead(&orphan_fd);
+    let probed = signal_group(&children, SpawnId(1), Signal::Probe);
+    assert_eq!(probed, SignalOutcome::Gone, "a zombie is no member");
+    assert_eq!(children.adopt_orphans(0), Ok(vec![]));
+    assert_eq!(children.adopt_orphans(16), Ok(vec![orphan]));
+    assert_eq!(children.adopt_orphans(16), Ok(vec![]));
+}
+
+#[test]
+fn no_child_leaves_a_descriptor_behind() {
+    alone("scene_with_many_children");
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn scene_with_many_children() {
+    let children = Children::new().unwrap();
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    for id in 0..50 {
+        let (_, output) = worker(&children, id, "exit 0");
+        wait_for_end(output);
+        reap(&children, 1);
+        assert!(children.forget(SpawnId(id)));
+        assert!(told(&children, EpollTimeout::ZERO).is_empty());
+    }
+    assert_eq!(open(), before);
+}
+
+#[test]
+fn what_we_were_started_with_is_not_handed_on() {
+    alone("scene_with_an_inherited_descriptor");
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn scene_with_an_inherited_descriptor() {
+    let file = File::open("/dev/null").unwrap();
+    // SAFETY: duplicates a descriptor; F_DUPFD leaves close-on-exec unset.
+    let leaked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, 500) };
+    let inherited = || {
+        let script = format!("test -e /proc/self/fd/{leaked}");
+        process::Command::new("sh").args(["-c", &script]).status().unwrap().success()
+    };
+    assert!(inherited());
+    close_on_exec_all().unwrap();
+    assert!(!inherited());
+}
