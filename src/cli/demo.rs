@@ -1,174 +1,99 @@
-//! `sexton demo`: see it work, on boards of its own, of which two are sick.
+//! `sexton demo`: see it work, on boards of its own.
 
-mod boards;
+mod findings;
+mod live;
+mod playbill;
+mod saboteur;
+mod stage;
 mod summary;
 mod zombies;
 
-use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
 
 use crate::process::{children, descriptors};
-use crate::runtime::config::Config;
-use crate::runtime::daemon::{Daemon, Settings, Until};
+use crate::runtime::daemon::{Daemon, Outcome, Settings, Until};
 use crate::runtime::listing;
 use crate::runtime::root::Environment;
 use crate::runtime::signals::Signals;
 
 use super::{Failure, Globals, logging};
-use boards::{Boards, FALLING};
-use summary::Summary;
-use zombies::Watcher;
+use findings::{Files, Findings};
+use live::Live;
+use saboteur::Saboteur;
+use stage::Stage;
+use zombies::Sampler;
+
+/// How long the board that falls sick is waited for at the end, and workers after Ctrl-C.
+const GRACE_MS: u64 = 1_500;
 
 /// Show sexton at work on temporary boards, two of which are sick.
 ///
-/// Some thirty tasks run: good ones, failing ones, killed ones, one that meets a rate limit, one that
-/// is deaf to TERM and out of time, some with parents, one that leaves a process behind. One board
-/// is damaged from the start, another while its workers run. Takes a few seconds, leaves nothing.
+/// Needs nothing and leaves nothing behind. Takes about five seconds. Code 0 if everything that it
+/// claims at the end is true.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  sexton demo\n  sexton demo --json")]
 pub struct Args {
-    /// Overwrite the head of this file: what the demo runs as a process of its own.
-    #[arg(long, hide = true, value_name = "FILE")]
+    /// Damage this board, as soon as its workers run: what the demo asks of its own child process.
+    #[arg(long, hide = true, requires = "cues", value_name = "FILE")]
     damage: Option<PathBuf>,
+    /// The folder in which workers and demo leave signs for each other.
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    cues: Option<PathBuf>,
 }
 
-/// Milliseconds for which the board that falls sick is waited for at the end.
-const PATIENCE_MS: u64 = 1_000;
-
-/// Runs it. Code 1 if anything that it claims does not hold.
+/// Runs it. Code 1 if something that it claims was not so.
 pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
-    if let Some(file) = &args.damage {
-        return boards::damage(file).map(|()| 0).map_err(|error| failed("damaging a board", error));
+    if let (Some(board), Some(cues)) = (&args.damage, &args.cues) {
+        return saboteur::act(board, cues).map(|()| 0);
     }
-    logging::start(globals.log_format, "off");
-    let folder = tempfile::Builder::new()
-        .prefix("sexton-demo-")
-        .tempdir()
-        .map_err(|error| failed("making a temporary folder", error))?;
-    let boards = Boards::make(folder.path())?;
-    if !globals.json {
-        eprintln_line(
-            "Four boards in a temporary folder: two are sound, one is damaged, one will be.",
-        );
+    if std::env::var_os("SEXTON_LOG").is_some() {
+        logging::start(globals.log_format, "warn");
     }
-    let watcher = Watcher::start().map_err(|error| failed("starting to watch", error))?;
-    let mut daemon = begin(folder.path())?;
-    let signals = Signals::listen().map_err(|error| failed("listening to signals", error))?;
-    let mut show = Show::new(globals.json);
-    let mut fall = Fall::new(boards.db(FALLING), boards.gate());
-    let outcome = daemon.run_watched(Until::Idle(PATIENCE_MS), Some(signals), 0, |daemon| {
-        show.draw(daemon);
-        fall.when_its_workers_run(daemon);
-    });
-    show.end();
-    let tally = daemon.take_tally();
-    // Its connections are closed before the files are read.
-    drop(daemon);
-    let zombies = watcher.stop();
-    let summary = Summary::of(&boards, &tally, &outcome, &zombies, fall.digest());
-    summary.print(globals.json)?;
-    Ok(u8::from(!summary.all_is_well()))
-}
-
-fn begin(root: &Path) -> Result<Daemon, Failure> {
-    let errno = |errno: nix::errno::Errno| failed("starting", errno.into());
+    let errno = |errno: nix::errno::Errno| cannot("start")(errno.into());
     descriptors::close_on_exec_all().map_err(errno)?;
     children::become_subreaper().map_err(errno)?;
-    let config = Config::parse(boards::CONFIG, &root.join("sexton.toml"))?;
-    let env = Environment::of(&[]);
-    let place = listing::Place { root: root.to_owned(), env, only: None };
-    Daemon::new(Settings { place, config, once: false, adopt: true })
-        .map_err(|error| Failure::Refused(error.to_string()))
+    let stage = Stage::build()?;
+    let mut live = Live::begin(globals.json, &stage)?;
+    let findings = perform(&stage, &mut live)?;
+    live.end();
+    summary::print(&findings, globals.json)?;
+    Ok(u8::from(!findings.failed().is_empty()))
 }
 
-fn failed(tried: &str, error: io::Error) -> Failure {
-    Failure::Refused(format!("{tried}: {error}"))
+/// The show itself: the dispatcher, an observer of zombies beside it, and a child that does harm.
+fn perform(stage: &Stage, live: &mut Live) -> Result<Findings, Failure> {
+    let mut files = Files { torn_before: stage.digest_of_torn()?, ..Files::default() };
+    let signals = Signals::listen().map_err(cannot("listen to signals"))?;
+    let sampler = Sampler::start().map_err(cannot("observe processes"))?;
+    let saboteur = Saboteur::hire(&stage.falling().db, &stage.cues).map_err(cannot("begin"))?;
+    let mut daemon = daemon(stage)?;
+    let outcome: Outcome =
+        daemon.run_watched(Until::Idle(GRACE_MS), Some(signals), GRACE_MS, |daemon| {
+            live.look(daemon, sampler.now());
+        });
+    live.look(&daemon, sampler.now());
+    let tally = daemon.take_tally();
+    // Its connections are closed before anybody else in this process opens the files.
+    drop(daemon);
+    files.falling_damaged = saboteur.dismiss(&stage.cues);
+    let zombies = sampler.stop();
+    files.torn_after = stage.digest_of_torn()?;
+    files.falling_after = stage.digest_of_falling()?;
+    live.check()?;
+    Findings::gather(stage, &tally, &outcome, live.attempts(), zombies, files)
 }
 
-fn eprintln_line(text: &str) {
-    use std::io::Write;
-    // Talk; that nobody listens is no failure.
-    let _nobody_listens = writeln!(io::stderr(), "{text}");
+fn daemon(stage: &Stage) -> Result<Daemon, Failure> {
+    let settings = Settings {
+        place: listing::Place { root: stage.root(), env: Environment::default(), only: None },
+        config: stage.config.clone(),
+        once: false,
+        adopt: true,
+    };
+    Daemon::new(settings).map_err(|error| Failure::Refused(error.to_string()))
 }
 
-/// The fall of one board: damaged by another process while its workers run, which then go on and
-/// find it so.
-struct Fall {
-    db: PathBuf,
-    gate: PathBuf,
-    /// What happens is waited for beside the loop, which waits for nothing.
-    under_way: Option<JoinHandle<Option<String>>>,
-}
-
-impl Fall {
-    fn new(db: PathBuf, gate: PathBuf) -> Fall {
-        Fall { db, gate, under_way: None }
-    }
-
-    fn when_its_workers_run(&mut self, daemon: &Daemon) {
-        let names = &daemon.names().boards;
-        let here = |id| names.get(&id).is_some_and(|name| name == FALLING);
-        let running =
-            daemon.machine().runs().filter(|run| here(run.board) && run.pid.is_some()).count();
-        if self.under_way.is_none() && running == boards::FALLING_TASKS {
-            let (db, gate) = (self.db.clone(), self.gate.clone());
-            self.under_way = Some(std::thread::spawn(move || fall(&db, &gate)));
-        }
-    }
-
-    /// The digest of the damaged file, if it came to that.
-    fn digest(self) -> Option<String> {
-        self.under_way.and_then(|thread| thread.join().ok()).flatten()
-    }
-}
-
-/// Processes of their own write and read the file: were this one to open and close it, SQLite's locks
-/// on it would be gone.
-fn fall(db: &Path, gate: &Path) -> Option<String> {
-    let program = std::env::current_exe().ok()?;
-    let damaged = Command::new(program).args(["demo", "--damage"]).arg(db).output().ok()?;
-    let digest = damaged.status.success().then(|| boards::digest_by_child(db)).flatten();
-    std::fs::write(gate, "").ok()?;
-    digest
-}
-
-/// What a person sees while it works: a line that changes on a terminal, nothing elsewhere.
-struct Show {
-    bar: ProgressBar,
-}
-
-impl Show {
-    fn new(quiet: bool) -> Show {
-        let bar = if quiet || !io::stderr().is_terminal() {
-            ProgressBar::hidden()
-        } else {
-            ProgressBar::new(boards::TASKS)
-        };
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ended  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Show { bar }
-    }
-
-    fn draw(&mut self, daemon: &Daemon) {
-        let tally = daemon.tally();
-        let running = daemon.machine().runs().filter(|run| run.uses_host_slot()).count();
-        self.bar.set_position(tally.recorded.len() as u64);
-        self.bar.set_length(boards::TASKS.max(tally.recorded.len() as u64));
-        self.bar.set_message(format!(
-            "{running} running, {} started, {} reaped, {} board(s) out of use",
-            tally.spawned,
-            tally.reaped.len(),
-            tally.sick.len()
-        ));
-    }
-
-    fn end(&self) {
-        self.bar.finish_and_clear();
-    }
+/// What could not be done, for people.
+fn cannot(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| Failure::Refused(format!("cannot {what}: {error}"))
 }

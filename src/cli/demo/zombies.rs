@@ -1,77 +1,132 @@
-//! Zombies, counted by somebody who has nothing to do with the reaping: a thread that looks at the
-//! kernel's list of processes.
+//! An observer of zombies that knows nothing of the dispatcher: it looks into /proc, every other
+//! millisecond, for children of this process that have ended and were not reaped.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
+use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use nix::poll::{PollTimeout, poll};
-
-use crate::machine::ids::Pid;
-use crate::process::identity;
 use crate::runtime::clock;
 
-/// Milliseconds between two looks.
-const LOOK_MS: u16 = 2;
+/// Between two looks.
+const EVERY: Duration = Duration::from_millis(2);
 
 /// What was seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// The longest time, in milliseconds, between the first and the last look at one zombie.
+    /// How often it looked.
+    pub looks: u64,
+    /// Different zombies that a look met.
+    pub met: usize,
+    /// Milliseconds between the first and the last look that met the same zombie.
     pub longest_ms: u64,
+    /// The longest pause between two looks, in milliseconds: no zombie lived for longer than both
+    /// together, and one more of these.
+    pub blind_ms: u64,
     /// Zombies at the last look.
     pub left: usize,
-    /// How often was looked.
-    pub looks: u64,
 }
 
-/// The thread that looks.
-pub struct Watcher {
-    stop: Arc<AtomicBool>,
+/// The observer.
+#[derive(Debug)]
+pub struct Sampler {
+    now: Arc<AtomicUsize>,
+    stop: Sender<()>,
     thread: JoinHandle<Seen>,
 }
 
-impl Watcher {
-    /// Starts to look.
-    pub fn start() -> io::Result<Watcher> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("watcher".to_owned()).spawn(move || watch(&flag))?;
-        Ok(Watcher { stop, thread })
+impl Sampler {
+    /// Begins to look.
+    pub fn start() -> io::Result<Sampler> {
+        let now = Arc::new(AtomicUsize::new(0));
+        let (stop, stopped) = channel();
+        let shared = Arc::clone(&now);
+        let thread = thread::Builder::new()
+            .name("observer".to_owned())
+            .spawn(move || observe(&stopped, &shared))?;
+        Ok(Sampler { now, stop, thread })
     }
 
-    /// Looks a last time and tells.
+    /// How many zombies the latest look met.
+    #[must_use]
+    pub fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Looks once more and tells.
+    #[must_use]
     pub fn stop(self) -> Seen {
-        self.stop.store(true, Ordering::Release);
-        self.thread.join().unwrap_or_default()
+        let _is_there = self.stop.send(());
+        self.thread.join().unwrap_or(Seen { left: usize::MAX, ..Seen::default() })
     }
 }
 
-fn watch(stop: &AtomicBool) -> Seen {
-    let me = i32::try_from(std::process::id()).unwrap_or_default();
-    let (mut seen, mut known) = (Seen::default(), BTreeMap::new());
+fn observe(stopped: &Receiver<()>, now: &AtomicUsize) -> Seen {
+    let mut seen = Seen::default();
+    let mut first_met: BTreeMap<(i32, u64), u64> = BTreeMap::new();
+    let mut last_look = None;
     loop {
-        let last = stop.load(Ordering::Acquire);
-        let now = clock::now().mono;
-        let mut zombies = BTreeMap::new();
-        let _not_all_were_seen = identity::each_process(|stat| {
-            if stat.parent == Pid(me) && stat.is_dead() {
-                let since = known.get(&stat.pid).copied().unwrap_or(now);
-                zombies.insert(stat.pid, since);
-            }
-        });
-        let longest = zombies.values().map(|since| now.since(*since)).max();
-        seen.longest_ms = seen.longest_ms.max(longest.unwrap_or(0));
-        seen.left = zombies.len();
+        let at = clock::now().mono.0;
+        let zombies = zombies();
         seen.looks += 1;
-        if last {
-            return seen;
+        seen.left = zombies.len();
+        seen.blind_ms = seen.blind_ms.max(last_look.map_or(0, |last| at - last));
+        last_look = Some(at);
+        for zombie in zombies {
+            let since = *first_met.entry(zombie).or_insert(at);
+            seen.longest_ms = seen.longest_ms.max(at - since);
         }
-        known = zombies;
-        // A timer and nothing else.
-        let _over = poll(&mut [], PollTimeout::from(LOOK_MS));
+        now.store(seen.left, Ordering::Relaxed);
+        seen.met = first_met.len();
+        match stopped.recv_timeout(EVERY) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) if seen.looks > 1 => return last(seen),
+            Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
     }
+}
+
+/// The last look, after everything is over.
+fn last(seen: Seen) -> Seen {
+    Seen { looks: seen.looks + 1, left: zombies().len(), ..seen }
+}
+
+/// Pid and start time of each child of this process that is a zombie.
+fn zombies() -> Vec<(i32, u64)> {
+    children().into_iter().filter_map(zombie).collect()
+}
+
+/// The children of all our threads. Where the kernel keeps no list, all processes.
+fn children() -> Vec<i32> {
+    let lists = fs::read_dir("/proc/self/task")
+        .map(|tasks| tasks.flatten().map(|task| fs::read_to_string(task.path().join("children"))));
+    let listed: Option<Vec<String>> =
+        lists.ok().map(|lists| lists.flatten().collect::<Vec<_>>()).filter(|l| !l.is_empty());
+    match listed {
+        Some(lists) => lists.iter().flat_map(|l| l.split_whitespace()).filter_map(number).collect(),
+        None => fs::read_dir("/proc").map_or_else(
+            |_| Vec::new(),
+            |all| all.flatten().filter_map(|e| number(&e.file_name().to_string_lossy())).collect(),
+        ),
+    }
+}
+
+fn number(text: &str) -> Option<i32> {
+    text.parse().ok()
+}
+
+/// Its identity, if it is a zombie child of ours.
+fn zombie(pid: i32) -> Option<(i32, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, but ends at the last bracket: state, parent, … start time.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let is_zombie = fields.next()? == "Z";
+    let is_ours = fields.next()?.parse() == Ok(process::id());
+    let start = fields.nth(17)?.parse().ok()?;
+    (is_zombie && is_ours).then_some((pid, start))
 }
