@@ -233,8 +233,12 @@ pub fn fence(n: u64) -> Fence {
 }
 
 pub fn claim(n: u64) -> Change {
-    let (spawn, task) = (SpawnId(n), fence(n).task);
-    Change::Claim { spawn, task, worker: WorkerId(0), ttl_s: 900, cap: 8 }
+    claim_of(fence(n).task, n)
+}
+
+/// Attempt `n` at this task.
+pub fn claim_of(task: TaskId, n: u64) -> Change {
+    Change::Claim { spawn: SpawnId(n), task, worker: WorkerId(0), ttl_s: 900, cap: 8 }
 }
 
 pub fn claimed(n: u64) -> Taken {
