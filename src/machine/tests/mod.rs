@@ -1,5 +1,6 @@
 //! The machine as a whole: *this state, this event, exactly these effects*.
 
+mod board;
 mod dispatcher;
 mod pass;
 mod world;
