@@ -21,6 +21,8 @@ pub mod run;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 mod standing;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 
 pub use dispatcher::{Dispatcher, Mode};

@@ -1,0 +1,477 @@
+//! Any events in any order, answers to what was asked and plain nonsense alike, while the clocks
+//! stand still, go on or jump.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::world::{EPOCH, task};
+use crate::machine::Dispatcher;
+use crate::machine::effect::Effect;
+use crate::machine::event::{
+    Blame, Commit, Event, Fault, FaultClass, Group, Signal, SignalOutcome,
+};
+use crate::machine::exchange::{
+    Answer, Candidate, Change, Expired, Fence, Lane, LastEnd, LeaseEnd, Observation, Ready,
+    Refusal, Taken,
+};
+use crate::machine::hold::Hold;
+use crate::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
+use crate::machine::now::{Mono, Now};
+use crate::machine::policy::{Completion, Policy, WorkerPolicy};
+use crate::machine::run::Phase;
+use crate::machine::verdict::ExitStatus;
+
+const MAX_WORKERS: u32 = 2;
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// Whether or not it makes sense.
+    Any(Event),
+    /// The newest request to a board is answered like this.
+    Opens(BoardId),
+    OpensNot(BoardId, Fault),
+    Answers(BoardId, Answer),
+    Fails(BoardId, Fault, Commit),
+}
+
+/// How far the clocks move before it.
+#[derive(Clone, Copy, Debug)]
+struct Moves {
+    mono: i128,
+    unix: i64,
+}
+
+fn policy(worker: WorkerPolicy, claim_ttl_s: u32, lane_deadline_ms: u64) -> Policy {
+    Policy {
+        max_workers: MAX_WORKERS,
+        max_in_progress: 2,
+        claim_ttl_s,
+        lane_deadline_ms,
+        lookahead: 4,
+        workers: vec![worker],
+        ..Policy::default()
+    }
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let worker = (any::<bool>(), any::<bool>(), option::of(0_u32..9), 0_u64..9_000).prop_map(
+        |(own, keep_leftovers, max_runtime_s, kill_after_ms)| WorkerPolicy {
+            completion: if own { Completion::Board } else { Completion::ExitStatus },
+            max_runtime_s,
+            kill_after_ms,
+            keep_leftovers,
+            ..WorkerPolicy::default()
+        },
+    );
+    (worker, 0_u32..1_000, 0_u64..20_000).prop_map(|(w, ttl, lane)| policy(w, ttl, lane))
+}
+
+fn any_board() -> impl Strategy<Value = BoardId> {
+    (1_u32..4).prop_map(BoardId)
+}
+
+fn any_task() -> impl Strategy<Value = TaskId> {
+    prop::sample::select(vec!["a", "b", "c", "d", "e"]).prop_map(task)
+}
+
+fn any_spawn() -> impl Strategy<Value = SpawnId> {
+    (1_u64..9).prop_map(SpawnId)
+}
+
+fn any_fence() -> impl Strategy<Value = Fence> {
+    (any_task(), 1_i64..5, any_spawn()).prop_map(|(task, run, spawn)| Fence {
+        task,
+        run: RunId(run),
+        spawn,
+    })
+}
+
+fn any_fault() -> impl Strategy<Value = Fault> {
+    let classes =
+        vec![FaultClass::Content, FaultClass::Access, FaultClass::Busy, FaultClass::Replaced];
+    (prop::sample::select(classes), any::<bool>())
+        .prop_map(|(class, unchanged)| Fault { class, unchanged })
+}
+
+fn any_commit() -> impl Strategy<Value = Commit> {
+    prop::sample::select(vec![Commit::No, Commit::Maybe])
+}
+
+fn any_taken() -> impl Strategy<Value = Taken> {
+    let refusals = vec![
+        Refusal::Superseded,
+        Refusal::Full,
+        Refusal::Locked,
+        Refusal::Held(Hold::Review),
+        Refusal::Rejected,
+    ];
+    prop_oneof![
+        3 => Just(Taken::Yes),
+        6 => (1_i64..5, option::of(0_u32..9))
+            .prop_map(|(run, max_runtime_s)| Taken::Claimed { run: RunId(run), max_runtime_s }),
+        2 => prop::sample::select(refusals).prop_map(Taken::No),
+    ]
+}
+
+fn any_candidate() -> impl Strategy<Value = Candidate> {
+    let lane = prop::sample::select(vec![
+        Lane::Worker(WorkerId(0)),
+        Lane::Worker(WorkerId(7)),
+        Lane::Unassigned,
+        Lane::Foreign,
+    ]);
+    let end = option::weighted(0.2, (any::<i64>(), any::<bool>()));
+    (any_task(), lane, any::<i64>(), any::<u32>(), end).prop_map(
+        |(task, lane, priority, failures, end)| Candidate {
+            task,
+            lane,
+            priority,
+            created_at: 0,
+            order: 0,
+            has_body: false,
+            failures,
+            last_end: end.map(|(at, rate_limited)| LastEnd { at, rate_limited }),
+        },
+    )
+}
+
+fn any_observation() -> impl Strategy<Value = Observation> {
+    let ready =
+        (vec(any_candidate(), 0..6), any::<bool>()).prop_map(|(tasks, more)| Ready { tasks, more });
+    let expired = any_task().prop_map(|task| Expired { task, run: None, by: LeaseEnd::Expired });
+    let due = prop_oneof![any::<i64>(), EPOCH - 9..EPOCH + 99];
+    (
+        0_u32..4,
+        option::weighted(0.8, ready),
+        vec(any_task(), 0..2),
+        vec(expired, 0..2),
+        vec(any_fence(), 0..3),
+        option::of(due),
+    )
+        .prop_map(|(running, ready, promotable, expired, ours, due)| Observation {
+            running,
+            ready,
+            promotable,
+            expired,
+            ours,
+            due,
+        })
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    (vec(any_taken(), 0..6), option::weighted(0.7, any_observation()))
+        .prop_map(|(taken, observation)| Answer { taken, observation })
+}
+
+fn any_signal() -> impl Strategy<Value = Signal> {
+    prop::sample::select(vec![Signal::Probe, Signal::Term, Signal::Kill])
+}
+
+fn any_status() -> impl Strategy<Value = ExitStatus> {
+    prop_oneof![
+        prop::sample::select(vec![0, 1, 75, 78]).prop_map(ExitStatus::Code),
+        Just(ExitStatus::Signal(9)),
+        Just(ExitStatus::Unknown),
+    ]
+}
+
+fn worker_event() -> impl Strategy<Value = Event> {
+    let pid = || any::<i32>().prop_map(Pid);
+    let group = prop::sample::select(vec![Group::Gone, Group::Alive]);
+    let blame = prop::sample::select(vec![Blame::Task, Blame::Host, Blame::Board]);
+    let outcomes = vec![SignalOutcome::Delivered, SignalOutcome::Gone, SignalOutcome::Refused];
+    let outcome = prop::sample::select(outcomes);
+    prop_oneof![
+        4 => (any_spawn(), pid()).prop_map(|(spawn, pid)| Event::SpawnOk { spawn, pid }),
+        1 => (any_spawn(), blame).prop_map(|(spawn, blame)| {
+            Event::SpawnFailed { spawn, blame, errno: 11 }
+        }),
+        1 => any_spawn().prop_map(|spawn| Event::SpawnCancelled { spawn }),
+        3 => (any_spawn(), pid(), any_status(), group).prop_map(|(spawn, pid, status, group)| {
+            Event::ChildExited { spawn, pid, status, group }
+        }),
+        2 => (any_spawn(), any_signal(), outcome).prop_map(|(spawn, signal, outcome)| {
+            Event::Signalled { spawn, signal, outcome }
+        }),
+    ]
+}
+
+fn board_event() -> impl Strategy<Value = Event> {
+    let seq = || 0_u64..9;
+    prop_oneof![
+        4 => any_board().prop_map(|board| Event::BoardAdded { board }),
+        1 => any_board().prop_map(|board| Event::BoardRemoved { board }),
+        1 => Just(Event::BoardsListed),
+        3 => any_board().prop_map(|board| Event::BoardChanged { board }),
+        1 => (any_board(), seq()).prop_map(|(board, seq)| Event::Connected { board, seq }),
+        1 => (any_board(), seq(), any_fault()).prop_map(|(board, seq, fault)| {
+            Event::ConnectFailed { board, seq, fault }
+        }),
+        1 => (any_board(), seq(), any_answer()).prop_map(|(board, seq, answer)| {
+            Event::Exchanged { board, seq, answer: Box::new(answer) }
+        }),
+        1 => (any_board(), seq(), any_fault(), any_commit()).prop_map(
+            |(board, seq, fault, commit)| Event::ExchangeFailed { board, seq, fault, commit }
+        ),
+    ]
+}
+
+fn other_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        20 => Just(Event::Tick),
+        20 => Just(Event::Wake),
+        5 => Just(Event::KernelReady),
+        2 => any::<i32>().prop_map(|pid| Event::OrphanReaped { pid: Pid(pid) }),
+        2 => any::<u64>().prop_map(|seq| Event::Reaped { seq }),
+        2 => any::<u64>().prop_map(|seq| Event::ReapFailed { seq, errno: 5 }),
+        2 => any_policy().prop_map(|policy| Event::PolicyChanged(Box::new(policy))),
+        1 => prop_oneof![Just(0), Just(1_000), any::<u64>()]
+            .prop_map(|grace_ms| Event::Drain { grace_ms }),
+        1 => Just(Event::Abort),
+    ]
+}
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        3 => board_event().prop_map(Happening::Any),
+        4 => worker_event().prop_map(Happening::Any),
+        3 => other_event().prop_map(Happening::Any),
+        3 => any_board().prop_map(Happening::Opens),
+        1 => (any_board(), any_fault()).prop_map(|(b, fault)| Happening::OpensNot(b, fault)),
+        8 => (any_board(), any_answer()).prop_map(|(b, answer)| Happening::Answers(b, answer)),
+        1 => (any_board(), any_fault(), any_commit())
+            .prop_map(|(b, fault, commit)| Happening::Fails(b, fault, commit)),
+    ]
+}
+
+fn any_moves() -> impl Strategy<Value = Moves> {
+    let mono = prop_oneof![
+        8 => Just(0_i128),
+        8 => 0_i128..40,
+        4 => 0_i128..20_000,
+        1 => -5_000_i128..0,
+        1 => 0_i128..1_000_000_000,
+    ];
+    let unix = prop_oneof![8 => Just(0_i64), 4 => 0_i64..20, 1 => -99_i64..0, 1 => any::<i64>()];
+    (mono, unix).prop_map(|(mono, unix)| Moves { mono, unix })
+}
+
+fn any_life() -> impl Strategy<Value = (bool, Policy, Vec<(Moves, Happening)>)> {
+    (any::<bool>(), any_policy(), vec((any_moves(), any_happening()), 1..120))
+}
+
+/// A dispatcher under watch.
+struct Watched {
+    dispatcher: Dispatcher,
+    mono: u64,
+    unix: i64,
+    /// When it asked to be woken.
+    wake: Option<u64>,
+    seqs: BTreeMap<BoardId, u64>,
+    /// Boards with an exchange, or a connect, under way.
+    exchanging: BTreeMap<BoardId, u64>,
+    connecting: BTreeMap<BoardId, u64>,
+    /// What each exchange under way carries.
+    changes: BTreeMap<BoardId, Vec<Change>>,
+    spawned: BTreeSet<SpawnId>,
+    forgotten: BTreeSet<SpawnId>,
+}
+
+impl Watched {
+    fn new(once: bool, policy: Policy) -> Watched {
+        let dispatcher = if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) };
+        Watched {
+            dispatcher,
+            mono: 0,
+            unix: EPOCH,
+            wake: None,
+            seqs: BTreeMap::new(),
+            exchanging: BTreeMap::new(),
+            connecting: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            spawned: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+        }
+    }
+
+    fn live(&mut self, life: Vec<(Moves, Happening)>) {
+        for board in 1..3 {
+            self.step(Event::BoardAdded { board: BoardId(board) });
+        }
+        for (moves, happening) in life {
+            let mono = i128::from(self.mono) + moves.mono;
+            self.mono = u64::try_from(mono.max(0)).unwrap_or(u64::MAX);
+            self.unix = self.unix.saturating_add(moves.unix);
+            self.happens(happening);
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        let seq = |board| self.seqs.get(board).copied().unwrap_or(0);
+        let event = match happening {
+            Happening::Any(event) => event,
+            Happening::Opens(board) => Event::Connected { board, seq: seq(&board) },
+            Happening::OpensNot(board, fault) => {
+                Event::ConnectFailed { board, seq: seq(&board), fault }
+            }
+            Happening::Answers(board, answer) => {
+                Event::Exchanged { board, seq: seq(&board), answer: Box::new(answer) }
+            }
+            Happening::Fails(board, fault, commit) => {
+                Event::ExchangeFailed { board, seq: seq(&board), fault, commit }
+            }
+        };
+        self.step(event);
+    }
+
+    fn step(&mut self, event: Event) {
+        match &event {
+            Event::Exchanged { board, seq, .. } | Event::ExchangeFailed { board, seq, .. }
+                if self.exchanging.get(board) == Some(seq) =>
+            {
+                self.exchanging.remove(board);
+            }
+            Event::Connected { board, seq } | Event::ConnectFailed { board, seq, .. }
+                if self.connecting.get(board) == Some(seq) =>
+            {
+                self.connecting.remove(board);
+            }
+            _ => {}
+        }
+        let ticks = event == Event::Tick;
+        let now = Now { mono: Mono(self.mono), unix: self.unix };
+        let mut effects = Vec::new();
+        self.dispatcher.step(now, event, &mut effects);
+        if ticks {
+            assert!(matches!(effects.first(), Some(Effect::Reap { .. })), "{effects:?}");
+        }
+        effects.into_iter().for_each(|effect| self.saw(effect));
+        self.check();
+    }
+
+    fn saw(&mut self, effect: Effect) {
+        match effect {
+            Effect::Exchange { board, seq, request } => {
+                assert_eq!(self.exchanging.insert(board, seq), None, "two exchanges at a time");
+                assert_eq!(self.connecting.get(&board), None, "an exchange while connecting");
+                self.seqs.insert(board, seq);
+                self.changes.insert(board, request.changes);
+            }
+            Effect::Connect { board, seq, .. } => {
+                assert_eq!(self.connecting.insert(board, seq), None, "two connects at a time");
+                assert_eq!(self.exchanging.get(&board), None, "a connect while exchanging");
+                self.seqs.insert(board, seq);
+            }
+            Effect::Disconnect { board } => {
+                assert_eq!(self.exchanging.get(&board), None, "let go while exchanging");
+            }
+            Effect::Spawn { spawn, .. } => {
+                assert!(self.spawned.insert(spawn), "spawned twice: {spawn:?}");
+            }
+            Effect::Signal { spawn, .. } | Effect::CancelSpawn { spawn } => {
+                assert!(self.spawned.contains(&spawn), "never spawned: {spawn:?}");
+                assert!(!self.forgotten.contains(&spawn), "forgotten: {spawn:?}");
+            }
+            Effect::Forget { spawn } => {
+                assert!(self.forgotten.insert(spawn), "forgotten twice: {spawn:?}");
+            }
+            Effect::WakeAt(Mono(at)) => {
+                assert!(at > self.mono || at == u64::MAX, "a wake that is over");
+                self.wake = Some(at);
+            }
+            Effect::Reap { .. } | Effect::ListBoards | Effect::Report(_) => {}
+        }
+    }
+
+    fn check(&self) {
+        let slots = self.dispatcher.runs().filter(|run| run.uses_host_slot()).count();
+        assert!(slots <= MAX_WORKERS as usize, "{slots} slots in use");
+        let mut attempts = BTreeSet::new();
+        for run in self.dispatcher.runs() {
+            assert!(attempts.insert((run.board, run.task)), "two attempts: {run:?}");
+        }
+    }
+
+    /// From now on everything is answered as it should be, once everything is to end.
+    fn end(&mut self) {
+        self.step(Event::Abort);
+        for _ in 0..500 {
+            if self.dispatcher.runs().count() == 0 {
+                break;
+            }
+            self.answer_all();
+            self.mono = self.wake.unwrap_or(0).max(self.mono + 1);
+            self.step(Event::Wake);
+        }
+        let left: Vec<_> = self.dispatcher.runs().collect();
+        assert!(left.is_empty(), "{left:?} on {:?}", self.dispatcher.boards().collect::<Vec<_>>());
+        let now = Now { mono: Mono(self.mono), unix: self.unix };
+        assert!(self.dispatcher.is_drained(now, 0));
+    }
+
+    fn answer_all(&mut self) {
+        for (board, seq) in self.connecting.clone() {
+            self.step(Event::Connected { board, seq });
+        }
+        for (board, seq) in self.exchanging.clone() {
+            let taken = |change: &Change| match change {
+                Change::Claim { .. } => Taken::Claimed { run: RunId(1), max_runtime_s: None },
+                _ => Taken::Yes,
+            };
+            let taken = self.changes.get(&board).unwrap().iter().map(taken).collect();
+            let answer = Answer { taken, observation: Some(Observation::default()) };
+            self.step(Event::Exchanged { board, seq, answer: Box::new(answer) });
+        }
+        let runs: Vec<_> = self.dispatcher.runs().cloned().collect();
+        for run in runs {
+            let (spawn, pid) = (run.spawn, Pid(1));
+            let event = match run.phase {
+                Phase::Claimed => continue,
+                Phase::Preparing { .. } | Phase::Spawning => Event::SpawnCancelled { spawn },
+                Phase::Running | Phase::Terminating(_) => {
+                    let status = ExitStatus::Signal(9);
+                    Event::ChildExited { spawn, pid, status, group: Group::Gone }
+                }
+                Phase::Draining(..) => {
+                    Event::Signalled { spawn, signal: Signal::Kill, outcome: SignalOutcome::Gone }
+                }
+                // If its exit came before the answer to its spawn, that is still to come.
+                Phase::Exited => Event::SpawnOk { spawn, pid },
+            };
+            self.step(event);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn no_events_in_any_order_break_what_must_always_hold((once, policy, life) in any_life()) {
+        Watched::new(once, policy).live(life);
+    }
+
+    #[test]
+    fn after_any_events_an_abort_comes_to_its_end((once, policy, life) in any_life()) {
+        let mut watched = Watched::new(once, policy);
+        watched.live(life);
+        watched.end();
+    }
+
+    #[test]
+    fn no_numbers_are_too_large(
+        (once, policy, life) in any_life(),
+        times in vec((any::<u64>(), any::<i64>()), 1..120),
+    ) {
+        let mut watched = Watched::new(once, policy);
+        for ((_, happening), (mono, unix)) in life.into_iter().zip(times) {
+            // The machine holds on to the latest moment; so must the watch.
+            (watched.mono, watched.unix) = (watched.mono.max(mono), unix);
+            watched.happens(happening);
+        }
+    }
+}

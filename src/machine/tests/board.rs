@@ -1,0 +1,368 @@
+//! A board that is opened, sick, slow, replaced, removed.
+
+use super::world::*;
+use crate::machine::board::Phase;
+use crate::machine::effect::{Effect, Report};
+use crate::machine::event::{Commit, Event, Fault, FaultClass};
+use crate::machine::exchange::{Observation, Taken};
+use crate::machine::ids::SpawnId;
+use crate::machine::now::Mono;
+use crate::machine::policy::Policy;
+use crate::machine::verdict::{Release, Verdict};
+
+/// A board that cannot be opened, for this reason.
+fn refused(class: FaultClass) -> (World, Vec<Effect>) {
+    let mut world = World::new();
+    world.step(Event::BoardAdded { board: B });
+    world.step(Event::BoardsListed);
+    let effects = world.connect_failed(B, fault(class));
+    (world, effects)
+}
+
+fn sick(class: FaultClass, until: u64) -> Effect {
+    report(Report::BoardSick(B, fault(class), Mono(until)))
+}
+
+#[test]
+fn a_board_that_is_added_is_opened_at_once_and_only_once() {
+    let mut world = World::new();
+    assert_eq!(world.step(Event::BoardAdded { board: B }), [connect(B, 1, false)]);
+    assert_eq!(world.step(Event::BoardAdded { board: B }), []);
+    world.connected(B);
+    assert_eq!(world.step(Event::BoardAdded { board: B }), []);
+}
+
+#[test]
+fn a_board_that_cannot_be_opened_is_tried_again_when_its_class_of_fault_says() {
+    for (class, wait_ms, told) in [
+        (FaultClass::Content, 300_000, true),
+        (FaultClass::Access, 1_000, true),
+        (FaultClass::Busy, 25, false),
+    ] {
+        let (mut world, effects) = refused(class);
+        let expected: Vec<Effect> = told.then(|| sick(class, wait_ms)).into_iter().collect();
+        assert_eq!(effects, expected);
+        assert_eq!(world.wake, Some(wait_ms));
+        assert_eq!(world.after(wait_ms - 1, Event::Wake), []);
+        assert_eq!(world.after(1, Event::Wake), [connect(B, 2, false)]);
+    }
+    let (_, effects) = refused(FaultClass::Replaced);
+    assert_eq!(effects, [connect(B, 2, false)]);
+}
+
+#[test]
+fn a_fault_that_stays_is_told_once_and_its_end_once() {
+    let (mut world, _) = refused(FaultClass::Access);
+    world.after(1_000, Event::Wake);
+    assert_eq!(world.connect_failed(B, fault(FaultClass::Access)), []);
+    assert_eq!(world.wake, Some(3_000), "it waits twice as long");
+    world.after(2_000, Event::Wake);
+    world.connected(B);
+    let well = [report(Report::BoardWell(B))];
+    assert_eq!(world.look_for(B, Observation::default()), well);
+    world.step(Event::Tick);
+    assert_eq!(world.look_for(B, Observation::default()), []);
+}
+
+#[test]
+fn a_lock_is_told_only_when_it_stays() {
+    let (mut world, _) = refused(FaultClass::Busy);
+    let mut told = Vec::new();
+    for n in 2..=7 {
+        world.ms = world.wake.unwrap();
+        world.step(Event::Wake);
+        if !world.connect_failed(B, fault(FaultClass::Busy)).is_empty() {
+            told.push(n);
+        }
+    }
+    assert_eq!(told, [7]);
+}
+
+#[test]
+fn bad_content_is_looked_at_on_each_tick_without_opening_what_has_not_changed() {
+    let (mut world, _) = refused(FaultClass::Content);
+    let effects = world.after(60_000, Event::Tick);
+    assert_eq!(effects, [Effect::Reap { seq: 1 }, Effect::ListBoards, connect(B, 2, true)]);
+    let unchanged = Fault { class: FaultClass::Content, unchanged: true };
+    assert_eq!(world.connect_failed(B, unchanged), []);
+    // That was no new failure: the time of the next full look stands.
+    assert_eq!(world.after(239_999, Event::Wake), []);
+    assert_eq!(world.after(1, Event::Wake), [connect(B, 3, false)]);
+}
+
+#[test]
+fn bad_content_is_looked_at_a_tenth_of_a_second_after_a_change_notice() {
+    let (mut world, _) = refused(FaultClass::Content);
+    assert_eq!(world.step(Event::BoardChanged { board: B }), []);
+    assert_eq!(world.after(99, Event::Wake), []);
+    assert_eq!(world.after(1, Event::Wake), [connect(B, 2, true)]);
+    assert_eq!(
+        world.connected(B),
+        [report(Report::BoardOpened(B)), world.exchange(3, true, 72, &[])]
+    );
+}
+
+#[test]
+fn a_board_out_of_reach_is_tried_a_tenth_of_a_second_after_a_change_notice() {
+    let (mut world, _) = refused(FaultClass::Access);
+    world.step(Event::BoardChanged { board: B });
+    assert_eq!(world.after(99, Event::Wake), []);
+    assert_eq!(world.after(1, Event::Wake), [connect(B, 2, false)]);
+}
+
+#[test]
+fn a_board_out_of_reach_is_not_tried_by_a_tick() {
+    let (mut world, _) = refused(FaultClass::Access);
+    assert_eq!(world.step(Event::Tick), [Effect::Reap { seq: 1 }, Effect::ListBoards]);
+}
+
+#[test]
+fn trouble_in_an_exchange_keeps_the_file_open_unless_its_content_is_wrong() {
+    for class in [FaultClass::Access, FaultClass::Busy] {
+        let mut world = World::open();
+        world.step(Event::Tick);
+        let effects = world.exchange_failed(B, class, Commit::No);
+        assert!(!effects.contains(&Effect::Disconnect { board: B }));
+        world.ms = world.wake.unwrap();
+        let effects = world.step(Event::Wake);
+        assert_eq!(effects, [world.exchange(4, true, 72, &[])], "{class:?}");
+    }
+    let mut world = World::open();
+    world.step(Event::Tick);
+    assert_eq!(
+        world.exchange_failed(B, FaultClass::Content, Commit::No),
+        [Effect::Disconnect { board: B }, sick(FaultClass::Content, 300_000)]
+    );
+}
+
+#[test]
+fn a_replaced_file_is_let_go_and_the_new_one_opened_at_once() {
+    let mut world = World::open();
+    world.step(Event::Tick);
+    assert_eq!(
+        world.exchange_failed(B, FaultClass::Replaced, Commit::Maybe),
+        [Effect::Disconnect { board: B }, connect(B, 4, false)]
+    );
+    // Replaced over and over: at once only the first time.
+    assert_eq!(
+        world.connect_failed(B, fault(FaultClass::Replaced)),
+        [sick(FaultClass::Replaced, 1_000)]
+    );
+}
+
+#[test]
+fn what_was_seen_of_a_board_is_not_believed_after_a_fault() {
+    let mut world = World::open_with(Policy { max_workers: 0, ..Policy::default() });
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t1"]));
+    assert_eq!(world.board(B).ready.len(), 1);
+    world.step(Event::Tick);
+    world.exchange_failed(B, FaultClass::Busy, Commit::No);
+    assert_eq!(world.board(B).ready, []);
+}
+
+#[test]
+fn a_board_that_does_not_answer_in_time_is_told_once_and_still_waited_for() {
+    let mut world = World::new();
+    world.add(B);
+    assert_eq!(world.after(9_999, Event::Wake), []);
+    assert_eq!(world.after(1, Event::Wake), [report(Report::BoardHung(B))]);
+    assert_eq!(world.after(10_000, Event::Wake), []);
+    assert!(matches!(world.phase(B), Phase::Exchanging { overdue: true, .. }));
+    assert_eq!(sent(&world.look_for(B, ready(&["t1"]))), [claim(1)]);
+}
+
+#[test]
+fn a_connect_that_takes_too_long_is_told_and_still_waited_for() {
+    let mut world = World::new();
+    world.step(Event::BoardAdded { board: B });
+    assert_eq!(world.after(10_000, Event::Wake), [report(Report::BoardHung(B))]);
+    assert_eq!(world.connected(B)[0], report(Report::BoardOpened(B)));
+}
+
+/// One slot; the claim of `B` hangs, and `C` has got the slot.
+fn lent() -> World {
+    let mut world = World::with(Policy { max_workers: 1, ..Policy::default() });
+    world.add(B);
+    world.add(C);
+    assert_eq!(sent(&world.look_for(B, ready(&["t1"]))), [claim(1)]);
+    assert_eq!(world.look_for(C, ready(&["t2"])), []);
+    let effects = world.after(10_000, Event::Wake);
+    assert_eq!(effects[0], report(Report::BoardHung(B)));
+    assert_eq!(sent(&effects), [claim(2)]);
+    world
+}
+
+#[test]
+fn the_slots_of_a_board_that_hangs_go_to_others_and_its_late_claim_is_given_back() {
+    let mut world = lent();
+    world.answer(C, &[claimed(2)], None);
+    assert_eq!(
+        world.answer(B, &[claimed(1)], Some(ours(&[1]))),
+        [
+            report(Report::Claimed(fence(1), B)),
+            world.exchange(4, false, 64, &[release(1, Release::NotStarted)]),
+        ]
+    );
+}
+
+#[test]
+fn a_late_claim_is_spawned_all_the_same_if_its_slot_is_free() {
+    let mut world = lent();
+    world.answer(C, &[Taken::No(crate::machine::exchange::Refusal::Superseded)], None);
+    assert_eq!(
+        world.answer(B, &[claimed(1)], Some(ours(&[1]))),
+        [spawn(1), report(Report::Claimed(fence(1), B))]
+    );
+}
+
+#[test]
+fn a_late_answer_settles_what_it_carried() {
+    let mut world = World::running();
+    world.exits(1, 0);
+    world.after(10_000, Event::Wake);
+    assert_eq!(
+        world.answer(B, &[Taken::Yes], None),
+        [
+            report(Report::Recorded(SpawnId(1), Verdict::Completed)),
+            Effect::Forget { spawn: SpawnId(1) },
+        ]
+    );
+}
+
+#[test]
+fn an_answer_to_an_older_request_is_ignored() {
+    let mut world = World::open();
+    world.step(Event::Tick);
+    let seq = world.seq(B) - 1;
+    let (fault, commit) = (fault(FaultClass::Content), Commit::No);
+    assert_eq!(
+        world.step(Event::ExchangeFailed { board: B, seq, fault, commit }),
+        [report(Report::Unexpected("ExchangeFailed"))]
+    );
+    assert!(matches!(world.phase(B), Phase::Exchanging { .. }));
+}
+
+#[test]
+fn a_board_that_is_removed_is_let_go() {
+    let mut world = World::open();
+    assert_eq!(world.step(Event::BoardRemoved { board: B }), [Effect::Disconnect { board: B }]);
+    assert_eq!(world.dispatcher.boards().count(), 0);
+    assert_eq!(world.step(Event::BoardRemoved { board: B }), []);
+}
+
+#[test]
+fn a_board_that_is_removed_while_it_has_a_request_under_way_is_let_go_with_the_answer() {
+    let mut world = World::new();
+    world.add(B);
+    assert_eq!(world.step(Event::BoardRemoved { board: B }), []);
+    assert_eq!(world.look_for(B, ready(&["t1"])), [Effect::Disconnect { board: B }]);
+}
+
+#[test]
+fn a_board_that_is_removed_while_a_run_of_it_lives_is_kept_until_its_end_is_recorded() {
+    let mut world = World::running();
+    assert_eq!(world.step(Event::BoardRemoved { board: B }), []);
+    assert_eq!(sent(&world.exits(1, 0)), [finish(1, Verdict::Completed)]);
+    assert_eq!(
+        world.answer(B, &[Taken::Yes], Some(ready(&["t2"]))),
+        [
+            report(Report::Recorded(SpawnId(1), Verdict::Completed)),
+            Effect::Forget { spawn: SpawnId(1) },
+            Effect::Disconnect { board: B },
+        ]
+    );
+}
+
+#[test]
+fn nothing_new_is_claimed_from_a_board_that_is_no_longer_listed_until_it_is_again() {
+    let mut world = World::running();
+    world.step(Event::BoardRemoved { board: B });
+    world.step(Event::Tick);
+    let seen = Observation { running: 1, ours: vec![fence(1)], ..ready(&["t2"]) };
+    assert_eq!(world.look_for(B, seen), []);
+    assert_eq!(sent(&world.step(Event::BoardAdded { board: B })), [claim(2)]);
+}
+
+#[test]
+fn a_sick_board_that_is_listed_again_is_tried_at_once() {
+    let mut world = World::running();
+    world.exits(1, 0);
+    world.exchange_failed(B, FaultClass::Content, Commit::No);
+    assert_eq!(world.step(Event::BoardRemoved { board: B }), []);
+    assert_eq!(world.step(Event::BoardAdded { board: B }), [connect(B, 6, false)]);
+}
+
+#[test]
+fn a_change_notice_is_followed_by_looks_at_growing_distances() {
+    let mut world = World::open();
+    assert_eq!(world.step(Event::BoardChanged { board: B }), []);
+    let mut looks = Vec::new();
+    while world.ms < 1_000 {
+        if !world.after(1, Event::Wake).is_empty() {
+            looks.push(world.ms);
+            assert_eq!(world.answer(B, &[], None), []);
+        }
+    }
+    // 1, 2, 4, 8, 16, 32, 64, 128 milliseconds apart.
+    assert_eq!(looks, [1, 3, 7, 15, 31, 63, 127, 255]);
+    assert!(world.is_idle(0));
+}
+
+#[test]
+fn each_rung_of_the_ladder_is_woken_for() {
+    let mut world = World::open();
+    world.step(Event::BoardChanged { board: B });
+    let mut wakes = Vec::new();
+    for _ in 0..8 {
+        world.ms = world.wake.unwrap();
+        wakes.push(world.ms);
+        assert_eq!(sent(&world.step(Event::Wake)), []);
+        world.answer(B, &[], None);
+    }
+    assert_eq!(wakes, [1, 3, 7, 15, 31, 63, 127, 255]);
+}
+
+#[test]
+fn notices_without_a_pause_do_not_put_the_next_look_off() {
+    let mut world = World::open();
+    world.step(Event::BoardChanged { board: B });
+    assert_eq!(sent(&world.after(1, Event::BoardChanged { board: B })), []);
+}
+
+#[test]
+fn a_notice_about_a_board_that_is_not_known_is_nothing() {
+    assert_eq!(World::open().step(Event::BoardChanged { board: C }), []);
+}
+
+#[test]
+fn what_changes_by_itself_is_looked_at_when_its_second_comes() {
+    let mut world = World::new();
+    world.add(B);
+    let seen = Observation { due: Some(EPOCH + 3), ..Observation::default() };
+    assert_eq!(world.look_for(B, seen), []);
+    assert_eq!(world.wake, Some(3_000));
+    assert_eq!(world.after(2_999, Event::Wake), []);
+    assert_eq!(sent(&world.after(1, Event::Wake)), []);
+}
+
+#[test]
+fn what_is_overdue_and_does_not_change_is_looked_at_once_a_second() {
+    let mut world = World::new();
+    world.add(B);
+    let seen = || Observation { due: Some(EPOCH - 9), ..Observation::default() };
+    assert_eq!(world.look_for(B, seen()), []);
+    assert_eq!(sent(&world.after(1_000, Event::Wake)), []);
+    assert_eq!(world.look_for(B, seen()), []);
+}
+
+#[test]
+fn a_tick_looks_at_everything_once_in_five_minutes() {
+    let mut world = World::open();
+    for (minute, fresh) in [(1, false), (2, false), (3, false), (4, false), (5, true), (6, false)] {
+        world.ms = minute * 60_000;
+        let effects = world.step(Event::Tick);
+        assert_eq!(effects[2], world.exchange(2 + minute, fresh, 72, &[]));
+        world.look_for(B, Observation::default());
+    }
+}
