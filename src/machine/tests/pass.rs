@@ -437,3 +437,13 @@ fn a_spawn_that_does_not_come_about_in_time_is_called_off() {
     let effects = world.step(Event::SpawnCancelled { spawn: SpawnId(1) });
     assert_eq!(sent(&effects), [release(1, Release::NotStarted)]);
 }
+
+#[test]
+fn a_task_whose_worker_may_be_alive_is_not_claimed_again_however_ready_it_looks() {
+    let mut world = World::running();
+    world.step(Event::Tick);
+    assert_eq!(world.look_for(B, ready(&["t1"])), []);
+    assert_eq!(sent(&world.exits(1, 0)), [finish(1, Verdict::Completed)]);
+    let effects = world.answer(B, &[Taken::No(Refusal::Superseded)], Some(ready(&["t1"])));
+    assert_eq!(sent(&effects), [claim_of(task("t1"), 2)]);
+}
