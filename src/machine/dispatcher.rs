@@ -249,12 +249,12 @@ impl Dispatcher {
         now: Mono,
         effects: &mut Vec<Effect>,
     ) {
-        self.host.wait_ms = HOST_WAIT_MS.0;
         let board = self.with_run(spawn, "SpawnOk", effects, |run, worker, effects| {
             run.spawn_ok(pid, now, worker, effects);
-            run.board
+            run.pid_owed.then_some(run.board)
         });
-        if let Some(board) = board.and_then(|id| self.boards.get_mut(&id)) {
+        if let Some(board) = board.flatten().and_then(|id| self.boards.get_mut(&id)) {
+            self.host.wait_ms = HOST_WAIT_MS.0;
             board.spawn_went_well();
             board.flush_at = board.flush_at.or(Some(now.after(FLUSH_MS)));
         }
