@@ -447,3 +447,22 @@ fn a_task_whose_worker_may_be_alive_is_not_claimed_again_however_ready_it_looks(
     let effects = world.answer(B, &[Taken::No(Refusal::Superseded)], Some(ready(&["t1"])));
     assert_eq!(sent(&effects), [claim_of(task("t1"), 2)]);
 }
+
+#[test]
+fn a_worker_that_is_reaped_before_its_spawn_is_answered_is_told_to_have_started_once() {
+    let mut world = claiming();
+    world.answer(B, &[claimed(1)], Some(ours(&[1])));
+    let effects = world.exits(1, 0);
+    assert_eq!(
+        effects[..2],
+        [
+            report(Report::Started(SpawnId(1), pid(1))),
+            report(Report::Exited(SpawnId(1), ExitStatus::Code(0))),
+        ]
+    );
+    assert_eq!(sent(&effects), [started(1), finish(1, Verdict::Completed)]);
+    // It is kept until no answer is outstanding.
+    let recorded = report(Report::Recorded(SpawnId(1), Verdict::Completed));
+    assert_eq!(world.answer(B, &[Taken::Yes, Taken::Yes], None), [recorded]);
+    assert_eq!(world.step(spawn_ok(1)), [Effect::Forget { spawn: SpawnId(1) }]);
+}
