@@ -24,21 +24,24 @@ use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::{Policy, WorkerPolicy};
 use sexton::machine::verdict::ExitStatus;
 
-/// Plays a script, and gives it back with what the machine answered to each line.
+/// What the lines of an answer begin with.
+const ANSWER: &str = "    ";
+
+/// Plays a script, or a transcript without its answers, and gives it back with what the machine answered to each line.
 ///
 /// # Errors
 /// The line that is not understood.
 pub fn play(script: &str) -> Result<String, String> {
     let mut stage = Stage::new();
     let mut transcript = String::new();
-    for (number, line) in script.lines().enumerate() {
+    for (number, line) in script.lines().enumerate().filter(|(_, line)| !line.starts_with(ANSWER)) {
         let _to_a_string = writeln!(transcript, "{line}");
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
         let effects = stage.line(line).ok_or(format!("{}: not understood: {line}", number + 1))?;
         for effect in effects {
-            let _to_a_string = writeln!(transcript, "    {effect:?}");
+            let _to_a_string = writeln!(transcript, "{ANSWER}{effect:?}");
         }
     }
     Ok(transcript)
