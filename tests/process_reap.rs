@@ -149,6 +149,31 @@ fn many_lanes_and_reapers_lose_and_double_nothing() {
     assert!(found.iter().chain(&rest).all(|exit| exit.status == ExitStatus::Code(3)));
 }
 
+/// A child that has exited already is told of while it is being registered, and only once: whoever
+/// is woken by that and finds nothing will not be woken again.
+#[test]
+fn whoever_is_told_of_an_exit_finds_it() {
+    const CHILDREN: u64 = 300;
+    let children = Children::new().unwrap();
+    let (reaped, next) = mpsc::channel();
+    let lane = children.clone();
+    let lane = std::thread::spawn(move || {
+        for id in 0..CHILDREN {
+            let child = start("exit 0", File::open("/dev/null").unwrap());
+            wait_until_dead(child.pidfd.as_ref().unwrap());
+            lane.register(SpawnId(id), child.pid, child.pidfd);
+            next.recv().unwrap();
+        }
+    });
+    for id in 0..CHILDREN {
+        assert_eq!(told(&children, EpollTimeout::NONE), [id]);
+        assert_eq!(children.reap().exits.len(), 1, "woken for nothing");
+        children.forget(SpawnId(id));
+        reaped.send(()).unwrap();
+    }
+    lane.join().unwrap();
+}
+
 #[test]
 fn a_child_without_a_pidfd_is_reaped_and_gets_one_later() {
     let children = Children::new().unwrap();
