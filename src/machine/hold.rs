@@ -83,14 +83,17 @@ pub fn on(candidate: &Candidate, policy: &Policy, unix: i64) -> Option<Hold> {
         return Some(Hold::NeedsBody);
     }
     let end = candidate.last_end?;
-    let until = if end.rate_limited {
-        end.at.saturating_add(i64::from(policy.cooldown_s))
+    let rest = if end.rate_limited {
+        i64::from(policy.cooldown_s)
     } else {
-        end.at.saturating_add(backoff_s(candidate.failures, candidate.task))
+        backoff_s(candidate.failures, candidate.task)
     };
-    // A row from the future (a clock that went back) cannot hold a task for longer than its rule.
-    let ahead = until.saturating_sub(end.at);
-    let until = until.min(unix.saturating_add(ahead));
+    // An end that lies ahead (a clock went back) holds its task twice as long as the rule says at
+    // the most; one that lies further ahead than that is no time at all.
+    if end.at > unix.saturating_add(rest) {
+        return None;
+    }
+    let until = end.at.saturating_add(rest);
     (until > unix).then_some(if end.rate_limited {
         Hold::Cooldown { until }
     } else {
@@ -116,4 +119,86 @@ fn hash(bytes: &[u8]) -> i64 {
         (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     i64::try_from(hash >> 1).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exchange::LastEnd;
+    use super::super::ids::WorkerId;
+    use super::super::policy::WorkerPolicy;
+    use super::*;
+
+    fn task() -> TaskId {
+        TaskId::new("t_1").unwrap()
+    }
+
+    fn policy() -> Policy {
+        let needs_body = WorkerPolicy { needs_body: true, ..WorkerPolicy::default() };
+        let off = WorkerPolicy { enabled: false, ..WorkerPolicy::default() };
+        Policy { workers: vec![WorkerPolicy::default(), needs_body, off], ..Policy::default() }
+    }
+
+    fn candidate(lane: Lane) -> Candidate {
+        Candidate {
+            task: task(),
+            lane,
+            priority: 0,
+            created_at: 0,
+            order: 0,
+            has_body: false,
+            failures: 0,
+            last_end: None,
+        }
+    }
+
+    #[test]
+    fn each_lane_and_each_lack_has_its_hold() {
+        let on = |lane| super::on(&candidate(lane), &policy(), 0);
+        assert_eq!(on(Lane::Worker(WorkerId(0))), None);
+        assert_eq!(on(Lane::Worker(WorkerId(1))), Some(Hold::NeedsBody));
+        assert_eq!(on(Lane::Worker(WorkerId(2))), Some(Hold::ForeignLane), "switched off");
+        assert_eq!(on(Lane::Foreign), Some(Hold::ForeignLane));
+        assert_eq!(on(Lane::Unassigned), Some(Hold::Unassigned));
+        let policy = Policy { default_worker: Some(WorkerId(0)), ..policy() };
+        assert_eq!(super::on(&candidate(Lane::Unassigned), &policy, 0), None);
+    }
+
+    #[test]
+    fn a_rate_limit_rests_for_the_cooldown_and_a_failure_for_its_backoff() {
+        let ended = |rate_limited, failures| Candidate {
+            failures,
+            last_end: Some(LastEnd { at: 1_000, rate_limited }),
+            ..candidate(Lane::Worker(WorkerId(0)))
+        };
+        let until = Hold::Cooldown { until: 1_300 };
+        assert_eq!(on(&ended(true, 0), &policy(), 1_299), Some(until));
+        assert_eq!(on(&ended(true, 0), &policy(), 1_300), None);
+        assert_eq!(on(&ended(false, 1), &policy(), 1_000), None, "the first retry is at once");
+        let until = Hold::Backoff { until: 1_001 };
+        assert_eq!(on(&ended(false, 2), &policy(), 1_000), Some(until));
+        assert_eq!(on(&ended(false, 2), &policy(), 1_001), None);
+    }
+
+    #[test]
+    fn a_row_from_the_future_holds_nothing_for_ever() {
+        let ended_at = |at| Candidate {
+            last_end: Some(LastEnd { at, rate_limited: true }),
+            ..candidate(Lane::Worker(WorkerId(0)))
+        };
+        assert_eq!(on(&ended_at(1_000_000), &policy(), 0), None);
+        let slightly = Hold::Cooldown { until: 310 };
+        assert_eq!(on(&ended_at(10), &policy(), 0), Some(slightly));
+        assert_eq!(on(&ended_at(10), &policy(), 310), None, "it ends when it says");
+    }
+
+    #[test]
+    fn backoff_doubles_to_a_minute_and_a_quarter_at_the_most() {
+        let waits: Vec<i64> = (0..10).map(|failures| backoff_s(failures, task())).collect();
+        assert_eq!(waits[..3], [0, 0, 1]);
+        for (failures, base) in [(3, 2), (4, 4), (5, 8), (6, 16), (7, 32), (8, 60), (9, 60)] {
+            let wait = backoff_s(failures, task());
+            assert!((base..=base + base / 4).contains(&wait), "{failures}: {wait}");
+        }
+        assert!((60..=75).contains(&backoff_s(u32::MAX, task())));
+    }
 }

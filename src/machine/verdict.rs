@@ -114,8 +114,8 @@ pub enum Settlement {
     },
     /// The breaker trips: blocked.
     Blocked {
-        /// `tasks.consecutive_failures` from now on: never below `limit`, or a promotion would put
-        /// the task back at once.
+        /// `tasks.consecutive_failures` from now on: never below the failure limit in force, or a
+        /// promotion would put the task back at once.
         failures: u32,
         /// The limit that was reached.
         limit: u32,
@@ -156,5 +156,84 @@ pub fn settle(verdict: Verdict, budget: Budget) -> Settlement {
         Verdict::CredentialsRefused => {
             Settlement::Blocked { failures: counted.max(limit), limit, own_limit, sticky: true }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_means_what_the_worker_promises_by_it() {
+        let by_status = |status| Verdict::of(status, Completion::ExitStatus);
+        let by_board = |status| Verdict::of(status, Completion::Board);
+        assert_eq!(by_status(ExitStatus::Code(0)), Verdict::Completed);
+        assert_eq!(by_board(ExitStatus::Code(0)), Verdict::ProtocolViolation);
+        for of in [by_status, by_board] {
+            assert_eq!(of(ExitStatus::Code(75)), Verdict::RateLimited);
+            assert_eq!(of(ExitStatus::Code(78)), Verdict::CredentialsRefused);
+            for status in [ExitStatus::Code(1), ExitStatus::Signal(9), ExitStatus::Unknown] {
+                assert_eq!(of(status), Verdict::Crashed(status));
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_completed_task_cannot_become_ready_again() {
+        assert!(!Verdict::Completed.may_requeue());
+        for verdict in [
+            Verdict::Crashed(ExitStatus::Unknown),
+            Verdict::ProtocolViolation,
+            Verdict::RateLimited,
+            Verdict::CredentialsRefused,
+            Verdict::TimedOut { elapsed_s: 1, limit_s: 1, killed: false },
+            Verdict::SpawnFailed,
+            Verdict::Released(Release::Shutdown),
+        ] {
+            assert!(verdict.may_requeue(), "{verdict:?}");
+        }
+    }
+
+    const FRESH: Budget =
+        Budget { failures: 0, failure_limit: 2, max_retries: None, violations: 0 };
+
+    #[test]
+    fn every_kind_of_failure_counts_towards_the_same_limit() {
+        for verdict in [
+            Verdict::Crashed(ExitStatus::Code(1)),
+            Verdict::TimedOut { elapsed_s: 1, limit_s: 1, killed: true },
+            Verdict::SpawnFailed,
+        ] {
+            assert_eq!(settle(verdict, FRESH), Settlement::Ready { failures: 1 });
+            let last = Budget { failures: 1, ..FRESH };
+            let blocked =
+                Settlement::Blocked { failures: 2, limit: 2, own_limit: false, sticky: false };
+            assert_eq!(settle(verdict, last), blocked);
+            let own = Budget { max_retries: Some(1), ..FRESH };
+            let blocked =
+                Settlement::Blocked { failures: 1, limit: 1, own_limit: true, sticky: false };
+            assert_eq!(settle(verdict, own), blocked);
+        }
+    }
+
+    #[test]
+    fn a_wall_and_our_own_doing_cost_nothing() {
+        let budget = Budget { failures: 1, ..FRESH };
+        for verdict in [Verdict::RateLimited, Verdict::Released(Release::HostRefused)] {
+            assert_eq!(settle(verdict, budget), Settlement::Ready { failures: 1 });
+        }
+        assert_eq!(settle(Verdict::Completed, budget), Settlement::Done);
+    }
+
+    #[test]
+    fn three_violations_in_a_row_or_one_refusal_need_a_person() {
+        let two = Budget { violations: 2, ..FRESH };
+        assert_eq!(settle(Verdict::ProtocolViolation, two), Settlement::Ready { failures: 0 });
+        let three = Budget { violations: 3, failure_limit: 5, ..FRESH };
+        // The counter is raised to the limit in force, or a promotion would undo the trip.
+        let blocked = Settlement::Blocked { failures: 5, limit: 3, own_limit: false, sticky: true };
+        assert_eq!(settle(Verdict::ProtocolViolation, three), blocked);
+        let blocked = Settlement::Blocked { failures: 2, limit: 2, own_limit: false, sticky: true };
+        assert_eq!(settle(Verdict::CredentialsRefused, FRESH), blocked);
     }
 }

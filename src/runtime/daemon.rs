@@ -14,29 +14,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::inotify::WatchDescriptor;
 
-use super::board_lane::{self, BoardLane, Job, Texts};
+use super::board_lane::{self, BoardLane};
 use super::clock;
 use super::config::Config;
 use super::listing::{self, Lister, Listing, Place};
 use super::post::{Inbox, Message, Post, post};
-use super::report::{self, Names, Tally};
+use super::report::{Names, Tally};
 use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
-use super::spawn_lane::{self, Gate, SpawnLanes};
+use super::spawn_lane::{Fingerprints, Gate, SpawnLanes};
 use crate::board::{BoardError, Owner, SpawnFacts};
-use crate::machine::effect::{Effect, Report};
+use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Fault, FaultClass};
-use crate::machine::exchange::{Change, Request};
-use crate::machine::ids::{BoardId, SpawnId, WorkerId};
+use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::run::Finish;
 use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
 use crate::process::children::Children;
-use crate::process::signal::signal_group;
 
-/// Adopted processes that one reaping step takes at the most; the rest is for the next.
-const ORPHANS: usize = 4096;
 /// Milliseconds between looks at boards whose folder cannot be watched.
 const POLL_MS: u64 = 1_000;
 /// Milliseconds between two looks whether a run that ends by itself is over.
@@ -96,41 +92,41 @@ pub struct Outcome {
 /// One dispatcher at work.
 #[derive(Debug)]
 pub struct Daemon {
-    machine: Dispatcher,
-    config: Arc<Config>,
-    owner: Arc<Owner>,
-    children: Children,
-    adopt: bool,
-    lister: Lister,
-    post: Post,
-    inbox: Inbox,
-    boards: BTreeMap<BoardId, BoardSeat>,
-    watches: BTreeMap<WatchDescriptor, PathBuf>,
-    spawns: BTreeMap<SpawnId, SpawnSeat>,
-    wake_at: Option<Mono>,
-    poll_at: Mono,
-    list_error: Option<String>,
-    names: Names,
-    tally: Tally,
-    effects: Vec<Effect>,
+    pub(super) machine: Dispatcher,
+    pub(super) config: Arc<Config>,
+    pub(super) owner: Arc<Owner>,
+    pub(super) children: Children,
+    pub(super) adopt: bool,
+    pub(super) lister: Lister,
+    pub(super) post: Post,
+    pub(super) inbox: Inbox,
+    pub(super) boards: BTreeMap<BoardId, BoardSeat>,
+    pub(super) watches: BTreeMap<WatchDescriptor, PathBuf>,
+    pub(super) spawns: BTreeMap<SpawnId, SpawnSeat>,
+    pub(super) fingerprints: Fingerprints,
+    pub(super) wake_at: Option<Mono>,
+    pub(super) poll_at: Mono,
+    pub(super) list_error: Option<String>,
+    pub(super) names: Names,
+    pub(super) tally: Tally,
+    pub(super) effects: Vec<Effect>,
 }
 
 /// A board's place in the runtime.
 #[derive(Debug)]
-struct BoardSeat {
-    paths: BoardPaths,
-    listed: bool,
-    lane: BoardLane,
-    spawns: SpawnLanes,
+pub(super) struct BoardSeat {
+    pub(super) paths: BoardPaths,
+    pub(super) listed: bool,
+    pub(super) lane: BoardLane,
+    pub(super) spawns: SpawnLanes,
 }
 
 /// An attempt's place in the runtime.
 #[derive(Debug, Default)]
-struct SpawnSeat {
-    board: Option<BoardId>,
-    facts: Option<SpawnFacts>,
-    gate: Arc<Gate>,
-    fingerprint: Option<String>,
+pub(super) struct SpawnSeat {
+    pub(super) board: Option<BoardId>,
+    pub(super) facts: Option<SpawnFacts>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Daemon {
@@ -156,6 +152,7 @@ impl Daemon {
             boards: BTreeMap::new(),
             watches: BTreeMap::new(),
             spawns: BTreeMap::new(),
+            fingerprints: Fingerprints::default(),
             wake_at: None,
             poll_at: Mono(0),
             list_error: None,
@@ -386,10 +383,7 @@ impl Daemon {
                 let fault = self.note_fault(board, Some(&error));
                 self.feed(Event::ExchangeFailed { board, seq, fault, commit });
             }
-            Message::Spawned(spawn, pid, fingerprint) => {
-                self.spawns.entry(spawn).or_default().fingerprint = Some(fingerprint);
-                self.feed(Event::SpawnOk { spawn, pid });
-            }
+            Message::Spawned(spawn, pid) => self.feed(Event::SpawnOk { spawn, pid }),
             Message::SpawnFailed(spawn, blame, errno, text) => {
                 self.names.errors.insert(spawn, text);
                 self.feed(Event::SpawnFailed { spawn, blame, errno });
@@ -460,8 +454,12 @@ impl Daemon {
                     // The next listing tries again.
                     Err(error) => return tracing::warn!("no thread for a board: {error}"),
                 };
-                let spawns =
-                    SpawnLanes::new(paths.clone(), self.children.clone(), self.post.clone());
+                let spawns = SpawnLanes::new(
+                    paths.clone(),
+                    self.children.clone(),
+                    self.post.clone(),
+                    Arc::clone(&self.fingerprints),
+                );
                 self.names.boards.insert(id, paths.slug.to_string());
                 self.boards.insert(id, BoardSeat { paths, listed: true, lane, spawns });
                 id
@@ -480,132 +478,6 @@ impl Daemon {
                 self.perform(effect, &mut events);
             }
             self.effects = effects;
-        }
-    }
-
-    /// Makes one effect real. What is known at once comes back as events.
-    fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
-        match effect {
-            Effect::Reap { seq } => self.reap(seq, events),
-            Effect::Signal { spawn, signal } => {
-                let outcome = signal_group(&self.children, spawn, signal);
-                events.push_back(Event::Signalled { spawn, signal, outcome });
-            }
-            Effect::ListBoards => self.lister.ask(),
-            Effect::Connect { board, seq, if_changed } => {
-                self.ask_lane(board, Job::Connect { seq, if_changed });
-            }
-            Effect::Exchange { board, seq, request } => {
-                let texts = self.texts(&request);
-                let config = Arc::clone(&self.config);
-                self.ask_lane(board, Job::Exchange { seq, request, config, texts });
-            }
-            Effect::Disconnect { board } => self.ask_lane(board, Job::Disconnect),
-            Effect::Spawn { spawn, board, task: _, run: _, worker } => {
-                events.extend(self.spawn(spawn, board, worker));
-            }
-            Effect::CancelSpawn { spawn } => events.extend(self.call_off(spawn)),
-            Effect::Forget { spawn } => {
-                self.children.forget(spawn);
-                self.spawns.remove(&spawn);
-                self.names.errors.remove(&spawn);
-                self.names.runs.remove(&spawn);
-            }
-            Effect::WakeAt(at) => self.wake_at = Some(at),
-            Effect::Report(report) => self.report(&report),
-        }
-    }
-
-    fn reap(&mut self, seq: u64, events: &mut VecDeque<Event>) {
-        let reaping = self.children.reap();
-        events.extend(reaping.exits.into_iter().map(|exit| Event::ChildExited {
-            spawn: exit.spawn,
-            pid: exit.pid,
-            status: exit.status,
-            group: exit.group,
-        }));
-        let mut errno = reaping.error.map(|error| error.errno);
-        if self.adopt {
-            match self.children.adopt_orphans(ORPHANS) {
-                Ok(pids) => {
-                    events.extend(pids.into_iter().map(|pid| Event::OrphanReaped { pid }));
-                }
-                Err(error) => errno = errno.or(Some(error)),
-            }
-        }
-        events.push_back(match errno {
-            None => Event::Reaped { seq },
-            Some(errno) => Event::ReapFailed { seq, errno: errno as i32 },
-        });
-    }
-
-    fn ask_lane(&self, board: BoardId, job: Job) {
-        if let Some(seat) = self.boards.get(&board) {
-            seat.lane.ask(job);
-        }
-    }
-
-    fn texts(&self, request: &Request) -> Texts {
-        let mut texts = Texts::default();
-        for change in &request.changes {
-            match change {
-                Change::Started { fence, .. } => {
-                    let known = self.spawns.get(&fence.spawn).and_then(|s| s.fingerprint.clone());
-                    texts.fingerprints.extend(known.map(|text| (fence.spawn, text)));
-                }
-                Change::Finish { fence, .. } => {
-                    let known = self.names.errors.get(&fence.spawn).cloned();
-                    texts.errors.extend(known.map(|text| (fence.spawn, text)));
-                }
-                Change::Claim { .. }
-                | Change::Renew { .. }
-                | Change::Promote { .. }
-                | Change::Free { .. } => {}
-            }
-        }
-        texts
-    }
-
-    /// Hands a spawn to the board's lanes; an event if they do not take it.
-    fn spawn(&mut self, spawn: SpawnId, board: BoardId, worker: WorkerId) -> Option<Event> {
-        let seat = self.spawns.entry(spawn).or_default();
-        seat.board = Some(board);
-        let (facts, gate) = (seat.facts.take(), Arc::clone(&seat.gate));
-        let lanes = self.boards.get(&board).map(|board| &board.spawns);
-        let (Some(facts), Some(lanes)) = (facts, lanes) else {
-            return Some(Event::SpawnCancelled { spawn });
-        };
-        self.names.runs.insert(spawn, (board, facts.task));
-        let config = Arc::clone(&self.config);
-        match lanes.ask(spawn_lane::Job { spawn, worker, facts, config, gate }) {
-            Ok(()) => None,
-            Err(error) => {
-                let (blame, errno) = error.blame();
-                self.names.errors.insert(spawn, error.to_string());
-                Some(Event::SpawnFailed { spawn, blame, errno })
-            }
-        }
-    }
-
-    fn call_off(&mut self, spawn: SpawnId) -> Option<Event> {
-        let seat = self.spawns.get(&spawn)?;
-        if !seat.gate.call_off() {
-            return None;
-        }
-        if let Some(board) = seat.board.and_then(|id| self.boards.get(&id)) {
-            board.spawns.note_stuck(spawn);
-        }
-        Some(Event::SpawnCancelled { spawn })
-    }
-
-    fn report(&mut self, report: &Report) {
-        report::log(report, &self.names);
-        self.tally.count(report);
-        if let Report::Recorded(spawn, Verdict::Completed) = report
-            && let Some((board, task)) = self.names.runs.get(spawn)
-            && let Some(seat) = self.boards.get(board)
-        {
-            spawn_lane::clean(&seat.paths.workspaces, task.as_str());
         }
     }
 

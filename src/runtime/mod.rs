@@ -1,10 +1,12 @@
 //! The event loop and its lanes: effects made real.
 //!
 //! * [`daemon`]: the loop. It only makes calls that return at once.
+//! * `perform`: the machine's effects made real, one arm each.
 //! * [`board_lane`]: SQLite, one thread for each board.
 //! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
 //! * [`listing`]: which boards there are, and their folders watched.
-//! * [`signals`]: TERM, INT and HUP as events.
+//! * [`post`]: how lanes talk to the loop.
+//! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
 //! * [`report`]: what happened, as log lines and as numbers.
 //! * [`clock`]: the only place that reads a clock.
@@ -15,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod listing;
+mod perform;
 pub mod post;
 pub mod report;
 pub mod root;

@@ -23,8 +23,8 @@ pub enum Message {
     Exchanged(BoardId, u64, Box<Exchanged>),
     /// An exchange failed.
     ExchangeFailed(BoardId, u64, BoardError, Commit),
-    /// A worker exists, with the text that tells it from others with its pid.
-    Spawned(SpawnId, Pid, String),
+    /// A worker exists.
+    Spawned(SpawnId, Pid),
     /// A worker could not be started, and why, in words.
     SpawnFailed(SpawnId, Blame, i32, String),
     /// The boards were listed.

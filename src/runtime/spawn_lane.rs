@@ -5,7 +5,7 @@
 //! failing. Lanes live as long as the program: the children of a thread that ends fall to the main
 //! thread, which would take them for orphans.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -67,6 +67,9 @@ impl Gate {
     }
 }
 
+/// What tells each worker from others with its pid, known from before its exit can be seen.
+pub type Fingerprints = Arc<Mutex<BTreeMap<SpawnId, String>>>;
+
 /// The spawn lanes of one board.
 #[derive(Debug)]
 pub struct SpawnLanes {
@@ -78,6 +81,7 @@ struct Shared {
     board: BoardPaths,
     children: Children,
     post: Post,
+    fingerprints: Fingerprints,
     state: Mutex<State>,
     more: Condvar,
 }
@@ -93,9 +97,15 @@ struct State {
 impl SpawnLanes {
     /// No lane yet: they are started when there is work.
     #[must_use]
-    pub fn new(board: BoardPaths, children: Children, post: Post) -> SpawnLanes {
+    pub fn new(
+        board: BoardPaths,
+        children: Children,
+        post: Post,
+        fingerprints: Fingerprints,
+    ) -> SpawnLanes {
         let (state, more) = (Mutex::default(), Condvar::new());
-        SpawnLanes { shared: Arc::new(Shared { board, children, post, state, more }) }
+        let shared = Shared { board, children, post, fingerprints, state, more };
+        SpawnLanes { shared: Arc::new(shared) }
     }
 
     /// Hands in a job; the answer comes by post.
@@ -250,8 +260,12 @@ impl Shared {
             Ok(spawned) => {
                 // Before it can be reaped, so that the number is certainly its.
                 let fingerprint = identity::fingerprint(spawned.pid);
+                let mut fingerprints =
+                    self.fingerprints.lock().unwrap_or_else(PoisonError::into_inner);
+                fingerprints.insert(spawn, fingerprint);
+                drop(fingerprints);
                 self.children.register(spawn, spawned.pid, spawned.pidfd);
-                Message::Spawned(spawn, spawned.pid, fingerprint)
+                Message::Spawned(spawn, spawned.pid)
             }
             Err(error) => {
                 Failed { blame: error.blame(), errno: error.errno(), text: error.to_string() }

@@ -1,11 +1,9 @@
 //! The events of a task, in the format that the other tools read.
 
-use std::io;
-
 use rusqlite::{Connection, params};
-use serde::Serialize;
 use serde_json::Value;
-use serde_json::ser::{Formatter, Serializer};
+
+use crate::board::event::json as spelled;
 
 /// Appends an event. An empty payload is NULL, never `{}`.
 pub fn append(
@@ -30,37 +28,7 @@ pub fn append(
 /// be.
 #[must_use]
 pub fn json_text(value: &Value) -> String {
-    let mut bytes = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut bytes, Spaced);
-    match value.serialize(&mut serializer) {
-        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
-        // A value in memory has nothing that could fail.
-        Err(_) => value.to_string(),
-    }
-}
-
-struct Spaced;
-
-impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        w: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        if first { Ok(()) } else { w.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(
-        &mut self,
-        w: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        if first { Ok(()) } else { w.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, w: &mut W) -> io::Result<()> {
-        w.write_all(b": ")
-    }
+    spelled(value).unwrap_or_else(|| value.to_string())
 }
 
 #[cfg(test)]

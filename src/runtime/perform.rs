@@ -1,0 +1,152 @@
+//! The machine's effects made real, one arm each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::board_lane::{Job, Texts};
+use super::daemon::Daemon;
+use super::report;
+use super::spawn_lane;
+use crate::machine::effect::{Effect, Report};
+use crate::machine::event::Event;
+use crate::machine::exchange::{Change, Request};
+use crate::machine::ids::{BoardId, SpawnId, WorkerId};
+use crate::machine::verdict::Verdict;
+use crate::process::signal::signal_group;
+
+/// Adopted processes that one reaping step takes at the most; the rest is for the next.
+const ORPHANS: usize = 4096;
+
+impl Daemon {
+    /// Makes one effect real. What is known at once comes back as events.
+    pub(super) fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Reap { seq } => self.reap(seq, events),
+            Effect::Signal { spawn, signal } => {
+                let outcome = signal_group(&self.children, spawn, signal);
+                events.push_back(Event::Signalled { spawn, signal, outcome });
+            }
+            Effect::ListBoards => self.lister.ask(),
+            Effect::Connect { board, seq, if_changed } => {
+                self.ask_lane(board, Job::Connect { seq, if_changed });
+            }
+            Effect::Exchange { board, seq, request } => {
+                let texts = self.texts(&request);
+                let config = Arc::clone(&self.config);
+                self.ask_lane(board, Job::Exchange { seq, request, config, texts });
+            }
+            Effect::Disconnect { board } => self.ask_lane(board, Job::Disconnect),
+            Effect::Spawn { spawn, board, task: _, run: _, worker } => {
+                events.extend(self.spawn(spawn, board, worker));
+            }
+            Effect::CancelSpawn { spawn } => events.extend(self.call_off(spawn)),
+            Effect::Forget { spawn } => {
+                self.children.forget(spawn);
+                self.spawns.remove(&spawn);
+                self.fingerprints().remove(&spawn);
+                self.names.errors.remove(&spawn);
+                self.names.runs.remove(&spawn);
+            }
+            Effect::WakeAt(at) => self.wake_at = Some(at),
+            Effect::Report(report) => self.report(&report),
+        }
+    }
+
+    fn reap(&mut self, seq: u64, events: &mut VecDeque<Event>) {
+        let reaping = self.children.reap();
+        events.extend(reaping.exits.into_iter().map(|exit| Event::ChildExited {
+            spawn: exit.spawn,
+            pid: exit.pid,
+            status: exit.status,
+            group: exit.group,
+        }));
+        let mut errno = reaping.error.map(|error| error.errno);
+        if self.adopt {
+            match self.children.adopt_orphans(ORPHANS) {
+                Ok(pids) => {
+                    events.extend(pids.into_iter().map(|pid| Event::OrphanReaped { pid }));
+                }
+                Err(error) => errno = errno.or(Some(error)),
+            }
+        }
+        events.push_back(match errno {
+            None => Event::Reaped { seq },
+            Some(errno) => Event::ReapFailed { seq, errno: errno as i32 },
+        });
+    }
+
+    fn ask_lane(&self, board: BoardId, job: Job) {
+        if let Some(seat) = self.boards.get(&board) {
+            seat.lane.ask(job);
+        }
+    }
+
+    fn fingerprints(&self) -> MutexGuard<'_, BTreeMap<SpawnId, String>> {
+        self.fingerprints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn texts(&self, request: &Request) -> Texts {
+        let mut texts = Texts::default();
+        for change in &request.changes {
+            match change {
+                Change::Started { fence, .. } => {
+                    let known = self.fingerprints();
+                    let known = known.get(&fence.spawn).cloned();
+                    texts.fingerprints.extend(known.map(|text| (fence.spawn, text)));
+                }
+                Change::Finish { fence, .. } => {
+                    let known = self.names.errors.get(&fence.spawn).cloned();
+                    texts.errors.extend(known.map(|text| (fence.spawn, text)));
+                }
+                Change::Claim { .. }
+                | Change::Renew { .. }
+                | Change::Promote { .. }
+                | Change::Free { .. } => {}
+            }
+        }
+        texts
+    }
+
+    /// Hands a spawn to the board's lanes; an event if they do not take it.
+    fn spawn(&mut self, spawn: SpawnId, board: BoardId, worker: WorkerId) -> Option<Event> {
+        let seat = self.spawns.entry(spawn).or_default();
+        seat.board = Some(board);
+        let (facts, gate) = (seat.facts.take(), Arc::clone(&seat.gate));
+        let lanes = self.boards.get(&board).map(|board| &board.spawns);
+        let (Some(facts), Some(lanes)) = (facts, lanes) else {
+            return Some(Event::SpawnCancelled { spawn });
+        };
+        self.names.runs.insert(spawn, (board, facts.task));
+        let config = Arc::clone(&self.config);
+        match lanes.ask(spawn_lane::Job { spawn, worker, facts, config, gate }) {
+            Ok(()) => None,
+            Err(error) => {
+                let (blame, errno) = error.blame();
+                self.names.errors.insert(spawn, error.to_string());
+                Some(Event::SpawnFailed { spawn, blame, errno })
+            }
+        }
+    }
+
+    fn call_off(&mut self, spawn: SpawnId) -> Option<Event> {
+        let seat = self.spawns.get(&spawn)?;
+        if !seat.gate.call_off() {
+            return None;
+        }
+        if let Some(board) = seat.board.and_then(|id| self.boards.get(&id)) {
+            board.spawns.note_stuck(spawn);
+        }
+        Some(Event::SpawnCancelled { spawn })
+    }
+
+    fn report(&mut self, report: &Report) {
+        report::log(report, &self.names);
+        self.tally.count(report);
+        if let Report::Recorded(spawn, Verdict::Completed) = report
+            && let Some((board, task)) = self.names.runs.get(spawn)
+            && let Some(seat) = self.boards.get(board)
+        {
+            spawn_lane::clean(&seat.paths.workspaces, task.as_str());
+        }
+    }
+}
