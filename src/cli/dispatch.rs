@@ -86,12 +86,7 @@ fn print(daemon: &Daemon, as_json: bool) -> Result<(), Failure> {
         let why = names.faults.get(id).map_or("no words for it", String::as_str);
         out.line(format_args!("out of use: {name}: {}", plain(why)))?;
     }
-    out.line(format_args!(
-        "{} started, {} reaped, {} recorded",
-        tally.spawned,
-        tally.reaped.len(),
-        tally.recorded.len()
-    ))?;
+    out.line(tally.line())?;
     out.flush()
 }
 

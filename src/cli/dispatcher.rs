@@ -92,12 +92,7 @@ pub fn print_end(
         out.json(&end_json(tally, outcome, left))?;
         return out.flush();
     }
-    out.line(format_args!(
-        "{} started, {} reaped, {} recorded",
-        tally.spawned,
-        tally.reaped.len(),
-        tally.recorded.len()
-    ))?;
+    out.line(tally.line())?;
     for left in left {
         print_left(&mut out, left)?;
     }

@@ -11,7 +11,7 @@ use super::now::{Mono, Now};
 use super::pass::FLUSH_MS;
 use super::policy::Policy;
 use super::reaper::Reaper;
-use super::run::{Phase, Run, earlier};
+use super::run::{Run, earlier};
 
 /// Everything that a dispatcher knows between two events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -392,12 +392,6 @@ impl Dispatcher {
         self.mode
     }
 
-    /// The policy in force.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     /// The attempts that are not over, by number.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.values()
@@ -406,12 +400,6 @@ impl Dispatcher {
     /// The boards that are known, by number.
     pub fn boards(&self) -> impl Iterator<Item = &Board> {
         self.boards.values()
-    }
-
-    /// Whether anything of this attempt may be alive.
-    #[must_use]
-    pub fn is_alive(&self, spawn: SpawnId) -> bool {
-        self.runs.get(&spawn).is_some_and(|run| run.phase != Phase::Exited)
     }
 }
 

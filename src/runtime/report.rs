@@ -1,6 +1,6 @@
 //! What happened, as log lines and as numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tracing::{debug, error, info, warn};
 
@@ -48,8 +48,6 @@ pub struct Names {
     pub runs: BTreeMap<SpawnId, (BoardId, TaskId)>,
     /// Why an attempt could not be started.
     pub errors: BTreeMap<SpawnId, String>,
-    /// Claims that were refused and told, so that they are told once.
-    pub refused: BTreeSet<TaskId>,
 }
 
 impl Names {
@@ -65,6 +63,13 @@ impl Names {
 }
 
 impl Tally {
+    /// What became of the workers, in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let (reaped, recorded) = (self.reaped.len(), self.recorded.len());
+        format!("{} started, {reaped} reaped, {recorded} recorded", self.spawned)
+    }
+
     /// Counts a report.
     pub fn count(&mut self, report: &Report) {
         match report {
