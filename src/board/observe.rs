@@ -1,6 +1,7 @@
 //! Looking at a board: the ready tasks that free slots can use, and whatever else has changed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::types::Value as Cell;
 use rusqlite::{Result, Rows, Statement, params};
@@ -33,7 +34,7 @@ pub(super) struct Memory {
     /// When something changes by itself, or must be looked at again.
     pub(super) due: Option<i64>,
     /// By what the ready list was judged.
-    judged_by: Option<(Policy, Workers)>,
+    judged_by: Option<Arc<(Policy, Workers)>>,
     /// The list that was last given.
     given: Option<Given>,
     /// The newest event that was followed.
@@ -90,7 +91,7 @@ impl Memory {
     }
 
     fn judged_alike(&self, (policy, workers): (&Policy, &Workers)) -> bool {
-        self.judged_by.as_ref().is_some_and(|(p, w)| p == policy && w == workers)
+        self.judged_by.as_ref().is_some_and(|by| by.0 == *policy && by.1 == *workers)
     }
 }
 
@@ -112,7 +113,10 @@ pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Resul
     observation.due = earliest(observation.due, held);
     memory.due = earliest(observation.due, again);
     memory.data_version = Some(look.data_version);
-    memory.judged_by = Some((pass.context.policy.clone(), pass.context.workers.clone()));
+    if !alike {
+        let by = (pass.context.policy.clone(), pass.context.workers.clone());
+        memory.judged_by = Some(Arc::new(by));
+    }
     Ok(observation)
 }
 

@@ -20,6 +20,11 @@ use super::run::earlier;
 
 /// Milliseconds from a change notice to each look: a notice can come before the change is visible.
 const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// Milliseconds for which a change notice is taken for the echo of a write of our own.
+const ECHO_MS: u64 = 2;
+/// The rung on which an echo enters the ladder: there may have been a rival's write beside it, but
+/// each further exchange shows that too.
+const ECHO_RUNG: usize = 4;
 /// Milliseconds between two looks at everything that waits, not only at what is known to have
 /// changed.
 const SWEEP_MS: u64 = 300_000;
@@ -50,6 +55,8 @@ pub struct Board {
     swept_at: Mono,
     /// The next look after a change notice: when, and which rung of the ladder.
     ladder: Option<(Mono, usize)>,
+    /// Until when a change notice is taken for the echo of our own write.
+    echo_until: Mono,
     /// Until when a pid that the board does not have may wait for company.
     pub flush_at: Option<Mono>,
 
@@ -147,6 +154,7 @@ impl Board {
             fresh: true,
             swept_at: now,
             ladder: None,
+            echo_until: now,
             flush_at: None,
             ready: Vec::new(),
             more: false,
@@ -211,8 +219,21 @@ impl Board {
         fx.push(Effect::Report(Report::BoardOpened(self.id)));
     }
 
+    /// Whether a write of ours is on its way.
+    fn is_writing(&self) -> bool {
+        match &self.phase {
+            Phase::Exchanging { changes, .. } => !changes.is_empty(),
+            Phase::Absent | Phase::Connecting { .. } | Phase::Idle | Phase::Quarantined { .. } => {
+                false
+            }
+        }
+    }
+
     /// An exchange was committed: it is well.
-    pub fn exchanged(&mut self, fx: &mut Vec<Effect>) {
+    pub fn exchanged(&mut self, now: Mono, wrote: bool, fx: &mut Vec<Effect>) {
+        if wrote {
+            self.echo_until = now.after(ECHO_MS);
+        }
         self.phase = Phase::Idle;
         self.faults = 0;
         self.sick_since = None;
@@ -338,11 +359,15 @@ impl Board {
         }
     }
 
-    /// Something near its file changed: climb the ladder from its foot.
+    /// Something near its file changed: climb the ladder from its foot, or, if it was most likely
+    /// ourselves, from further up.
     pub fn noticed(&mut self, now: Mono) {
-        let foot = now.after(LADDER_MS[0]);
+        let rung = if self.is_writing() || now < self.echo_until { ECHO_RUNG } else { 0 };
+        let next = (now.after(LADDER_MS[rung]), rung);
         // Never later than the next look was: notices without a pause must not put it off for ever.
-        self.ladder = Some((self.ladder.map_or(foot, |(at, _)| at.min(foot)), 0));
+        self.ladder = Some(self.ladder.map_or(next, |(at, before)| {
+            (at.min(next.0), if rung == 0 { 0 } else { before.min(rung) })
+        }));
         if let Phase::Quarantined { until, fault, open: false } = &mut self.phase {
             let soon = now.after(NOTICE_MS);
             match fault.class {

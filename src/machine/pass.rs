@@ -138,7 +138,9 @@ impl Dispatcher {
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let host = self.runs.values().filter(|run| run.uses_host_slot()).count();
-        let own = self.runs.values().filter(|run| run.board == id).count();
+        // What is recorded by this very exchange makes room in it: the end comes before the claims.
+        let ending = |run: &Run| run.ends_with_next_exchange(now);
+        let own = self.runs.values().filter(|run| run.board == id && !ending(run)).count();
         Slots {
             host: self.policy.max_workers.saturating_sub(count(host)),
             board: self
@@ -163,7 +165,7 @@ impl Dispatcher {
         };
         let BoardPhase::Exchanging { changes, .. } = &mut board.phase else { return };
         let changes = core::mem::take(changes);
-        board.exchanged(effects);
+        board.exchanged(now.mono, !changes.is_empty(), effects);
         board.strays.clear();
         let Answer { taken, observation } = answer;
         let mut locked = false;

@@ -141,6 +141,13 @@ impl Run {
         self.phase == Phase::Exited && self.finish == Finish::Settled && self.answered
     }
 
+    /// Whether nothing of it is alive, and the next exchange with its board records that.
+    #[must_use]
+    pub fn ends_with_next_exchange(&self, now: Mono) -> bool {
+        let owed = matches!(self.finish, Finish::Owed(_));
+        self.phase == Phase::Exited && owed && self.run.is_some() && now >= self.retry_at
+    }
+
     /// Whether its lease needs renewing at `now`.
     #[must_use]
     pub fn renew_due(&self, now: Mono) -> bool {

@@ -2,8 +2,9 @@
 //! nothing is decided by a pid alone.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::{fs, str};
 
 use thiserror::Error;
@@ -68,12 +69,20 @@ pub enum LookError {
 /// See [`LookError`].
 pub fn stat(pid: Pid) -> Result<Stat, LookError> {
     let path = PathBuf::from(format!("/proc/{}/stat", pid.0));
-    let bytes = fs::read(&path).map_err(|source| match source.raw_os_error() {
+    let bytes = read(&path).map_err(|source| match source.raw_os_error() {
         // ESRCH: it ended between open and read.
         Some(nix::libc::ENOENT | nix::libc::ESRCH) => LookError::Gone(pid),
         _ => LookError::Unreadable { path: path.clone(), source },
     })?;
     parse_stat(&bytes).ok_or(LookError::Garbled(path))
+}
+
+/// A whole file of `/proc`, which says nothing of its size: in one piece if it is short.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(1024);
+    // Not `File`'s own, which asks for the size and then begins with very few bytes.
+    fs::File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The name may hold blanks, parentheses and line ends, so the fields are counted from the last `)`.
@@ -122,12 +131,21 @@ pub fn pid_namespace() -> io::Result<u64> {
 #[must_use]
 pub fn fingerprint(pid: Pid) -> String {
     let whole = || {
-        let (process, first) = (stat(pid).ok()?, stat(Pid(1)).ok()?);
-        let boot = boot_id().ok().filter(|id| !id.is_empty())?;
-        let clear = !has_blank(&process.name) && !has_blank(&first.name);
-        clear.then(|| format!("{boot}:{}|{}", first.start, process.start))
+        let process = stat(pid).ok().filter(|process| !has_blank(&process.name))?;
+        Some(format!("{}|{}", host_epoch()?, process.start))
     };
     whole().unwrap_or_else(|| UNVERIFIED.to_owned())
+}
+
+/// What is the same for all processes of this boot: read once.
+fn host_epoch() -> Option<&'static str> {
+    static EPOCH: OnceLock<String> = OnceLock::new();
+    if EPOCH.get().is_none() {
+        let first = stat(Pid(1)).ok().filter(|first| !has_blank(&first.name))?;
+        let boot = boot_id().ok().filter(|id| !id.is_empty())?;
+        return Some(EPOCH.get_or_init(|| format!("{boot}:{}", first.start)));
+    }
+    EPOCH.get().map(String::as_str)
 }
 
 fn has_blank(name: &[u8]) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ use crate::process::children::Children;
 
 /// Milliseconds between looks at boards whose folder cannot be watched.
 const POLL_MS: u64 = 1_000;
+/// Milliseconds for which no further change notices are taken in after some were: each page that a
+/// commit writes is one, and the looks that follow the first cover the others.
+const DEAF_MS: u64 = 16;
 /// Milliseconds between two looks whether a run that ends by itself is over.
 const END_MS: u64 = 100;
 /// Milliseconds for which lanes may take their leave at the end.
@@ -106,10 +109,20 @@ pub struct Daemon {
     pub(super) fingerprints: Fingerprints,
     pub(super) wake_at: Option<Mono>,
     pub(super) poll_at: Mono,
+    pub(super) deaf_until: Mono,
     pub(super) list_error: Option<String>,
     pub(super) names: Names,
     pub(super) tally: Tally,
     pub(super) effects: Vec<Effect>,
+}
+
+/// What may have something to say.
+#[derive(Clone, Copy)]
+struct Stirred {
+    children: bool,
+    post: bool,
+    folders: bool,
+    signals: bool,
 }
 
 /// A board's place in the runtime.
@@ -155,6 +168,7 @@ impl Daemon {
             fingerprints: Fingerprints::default(),
             wake_at: None,
             poll_at: Mono(0),
+            deaf_until: Mono(0),
             list_error: None,
             names: Names::default(),
             tally: Tally::default(),
@@ -190,11 +204,9 @@ impl Daemon {
             let ends_by_itself = until != Until::Stopped || self.machine.mode() != Mode::Running;
             let limit = abort_at.map_or(next_tick, |at: Mono| at.min(next_tick));
             let limit = if ends_by_itself { limit.min(soon()) } else { limit };
-            self.turn(limit, signals.as_ref());
-            for asked in signals.as_mut().map(Signals::asked).unwrap_or_default() {
+            for asked in self.turn(limit, signals.as_mut()) {
                 match asked {
                     Asked::Reload => self.reload(),
-                    Asked::Reap => self.feed(Event::KernelReady),
                     Asked::Stop if self.machine.mode() == Mode::Running => {
                         tracing::info!("stopping; workers may finish within {grace_ms} ms");
                         self.feed(Event::Drain { grace_ms });
@@ -228,7 +240,7 @@ impl Daemon {
         self.feed(Event::Tick);
         let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
         while !self.machine.is_settled() && clock::now().mono < deadline {
-            self.turn(deadline, None);
+            let _none_without_signals = self.turn(deadline, None);
         }
         self.take_tally()
     }
@@ -268,46 +280,73 @@ impl Daemon {
         &self.children
     }
 
-    /// Waits for the next thing to happen, not beyond `limit`, and deals with it.
-    pub fn turn(&mut self, limit: Mono, signals: Option<&Signals>) {
-        self.wait(limit, signals);
-        let now = clock::now().mono;
-        if self.children_stir() {
+    /// Waits for the next thing to happen, not beyond `limit`, and deals with it, except for what
+    /// somebody asks by signal.
+    pub fn turn(&mut self, limit: Mono, mut signals: Option<&mut Signals>) -> Vec<Asked> {
+        let stirred = self.wait(limit, signals.as_deref());
+        let asked = signals.as_mut().filter(|_| stirred.signals).map(|signals| signals.asked());
+        let (orphans, asked) = asked.unwrap_or_default();
+        // A worker's exit shows in two ways; it is one reason to reap.
+        let exits = stirred.children && self.children_stir();
+        if exits || orphans {
             self.feed(Event::KernelReady);
         }
-        self.inbox.quiet();
+        if stirred.post {
+            self.inbox.quiet();
+        }
         while let Some(message) = self.inbox.next() {
             self.take_in(message);
         }
-        for board in self.changed_boards(now) {
+        let now = clock::now().mono;
+        for board in self.changed_boards(now, stirred.folders) {
             self.feed(Event::BoardChanged { board });
         }
         if self.wake_at.is_some_and(|at| clock::now().mono >= at) {
             self.wake_at = None;
             self.feed(Event::Wake);
         }
+        asked
     }
 
-    fn wait(&self, limit: Mono, signals: Option<&Signals>) {
+    fn wait(&self, limit: Mono, signals: Option<&Signals>) -> Stirred {
         let until = self.wake_at.map_or(limit, |at| at.min(limit));
         let until = if self.must_poll() { until.min(self.poll_at) } else { until };
-        let millis = until.since(clock::now().mono);
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        let mut sources: Vec<BorrowedFd<'_>> =
-            vec![self.children.epoll().0.as_fd(), self.inbox.bell(), self.lister.descriptor()];
-        sources.extend(signals.iter().flat_map(|signals| signals.descriptors()));
-        let mut fds: Vec<PollFd<'_>> =
-            sources.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        // Interrupted or refused, there is nothing to do but to look at everything.
-        let _look_anyway = poll(&mut fds, timeout);
+        let now = clock::now().mono;
+        let is_deaf = now < self.deaf_until;
+        let until = if is_deaf { until.min(self.deaf_until) } else { until };
+        let timeout = PollTimeout::try_from(until.since(now)).unwrap_or(PollTimeout::MAX);
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let folders = if is_deaf { PollFlags::empty() } else { PollFlags::POLLIN };
+        let mut fds: Vec<PollFd<'_>> = vec![
+            readable(self.children.epoll().0.as_fd()),
+            readable(self.inbox.bell()),
+            PollFd::new(self.lister.descriptor(), folders),
+        ];
+        fds.extend(signals.iter().flat_map(|signals| signals.descriptors()).map(readable));
+        if poll(&mut fds, timeout).is_err() {
+            // Interrupted or refused, there is nothing to do but to look at everything.
+            return Stirred { children: true, post: true, folders: true, signals: true };
+        }
+        // An error on a descriptor counts too: reading it says more.
+        let stirs = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        let mut ready = fds.iter().map(stirs);
+        Stirred {
+            children: ready.next().unwrap_or(true),
+            post: ready.next().unwrap_or(true),
+            folders: ready.next().unwrap_or(true),
+            signals: ready.any(|stirs| stirs),
+        }
     }
 
     fn children_stir(&self) -> bool {
         let mut hints = [EpollEvent::empty(); 64];
         let mut any = false;
-        // Each hint shows once; more than fit are there at the next turn.
-        while let Ok(1..) = self.children.epoll().wait(&mut hints, EpollTimeout::ZERO) {
+        // Each hint shows once. Where all of them are taken, there may be more.
+        while let Ok(count @ 1..) = self.children.epoll().wait(&mut hints, EpollTimeout::ZERO) {
             any = true;
+            if count < hints.len() {
+                break;
+            }
         }
         any
     }
@@ -321,10 +360,14 @@ impl Daemon {
     }
 
     /// The boards near whose files something has changed, or may have.
-    fn changed_boards(&mut self, now: Mono) -> Vec<BoardId> {
+    fn changed_boards(&mut self, now: Mono, notices: bool) -> Vec<BoardId> {
         let mut changed = Vec::new();
         let mut relist = false;
-        for event in self.lister.changes() {
+        let events = if notices { self.lister.changes() } else { Vec::new() };
+        if !events.is_empty() {
+            self.deaf_until = now.after(DEAF_MS);
+        }
+        for event in events {
             let Some(folder) = self.watches.get(&event.wd) else { continue };
             let name = event.name.as_deref().unwrap_or(OsStr::new(""));
             for (id, seat) in &self.boards {
@@ -500,7 +543,7 @@ impl Drop for Daemon {
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
         while left > 0 && clock::now().mono < deadline {
-            self.wait(deadline, None);
+            let _only_the_post_matters = self.wait(deadline, None);
             self.inbox.quiet();
             while let Some(message) = self.inbox.next() {
                 left -= usize::from(matches!(message, Message::LaneEnded(_)));

@@ -15,9 +15,6 @@ pub enum Asked {
     Stop,
     /// HUP: read the configuration again.
     Reload,
-    /// CHLD: some child has exited. Workers announce that by their pidfds; this is for adopted
-    /// processes, which have none.
-    Reap,
 }
 
 /// The signals that are listened to.
@@ -49,16 +46,14 @@ impl Signals {
         [self.stop.as_fd(), self.reload.as_fd(), self.children.as_fd()]
     }
 
-    /// What was asked since last time; a stop once for each signal.
-    pub fn asked(&mut self) -> Vec<Asked> {
+    /// Whether some child has exited since last time (workers announce that by their pidfds; this is
+    /// for adopted processes, which have none), and what was asked; a stop once for each signal.
+    pub fn asked(&mut self) -> (bool, Vec<Asked>) {
         let mut asked = vec![Asked::Stop; drain(&mut self.stop)];
-        if drain(&mut self.children) > 0 {
-            asked.push(Asked::Reap);
-        }
         if drain(&mut self.reload) > 0 {
             asked.push(Asked::Reload);
         }
-        asked
+        (drain(&mut self.children) > 0, asked)
     }
 }
 
