@@ -23,6 +23,7 @@ use super::report::{Names, Tally};
 use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate, SpawnLanes};
+use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Fault, FaultClass};
@@ -109,6 +110,7 @@ pub struct Daemon {
     pub(super) list_error: Option<String>,
     pub(super) names: Names,
     pub(super) tally: Tally,
+    pub(super) teller: Option<Teller>,
     pub(super) effects: Vec<Effect>,
 }
 
@@ -158,6 +160,7 @@ impl Daemon {
             list_error: None,
             names: Names::default(),
             tally: Tally::default(),
+            teller: None,
             effects: Vec::new(),
         })
     }
@@ -183,6 +186,7 @@ impl Daemon {
                 self.feed(Event::Tick);
                 next_tick = clock::now().mono.after(self.config.policy.interval_ms);
             }
+            self.tell_standing();
             watch(self);
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
                 return self.outcome(abort_at.is_some());

@@ -9,6 +9,7 @@
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
 //! * [`report`]: what happened, as log lines and as numbers.
+//! * [`status`]: what only a dispatcher knows, told to other processes.
 //! * [`clock`]: the only place that reads a clock.
 //! * [`config`], [`root`]: what the owner wants, and where the boards are.
 
@@ -23,4 +24,5 @@ pub mod report;
 pub mod root;
 pub mod signals;
 pub mod spawn_lane;
+pub mod status;
 pub mod worker;

@@ -136,6 +136,12 @@ impl SpawnLanes {
         Ok(())
     }
 
+    /// Whether so many lanes hang that no more is started.
+    #[must_use]
+    pub fn are_stuck(&self) -> bool {
+        self.shared.state().stuck >= STUCK
+    }
+
     /// A lane has taken too long over a job that was called off. It counts as stuck until it
     /// returns.
     pub fn note_stuck(&self, spawn: SpawnId) {
@@ -299,4 +305,30 @@ fn given(text: Option<&str>) -> Option<&str> {
 /// Removes the scratch folder of a completed task if it holds nothing.
 pub fn clean(workspaces: &Path, task: &str) {
     let _it_holds_something = fs::remove_dir(workspaces.join(task));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::post::{Inbox, post};
+    use super::super::root::Environment;
+    use super::*;
+
+    fn lanes(root: &Path) -> (SpawnLanes, Inbox) {
+        let slug = "default".parse().unwrap();
+        let board = BoardPaths::new(root, slug, &Environment::default());
+        let (post, inbox) = post().unwrap();
+        let children = Children::new().unwrap();
+        (SpawnLanes::new(board, children, post, Fingerprints::default()), inbox)
+    }
+
+    #[test]
+    fn a_board_is_stuck_when_as_many_spawns_hang_as_may() {
+        let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
+        for n in 1..=8 {
+            assert!(!lanes.are_stuck(), "after {n}");
+            // Not in the queue any more, so a lane has it.
+            lanes.note_stuck(SpawnId(n));
+        }
+        assert!(lanes.are_stuck());
+    }
 }
