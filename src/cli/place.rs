@@ -66,12 +66,16 @@ impl<'a> Place<'a> {
     /// What of it holds the board that is meant.
     pub fn board_holds(&self) -> Result<Vec<Told>, Failure> {
         let board = self.board()?;
-        let own = BoardPaths::new(&self.root.path, board.slug.clone(), &self.env);
-        // A database from elsewhere is no dispatcher's of this root.
-        let is_own = own.db == board.db;
-        let mut holds = if is_own { self.holds() } else { Vec::new() };
+        let mut holds = if self.is_in_root(&board) { self.holds() } else { Vec::new() };
         holds.retain(|told| is_about(told, &board));
         Ok(holds)
+    }
+
+    /// Whether the board's database is in this root: one from elsewhere is no dispatcher's of this
+    /// root, and what lies beside is not its own.
+    #[must_use]
+    pub fn is_in_root(&self, board: &BoardPaths) -> bool {
+        BoardPaths::new(&self.root.path, board.slug.clone(), &self.env).db == board.db
     }
 
     /// Reads the board that is meant. Nothing can be written.

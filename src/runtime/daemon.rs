@@ -380,6 +380,9 @@ impl Daemon {
                     let seat = SpawnSeat { facts: Some(facts), ..SpawnSeat::default() };
                     self.spawns.insert(spawn, seat);
                 }
+                if let Some(seat) = self.boards.get(&board) {
+                    exchanged.unneeded.into_iter().for_each(|s| seat.spawns.cleaner().ask(s));
+                }
                 let answer = Box::new(exchanged.answer);
                 self.feed(Event::Exchanged { board, seq, answer });
             }
@@ -498,8 +501,11 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    /// Lets the board lanes close their files; one that hangs is left to the end of the process.
+    /// Lets the board lanes close their files, and scratch workspaces be removed; what hangs is left
+    /// to the end of the process.
     fn drop(&mut self) {
+        let cleaners: Vec<_> =
+            self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
         let mut left = self.boards.len();
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
@@ -509,6 +515,9 @@ impl Drop for Daemon {
             while let Some(message) = self.inbox.next() {
                 left -= usize::from(matches!(message, Message::LaneEnded(_)));
             }
+        }
+        for cleaner in cleaners {
+            cleaner.finish(deadline.since(clock::now().mono));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! * `perform`: the machine's effects made real, one arm each.
 //! * [`board_lane`]: SQLite, one thread for each board.
 //! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
+//! * [`cleaner`]: scratch workspaces that nobody needs any more, removed.
 //! * [`listing`]: which boards there are, and their folders watched.
 //! * [`post`]: how lanes talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
@@ -14,6 +15,7 @@
 //! * [`config`], [`root`]: what the owner wants, and where the boards are.
 
 pub mod board_lane;
+pub mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod daemon;

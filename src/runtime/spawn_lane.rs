@@ -6,13 +6,13 @@
 //! thread, which would take them for orphans.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::cleaner::Cleaner;
 use super::config::Config;
 use super::post::{Message, Post};
 use super::root::{BoardPaths, Metadata};
@@ -82,6 +82,7 @@ struct Shared {
     children: Children,
     post: Post,
     fingerprints: Fingerprints,
+    cleaner: Cleaner,
     state: Mutex<State>,
     more: Condvar,
 }
@@ -104,7 +105,8 @@ impl SpawnLanes {
         fingerprints: Fingerprints,
     ) -> SpawnLanes {
         let (state, more) = (Mutex::default(), Condvar::new());
-        let shared = Shared { board, children, post, fingerprints, state, more };
+        let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
+        let shared = Shared { board, children, post, fingerprints, cleaner, state, more };
         SpawnLanes { shared: Arc::new(shared) }
     }
 
@@ -134,6 +136,12 @@ impl SpawnLanes {
             Err(error) => return Err(LanesError::NoThread(error)),
         }
         Ok(())
+    }
+
+    /// Who removes what the board's completed tasks no longer need.
+    #[must_use]
+    pub fn cleaner(&self) -> &Cleaner {
+        &self.shared.cleaner
     }
 
     /// Whether so many lanes hang that no more is started.
@@ -245,6 +253,7 @@ impl Shared {
             Kind::Worktree => Metadata::read(&self.board).default_workdir,
             Kind::Scratch | Kind::Dir => None,
         };
+        self.cleaner.withdraw(facts.task);
         workspace::prepare(&workspace::Request {
             task: facts.task.as_str(),
             kind,
@@ -300,11 +309,6 @@ impl Failed {
 
 fn given(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
-}
-
-/// Removes the scratch folder of a completed task if it holds nothing.
-pub fn clean(workspaces: &Path, task: &str) {
-    let _it_holds_something = fs::remove_dir(workspaces.join(task));
 }
 
 #[cfg(test)]
