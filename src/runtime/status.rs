@@ -51,6 +51,17 @@ pub struct Told {
     pub ends_by: String,
 }
 
+impl Told {
+    /// Whether it has ended by itself, although its writer, who sleeps, has not taken it back. A
+    /// quarantine does not end so: it is looked at.
+    fn is_over(&self, now: i64) -> bool {
+        match self.kind {
+            Kind::FoldersFail | Kind::HostRefuses => self.until.is_some_and(|until| until < now),
+            Kind::Quarantined | Kind::Hung | Kind::SpawnLanesStuck => false,
+        }
+    }
+}
+
 /// A [`BoardHold`] by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,7 +141,10 @@ pub fn read(root: &Path, env: &Environment) -> Vec<Told> {
     let Ok(folder) = state_folder(root, env) else { return Vec::new() };
     let alive =
         files(&folder).into_iter().filter(|(_, status)| status.writer.alive() == Alive::Yes);
-    merge(alive.map(|(_, status)| status.holds))
+    let mut holds = merge(alive.map(|(_, status)| status.holds));
+    let now = clock::unix();
+    holds.retain(|told| !told.is_over(now));
+    holds
 }
 
 /// Holds of several dispatchers: of those that are alike the one that lasts longest.
@@ -478,6 +492,36 @@ mod tests {
         teller.tell(standing, |_| panic!("the same again"));
         drop(teller);
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_wait_is_over_when_it_says_and_a_quarantine_when_its_writer_says() {
+        let until = Mono(500);
+        let over = |hold| told(Some(BoardId(0)), hold, &names(), now()).is_over(1_001);
+        assert!(over(BoardHold::FoldersFail { until }));
+        assert!(over(BoardHold::HostRefuses { errno: 11, until }));
+        assert!(!over(BoardHold::FoldersFail { until: Mono(1_500) }));
+        assert!(!over(quarantined(500)) && !over(BoardHold::Hung));
+    }
+
+    #[test]
+    fn a_state_folder_that_hangs_delays_nothing() {
+        let (_dir, root, env) = place();
+        let folder = state_folder(&root, &env).unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        let new = folder.join(format!("status.{}.new", std::process::id()));
+        // Nobody ever reads from it, so that whoever opens it to write waits.
+        nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut teller = Teller::start(root, env).unwrap();
+        for n in 0..3 {
+            teller.tell(vec![(Some(BoardId(0)), quarantined(n))], |_| some());
+            while n == 0 && teller.shared.state().wanted.is_some() {
+                thread::yield_now();
+            }
+        }
+        assert!(teller.shared.state().wanted.is_some(), "the lane hangs over the first");
+        drop(teller);
+        assert!(new.exists());
     }
 
     #[test]
