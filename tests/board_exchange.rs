@@ -6,7 +6,7 @@ mod board_support;
 use board_support::{NOW, World, task};
 use rusqlite::Connection;
 use sexton::machine::event::{Commit, FaultClass};
-use sexton::machine::exchange::{Change, Refusal, Request, Taken};
+use sexton::machine::exchange::{Change, Fence, Refusal, Request, Taken};
 use sexton::machine::hold::Hold;
 use sexton::machine::ids::{Pid, SpawnId, WorkerId};
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
@@ -851,4 +851,76 @@ fn a_higher_limit_frees_what_the_lower_one_had_blocked() {
     world.policy.failure_limit = 5;
     let seen = world.send(&[], false).answer.observation.expect("a look");
     assert_eq!(seen.promotable, [task("t_1")]);
+}
+
+/// Whose scratch workspaces are not needed any more after a change.
+fn unneeded(world: &mut World, change: Change) -> Vec<String> {
+    let unneeded = world.send(&[change], false).unneeded;
+    unneeded.iter().map(|scratch| scratch.task.to_string()).collect()
+}
+
+fn end(fence: Fence, verdict: Verdict) -> Change {
+    Change::Finish { fence, pid: Some(Pid(5)), verdict, failure_limit: 2 }
+}
+
+#[test]
+fn a_scratch_workspace_is_needed_until_all_children_are_finished() {
+    let mut world = World::new();
+    world.add("t_p", "ready");
+    for child in ["t_1", "t_2"] {
+        world.add(child, "todo");
+        world.link("t_p", child);
+    }
+    world.link("t_p", "t_gone");
+    let fence = world.start("t_p", 1, 5);
+    assert_eq!(unneeded(&mut world, end(fence, Verdict::Completed)), [""; 0]);
+    world.rival("UPDATE tasks SET status = 'ready' WHERE id <> 't_p'");
+    let (first, second) = (world.start("t_1", 2, 6), world.start("t_2", 3, 7));
+    assert_eq!(unneeded(&mut world, end(first, Verdict::Completed)), ["t_1"]);
+    let crash = Verdict::Crashed(ExitStatus::Code(1));
+    assert_eq!(unneeded(&mut world, end(second, crash)), [""; 0]);
+    let again = world.start("t_2", 4, 8);
+    assert_eq!(unneeded(&mut world, end(again, Verdict::Completed)), ["t_2", "t_p"]);
+}
+
+#[test]
+fn only_the_scratch_workspaces_of_completed_tasks_are_unneeded() {
+    let mut world = World::new();
+    for (n, (set, expected)) in [
+        ("workspace_kind = 'dir', workspace_path = '/x'", None),
+        ("workspace_kind = 'worktree'", None),
+        ("workspace_path = '/w/t'", Some(Some("/w/t".to_owned()))),
+        ("title = 'x'", Some(None)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (id, spawn) = (format!("t_{n}"), n as u64);
+        world.add(&id, "ready");
+        world.rival(&format!("UPDATE tasks SET {set} WHERE id = '{id}'"));
+        let fence = world.start(&id, spawn, 5);
+        let unneeded = world.send(&[end(fence, Verdict::Completed)], false).unneeded;
+        let paths: Vec<_> = unneeded.into_iter().map(|scratch| scratch.path).collect();
+        assert_eq!(paths, expected.into_iter().collect::<Vec<_>>(), "{set}");
+    }
+}
+
+#[test]
+fn a_task_that_its_worker_completed_itself_leaves_its_workspace_too() {
+    let mut world = World::new();
+    for (id, status, expected) in [
+        ("t_1", "'done', completed_at = 5", true),
+        ("t_2", "'archived', completed_at = 5", true),
+        ("t_3", "'archived'", false),
+        ("t_4", "'blocked'", false),
+    ] {
+        world.add(id, "ready");
+        let fence = world.start(id, 1, 5);
+        world.rival(&format!(
+            "UPDATE tasks SET claim_lock = NULL, current_run_id = NULL, status = {status} \
+             WHERE id = '{id}'"
+        ));
+        let found = unneeded(&mut world, end(fence, Verdict::ProtocolViolation));
+        assert_eq!(found == [id], expected, "{id}: {found:?}");
+    }
 }

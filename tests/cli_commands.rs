@@ -1,13 +1,21 @@
 //! Each command once, as a person uses it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli_sandbox;
+mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use cli_sandbox::{Sandbox, finish, rows, sql};
-use serde_json::json;
+use common::{Running, wait_until};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use sexton::machine::ids::Pid;
+use sexton::process::identity;
+use sexton::runtime::root::{Environment, state_folder};
 
 #[test]
 fn init_makes_a_root_once_and_then_leaves_it() {
@@ -340,4 +348,90 @@ fn a_busy_board_is_named() {
     drop(conn);
     sql(&s.db(), "PRAGMA user_version");
     assert_eq!(s.rows("SELECT count(*) FROM tasks"), ["0"]);
+}
+
+/// The folder in which dispatchers of this root tell what they know.
+fn told_in(s: &Sandbox) -> PathBuf {
+    let env = Environment::of(&[("HOME", s.path("home").to_str().unwrap())]);
+    state_folder(&s.root(), &env).unwrap()
+}
+
+#[test]
+fn other_processes_are_told_which_board_is_out_of_use_and_until_when() {
+    let s = Sandbox::new();
+    s.ok(&["boards", "create", "sick"]);
+    fs::write(s.root().join("kanban/boards/sick/kanban.db"), b"no database").unwrap();
+    let id = s.create(&["well", "--assignee", "orion"]);
+    let start = |name: &str| Running::start(&mut s.command(&["run"]), &s.path(""), name);
+    let holds = || s.json(&["boards", "list"])[1]["board_holds"].clone();
+    let mut sexton = start("first");
+    wait_until("the quarantine to be told", || holds() != json!([]));
+    let told = holds()[0].clone();
+    assert_eq!((&told["board"], &told["kind"]), (&json!("sick"), &json!("quarantined")));
+    assert_eq!((&told["class"], &told["ends_by"]), (&json!("content"), &json!("itself")));
+    assert!(told["reason"].as_str().unwrap().contains("too few for a database"), "{told}");
+    assert!(told["until"].as_i64().unwrap() > sexton::runtime::clock::unix());
+    let listed = s.ok(&["boards", "list"]);
+    assert!(listed.contains("sick held: board quarantined until "), "{listed}");
+    let refused = s.refused(&["--board", "sick", "list"], 1);
+    assert!(refused.contains("; held: board quarantined until "), "{refused}");
+    assert!(!s.ok(&["list"]).contains("held:"), "the other board is well");
+    assert_eq!(s.json(&["show", &id])["board_holds"], json!([]));
+
+    let second = start("second");
+    let files = || fs::read_dir(told_in(&s)).unwrap().count();
+    wait_until("both to tell", || files() == 2);
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    assert_eq!(files(), 1, "a clean end takes its file away");
+    assert_eq!(holds().as_array().unwrap().len(), 1, "the other one still tells");
+    drop(second);
+    assert_eq!(files(), 1, "one that is killed leaves its file");
+    assert_eq!(holds(), json!([]), "and is not believed any more");
+}
+
+#[test]
+fn what_holds_a_whole_board_is_told_for_each_of_its_tasks() {
+    let s = Sandbox::new();
+    let id = s.create(&["held", "--assignee", "shell", "--body", "x"]);
+    let until = sexton::runtime::clock::unix() + 30;
+    let hold = |kind: &str, board: Value, reason: &str, until: Option<i64>| {
+        let ends_by = if until.is_some() { "itself" } else { "operator" };
+        json!({"board": board, "kind": kind, "class": null, "reason": reason, "until": until,
+               "ends_by": ends_by})
+    };
+    let me = Pid(std::process::id().cast_signed());
+    let status = json!({
+        "writer": {
+            "pid": me.0,
+            "start": identity::stat(me).unwrap().start,
+            "boot": identity::boot_id().unwrap(),
+            "pid_namespace": identity::pid_namespace().unwrap(),
+        },
+        "written_at": 0,
+        "holds": [
+            hold("spawn_lanes_stuck", json!("default"), "8 spawns hang", None),
+            hold("hung", json!("another"), "", None),
+            hold("host_refuses", json!(null), "out of \u{1b}pids", Some(until)),
+        ],
+    });
+    fs::create_dir_all(told_in(&s)).unwrap();
+    fs::write(told_in(&s).join("status.1.json"), status.to_string()).unwrap();
+    let kinds = |holds: &Value| {
+        let holds = holds.as_array().unwrap().iter();
+        holds.map(|hold| hold["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let expected = ["host_refuses", "spawn_lanes_stuck"];
+    assert_eq!(kinds(&s.json(&["show", &id])["board_holds"]), expected);
+    assert_eq!(kinds(&s.json(&["list"])[0]["board_holds"]), expected);
+    assert_eq!(s.json(&["list"])[0]["board_holds"][0]["until"], json!(until));
+    let shown = s.ok(&["show", &id]);
+    let words = "spawns hang (8 spawns hang); it ends when the disk answers, or by the operator";
+    assert!(shown.contains("held:") && shown.contains(words), "{shown}");
+    let listed = s.ok(&["list"]);
+    let words = "held: the host starts no processes; tried again at ";
+    assert!(listed.starts_with(words) && listed.contains("(out of \u{fffd}pids)"), "{listed}");
+    assert_eq!(listed.matches("tried again at").count(), 2, "in its column, too: {listed}");
+    s.ok(&["complete", &id]);
+    assert!(!s.ok(&["show", &id]).contains("held:"));
 }

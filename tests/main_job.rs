@@ -401,3 +401,62 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     }
     all
 }
+
+#[test]
+fn the_scratch_workspaces_of_completed_tasks_are_removed_when_no_child_needs_them() {
+    let s = Sandbox::new();
+    configure(&s, "failure_limit = 1");
+    let workspaces = s.root().join("kanban/workspaces");
+    let make = |title: &str, body: &str, more: &[&str]| {
+        s.create(&[&[title, "--assignee", "shell", "--body", body], more].concat())
+    };
+    let fill = "mkdir -p a/b && echo text > a/b/c && ln -s / a/root";
+    let parent = make("parent", fill, &[]);
+    let read =
+        format!("test text = \"$(cat '{}')\"", workspaces.join(&parent).join("a/b/c").display());
+    let child = make("child", &read, &["--parent", &parent]);
+    let needed = make("needed", fill, &[]);
+    s.create(&["foreign", "--assignee", "orion", "--parent", &needed]);
+    let failed = make("failed", "echo > trace; exit 1", &[]);
+    let elsewhere = s.path("elsewhere");
+    let given = make("given", fill, &[]);
+    s.sql(&format!(
+        "UPDATE tasks SET workspace_path = '{}' WHERE id = '{given}'",
+        elsewhere.display()
+    ));
+    let done = s.run(&["run", "--until-idle"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let state = |id: &str| s.rows(&format!("SELECT status FROM tasks WHERE id = '{id}'")).remove(0);
+    assert_eq!([state(&parent), state(&child), state(&failed)], ["done", "done", "blocked"]);
+    let left = || {
+        let names = fs::read_dir(&workspaces).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let mut expected = [needed.clone(), failed.clone()];
+    expected.sort();
+    assert_eq!(left(), expected, "one has an unfinished child, the other is not completed");
+    assert!(elsewhere.join("a/b/c").exists(), "outside of the workspaces nothing is removed");
+    s.ok(&["complete", &failed]);
+    assert_eq!(left(), [needed], "what a person completes is removed as well");
+}
+
+#[test]
+fn a_worker_that_completes_its_own_task_has_its_folder_to_the_end() {
+    let s = Sandbox::new();
+    configure(&s, "");
+    let (sexton, root) = (env!("CARGO_BIN_EXE_sexton"), s.root());
+    let out = s.path("out");
+    let body = format!(
+        "echo kept > file; '{sexton}' --root '{}' complete $SEXTON_TASK_ID && cat file > '{}'",
+        root.display(),
+        out.display()
+    );
+    let id = s.create(&["self", "--assignee", "shell", "--body", &body]);
+    let done = s.run(&["run", "--until-idle"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(fs::read_to_string(&out).unwrap(), "kept\n");
+    assert_eq!(s.rows("SELECT status FROM tasks"), ["done"]);
+    assert!(!root.join("kanban/workspaces").join(&id).exists());
+}

@@ -11,6 +11,7 @@ use super::fault::{self, BoardError, ExchangeError};
 use super::observe::{self, Look, Memory};
 use super::open::Board;
 use super::pass::Pass;
+use super::scratch::{self, Scratch};
 use super::shape::{self, Shape};
 use super::transaction::{self, Failed, Kind};
 use super::{finish, free, guard, promote, sql};
@@ -26,6 +27,8 @@ pub struct Exchanged {
     pub answer: Answer,
     /// For the spawn lanes: one entry for each claim that took.
     pub facts: Vec<(SpawnId, SpawnFacts)>,
+    /// For the cleaner: scratch workspaces that nobody needs any more.
+    pub unneeded: Vec<Scratch>,
 }
 
 /// Frames in the write-ahead log from which on it is copied into the file.
@@ -48,6 +51,7 @@ impl Board {
             return Ok(Exchanged {
                 answer: Answer { taken: Vec::new(), observation: None },
                 facts: Vec::new(),
+                unneeded: Vec::new(),
             });
         }
         let may_dispatch = !dispatches(request) || self.dispatch.try_take(&self.path);
@@ -187,6 +191,7 @@ fn inside(
         }
         taken.push(outcome);
     }
+    let unneeded = scratch::unneeded_after(conn, &request.changes, &taken)?;
     let look = Look {
         fresh: request.fresh,
         want: request.want,
@@ -195,7 +200,7 @@ fn inside(
         data_version,
     };
     let observation: Observation = observe::observe(&pass, memory, look)?;
-    Ok(Exchanged { answer: Answer { taken, observation: Some(observation) }, facts })
+    Ok(Exchanged { answer: Answer { taken, observation: Some(observation) }, facts, unneeded })
 }
 
 /// Applies one change such that the others do not suffer if the board refuses it.

@@ -7,6 +7,7 @@
 pub mod card;
 pub mod columns;
 pub mod event;
+pub mod scratch;
 pub mod sql;
 
 mod claim;
@@ -38,5 +39,6 @@ pub use facts::SpawnFacts;
 pub use fault::{BoardError, ExchangeError};
 pub use open::Board;
 pub use schema::{READY_INDEX, create};
+pub use scratch::Scratch;
 pub use token::{Holder, Owner, Token, instance};
 pub use workers::Workers;

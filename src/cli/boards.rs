@@ -11,8 +11,10 @@ use crate::board::card;
 use crate::runtime::clock;
 use crate::runtime::root::{BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, list_boards};
 
+use super::describe::{board_full, board_holds_json};
 use super::list::table;
 use super::out::plain;
+use super::place::is_about;
 use super::{Failure, Globals, Out, Place};
 
 /// List the boards, or make one.
@@ -74,10 +76,16 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
     let boards = list_boards(&place.root.path, &place.env)?;
     let current = place.board().ok().map(|board| board.slug);
+    let holds = place.holds();
     let mut out = Out::new();
     if globals.json {
-        let list: Vec<_> = boards.iter().map(|board| as_json(board, current.as_ref())).collect();
-        out.json(&Value::Array(list))?;
+        let each = boards.iter().map(|board| {
+            let own: Vec<_> = holds.iter().filter(|told| is_about(told, board)).cloned().collect();
+            let mut json = as_json(board, current.as_ref());
+            json["board_holds"] = board_holds_json(&own);
+            json
+        });
+        out.json(&Value::Array(each.collect()))?;
         return out.flush();
     }
     let mut rows = table(&["BOARD", "NAME", "TASKS", "DATABASE"]);
@@ -91,6 +99,11 @@ fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
         ]);
     }
     out.line(rows.trim_fmt())?;
+    let now = clock::unix();
+    for told in &holds {
+        let board = told.board.as_deref().unwrap_or("all boards");
+        out.line(format_args!("{} held: {}", plain(board), board_full(told, now)))?;
+    }
     out.flush()
 }
 

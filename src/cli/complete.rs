@@ -1,14 +1,21 @@
 //! `sexton complete`: tasks that are done.
 
+use std::io::{self, Write};
+
 use serde_json::{Value, json};
 
 use crate::board::card::{self, Complete};
+use crate::board::scratch::{self, Scratch};
+use crate::process::workspace::WorkspaceError;
+use crate::runtime::cleaner;
 
+use super::out::plain;
 use super::{Failure, Globals, Out, Place};
 
 /// Complete tasks: all that are named, or none.
 ///
-/// Tasks that waited only for these become ready. A worker may complete its own task only while its
+/// Tasks that waited only for these become ready, and scratch workspaces that nobody needs any more
+/// are removed. A worker may complete its own task only while its
 /// run is the current one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -38,8 +45,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
     let place = Place::existing(globals)?;
     let failure_limit = place.failure_limit();
-    place.write(|conn, columns, now| {
-        args.ids.iter().try_for_each(|id| {
+    let unneeded = place.write(|conn, columns, now| {
+        let mut at_work = Vec::new();
+        for id in &args.ids {
             let with = Complete {
                 result: args.result.clone(),
                 summary: args.summary.clone(),
@@ -47,10 +55,39 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
                 own_run: place.own_run(id),
                 failure_limit,
             };
-            card::complete(conn, columns, now, id, &with)
-        })
+            at_work.extend((card::find(conn, columns, id)?.status == "running").then_some(id));
+            card::complete(conn, columns, now, id, &with)?;
+        }
+        let mut unneeded = Vec::new();
+        for id in &args.ids {
+            unneeded.extend(scratch::unneeded(conn, id)?);
+        }
+        // A worker may still be in its folder; whoever reaps it removes that.
+        unneeded.retain(|scratch| !at_work.iter().any(|id| *id == scratch.task.as_str()));
+        Ok(unneeded)
     })?;
+    clean(&place, &unneeded)?;
     tell(&args.ids, "Completed", "completed", globals)
+}
+
+/// Removes scratch workspaces that nobody needs any more. The tasks are done, whatever comes of it.
+fn clean(place: &Place<'_>, unneeded: &[Scratch]) -> Result<(), Failure> {
+    let board = place.board()?;
+    if !place.is_in_root(&board) {
+        return Ok(());
+    }
+    for scratch in unneeded {
+        match cleaner::remove(scratch, &board.workspaces) {
+            // It is gone, or not ours to remove.
+            Ok(_) | Err(WorkspaceError::Request(_)) => {}
+            Err(error) => {
+                let task = plain(scratch.task.as_str());
+                let _nobody_to_tell =
+                    writeln!(io::stderr(), "sexton: the workspace of {task} stays: {error}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says what was done to which tasks.

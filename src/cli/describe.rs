@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::board::card::{Ends, Task, Wait};
-use crate::machine::hold::{End, Hold, Owner};
+use crate::machine::hold::{End, Hold};
+use crate::runtime::status::{Kind, Told};
 
 use super::out::plain;
 use super::times::moment;
@@ -37,6 +38,44 @@ fn with(words: &str, detail: Option<&str>) -> String {
         Some(detail) => format!("{words}: {detail}"),
         None => words.to_owned(),
     }
+}
+
+/// What holds a whole board, in a few words for a column.
+#[must_use]
+pub fn board_brief(told: &Told, now: i64) -> String {
+    let until = |words: &str| match told.until {
+        Some(until) => format!("{words} {}", moment(until, now)),
+        None => words.to_owned(),
+    };
+    match told.kind {
+        Kind::Quarantined => until("board quarantined until"),
+        Kind::Hung => "board does not answer".to_owned(),
+        Kind::SpawnLanesStuck => "spawns hang".to_owned(),
+        Kind::FoldersFail => until("the board's folders fail; tried again at"),
+        Kind::HostRefuses => until("the host starts no processes; tried again at"),
+    }
+}
+
+/// The same with the reason, and with who can end it if it does not end by itself.
+#[must_use]
+pub fn board_full(told: &Told, now: i64) -> String {
+    let words = board_brief(told, now);
+    let reason = match (&told.reason, told.kind) {
+        (Some(reason), _) => format!(" ({})", plain(reason)),
+        (None, Kind::Hung) => " (its disk may hang)".to_owned(),
+        (None, _) => String::new(),
+    };
+    let owner = match told.until {
+        Some(_) => String::new(),
+        None => format!("; it ends when the disk answers, or by the {}", plain(&told.ends_by)),
+    };
+    format!("{words}{reason}{owner}")
+}
+
+/// The same for programs.
+#[must_use]
+pub fn board_holds_json(holds: &[Told]) -> Value {
+    json!(holds)
 }
 
 /// A sentence that also says what ends it.
@@ -126,11 +165,7 @@ fn ends_by(wait: &Wait) -> &'static str {
     if let Wait::Hold(hold) = wait
         && let End::Owner(owner) = hold.end()
     {
-        return match owner {
-            Owner::Operator => "operator",
-            Owner::Author => "author",
-            Owner::Reviewer => "reviewer",
-        };
+        return owner.name();
     }
     match wait.ends() {
         Ends::At(_) => "itself",

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crate::board::card::{self, Filter, Judge, Task, Wait};
 use crate::runtime::clock;
+use crate::runtime::status::Told;
 
-use super::describe::{brief, task_json};
+use super::describe::{board_brief, board_full, board_holds_json, brief, task_json};
 use super::out::{plain, wants_colour};
 use super::{Failure, Globals, Out, Place};
 
@@ -52,19 +53,30 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let tasks = card::list(conn, columns, &filter)?.into_iter();
         tasks.map(|task| Ok((card::wait(conn, judge, &task)?, task))).collect::<Result<Vec<_>, _>>()
     })?;
+    let holds = place.board_holds()?;
     let mut out = Out::new();
     if globals.json {
-        let list = tasks.iter().map(|(wait, task)| task_json(task, wait.as_ref(), now)).collect();
-        out.json(&Value::Array(list))?;
-    } else if tasks.is_empty() {
+        let board_holds = board_holds_json(&holds);
+        let each = tasks.iter().map(|(wait, task)| {
+            let mut json = task_json(task, wait.as_ref(), now);
+            json["board_holds"] = board_holds.clone();
+            json
+        });
+        out.json(&Value::Array(each.collect()))?;
+        return out.flush();
+    }
+    for told in &holds {
+        out.line(format_args!("held: {}", board_full(told, now)))?;
+    }
+    if tasks.is_empty() {
         out.line("(no matching tasks)")?;
     } else {
-        out.line(rows(&tasks, now).trim_fmt())?;
+        out.line(rows(&tasks, &holds, now).trim_fmt())?;
     }
     out.flush()
 }
 
-fn rows(tasks: &[(Option<Wait>, Task)], now: i64) -> Table {
+fn rows(tasks: &[(Option<Wait>, Task)], holds: &[Told], now: i64) -> Table {
     let mut table = table(&["TASK", "STATUS", "PRIO", "ASSIGNEE", "TITLE", "HOLD"]);
     for (wait, task) in tasks {
         table.add_row([
@@ -73,10 +85,19 @@ fn rows(tasks: &[(Option<Wait>, Task)], now: i64) -> Table {
             Cell::new(task.priority),
             Cell::new(plain(task.assignee.as_deref().unwrap_or("-"))),
             Cell::new(plain(&task.title)),
-            Cell::new(wait.as_ref().map_or_else(String::new, |wait| brief(wait, now))),
+            Cell::new(held(wait.as_ref(), task, holds, now)),
         ]);
     }
     table
+}
+
+/// Its own hold; what nothing else holds is held by what holds the board.
+fn held(wait: Option<&Wait>, task: &Task, holds: &[Told], now: i64) -> String {
+    match (wait, holds.first()) {
+        (Some(wait), _) => brief(wait, now),
+        (None, Some(told)) if task.status == "ready" => board_brief(told, now),
+        (None, _) => String::new(),
+    }
 }
 
 fn status(status: &str) -> Cell {

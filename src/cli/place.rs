@@ -7,7 +7,9 @@ use crate::board::columns::Columns;
 use crate::runtime::clock;
 use crate::runtime::config::Config;
 use crate::runtime::root::{self, BoardPaths, Environment, Root};
+use crate::runtime::status::{self, Told};
 
+use super::describe::board_full;
 use super::{Failure, Globals};
 
 /// The surroundings of one command.
@@ -55,14 +57,46 @@ impl<'a> Place<'a> {
         self.config().map_or(2, |config| config.policy.failure_limit)
     }
 
+    /// What running dispatchers say holds each board of this root.
+    #[must_use]
+    pub fn holds(&self) -> Vec<Told> {
+        status::read(&self.root.path, &self.env)
+    }
+
+    /// What of it holds the board that is meant.
+    pub fn board_holds(&self) -> Result<Vec<Told>, Failure> {
+        let board = self.board()?;
+        let mut holds = if self.is_in_root(&board) { self.holds() } else { Vec::new() };
+        holds.retain(|told| is_about(told, &board));
+        Ok(holds)
+    }
+
+    /// Whether the board's database is in this root: one from elsewhere is no dispatcher's of this
+    /// root, and what lies beside is not its own.
+    #[must_use]
+    pub fn is_in_root(&self, board: &BoardPaths) -> bool {
+        BoardPaths::new(&self.root.path, board.slug.clone(), &self.env).db == board.db
+    }
+
     /// Reads the board that is meant. Nothing can be written.
     pub fn read<T>(
         &self,
         query: impl FnOnce(&Connection, &Columns) -> Result<T, CardError>,
     ) -> Result<T, Failure> {
         let board = self.board()?;
-        let opened = card::open_for_reading(&board.db)?;
-        query(&opened.conn, &opened.columns).map_err(|error| explain(error, &board))
+        let read = card::open_for_reading(&board.db).map_err(Failure::from).and_then(|opened| {
+            query(&opened.conn, &opened.columns).map_err(|error| explain(error, &board))
+        });
+        read.map_err(|failure| self.with_holds(failure))
+    }
+
+    /// Adds what dispatchers know of a board that cannot be read.
+    fn with_holds(&self, failure: Failure) -> Failure {
+        let Failure::Refused(mut message) = failure else { return failure };
+        for told in self.board_holds().unwrap_or_default() {
+            message.push_str(&format!("; held: {}", board_full(&told, clock::unix())));
+        }
+        Failure::Refused(message)
     }
 
     /// Runs a verb on the board that is meant, all or nothing, with the present second.
@@ -94,6 +128,12 @@ impl<'a> Place<'a> {
         run_in("SEXTON_TASK_ID", "SEXTON_RUN_ID")
             .or_else(|| run_in("HERMES_KANBAN_TASK", "HERMES_KANBAN_RUN_ID"))
     }
+}
+
+/// Whether a hold is one of this board's, or of all.
+#[must_use]
+pub fn is_about(told: &Told, board: &BoardPaths) -> bool {
+    told.board.as_deref().is_none_or(|name| name == board.slug.as_str())
 }
 
 /// Says which board refused, and what a busy one means.

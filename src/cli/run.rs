@@ -31,6 +31,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let place = Place::existing(globals)?;
     logging::start(globals.log_format, "info");
     let mut daemon = dispatcher::begin(&place, globals, false)?;
+    daemon.tell_others(place.root.path.clone(), place.env.clone());
     let signals = Signals::listen()
         .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
     let until = if args.until_idle { Until::Idle(args.grace) } else { Until::Stopped };

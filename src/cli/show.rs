@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::board::card::{self, Card, Comment, Event, Judge, Run, Wait};
 use crate::runtime::clock;
+use crate::runtime::status::Told;
 
-use super::describe::{full, task_json};
+use super::describe::{board_full, board_holds_json, full, task_json};
 use super::out::{plain, plain_lines};
 use super::times::moment;
 use super::{Failure, Globals, Out, Place};
@@ -34,11 +35,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let wait = card::wait(conn, judge, &card.task)?;
         Ok((card, wait))
     })?;
+    let holds = place.board_holds()?;
     let mut out = Out::new();
     if globals.json {
-        out.json(&as_json(&card, wait.as_ref(), now))?;
+        let mut json = as_json(&card, wait.as_ref(), now);
+        json["board_holds"] = board_holds_json(&holds);
+        out.json(&json)?;
     } else {
-        print(&mut out, &card, wait.as_ref(), now)?;
+        print(&mut out, &card, wait.as_ref(), &holds, now)?;
     }
     out.flush()
 }
@@ -76,8 +80,14 @@ fn run_json(run: &Run) -> Value {
     })
 }
 
-fn print(out: &mut Out, card: &Card, wait: Option<&Wait>, now: i64) -> Result<(), Failure> {
-    print_head(out, card, wait, now)?;
+fn print(
+    out: &mut Out,
+    card: &Card,
+    wait: Option<&Wait>,
+    holds: &[Told],
+    now: i64,
+) -> Result<(), Failure> {
+    print_head(out, card, wait, holds, now)?;
     let task = &card.task;
     section(out, "Body", task.body.as_deref())?;
     section(out, "Result", task.result.as_deref())?;
@@ -92,7 +102,13 @@ fn print(out: &mut Out, card: &Card, wait: Option<&Wait>, now: i64) -> Result<()
     list(out, "Runs", &card.runs, |run| run_line(run, now))
 }
 
-fn print_head(out: &mut Out, card: &Card, wait: Option<&Wait>, now: i64) -> Result<(), Failure> {
+fn print_head(
+    out: &mut Out,
+    card: &Card,
+    wait: Option<&Wait>,
+    holds: &[Told],
+    now: i64,
+) -> Result<(), Failure> {
     let task = &card.task;
     out.line(format_args!("Task {}: {}", plain(&task.id), plain(&task.title)))?;
     let text = |text: &Option<String>| text.as_deref().map(plain);
@@ -101,10 +117,15 @@ fn print_head(out: &mut Out, card: &Card, wait: Option<&Wait>, now: i64) -> Resu
     let path = text(&task.workspace_path).map_or_else(String::new, |path| format!(" at {path}"));
     let lease = time(task.claim_expires).unwrap_or_else(|| "never".into());
     let claim = text(&task.claim_lock).map(|lock| format!("{lock}, until {lease}"));
+    // What is over is held by nothing.
+    let is_over = matches!(task.status.as_str(), "done" | "archived");
+    let holds: Vec<String> = holds.iter().map(|told| board_full(told, now)).collect();
+    let held = (!is_over && !holds.is_empty()).then(|| holds.join("; "));
     let failed = task.consecutive_failures > 0;
     for (label, value) in [
         ("status", Some(plain(&task.status))),
         ("held by", wait.map(|wait| full(wait, task, now))),
+        ("held", held),
         ("assignee", Some(text(&task.assignee).unwrap_or_else(|| "-".into()))),
         ("priority", (task.priority != 0).then(|| task.priority.to_string())),
         ("tenant", text(&task.tenant)),

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use super::effect::{Effect, Report};
 use super::event::{Fault, FaultClass};
 use super::exchange::{Candidate, Change, Expired, Fence, Observation, Refusal};
+use super::hold::BoardHold;
 use super::ids::{BoardId, TaskId};
 use super::now::{Mono, Now};
 use super::policy::Policy;
@@ -446,6 +447,31 @@ impl Board {
             | Phase::Quarantined { .. } => {}
         }
         false
+    }
+
+    /// Why its file is out of use, from when that was told until it takes changes again: a retry
+    /// under way is no news. Faults of everyday life are no hold.
+    #[must_use]
+    pub fn file_hold(&self) -> Option<BoardHold> {
+        match self.phase {
+            Phase::Connecting { overdue: true, .. } | Phase::Exchanging { overdue: true, .. } => {
+                Some(BoardHold::Hung)
+            }
+            Phase::Absent
+            | Phase::Connecting { .. }
+            | Phase::Idle
+            | Phase::Exchanging { .. }
+            | Phase::Quarantined { .. } => {
+                let until = self.refused_until;
+                self.told.map(|class| BoardHold::Quarantined { class, until })
+            }
+        }
+    }
+
+    /// Whether its folders are out of use now.
+    #[must_use]
+    pub fn folder_hold(&self, now: Mono) -> Option<BoardHold> {
+        (now < self.spawns_from).then_some(BoardHold::FoldersFail { until: self.spawns_from })
     }
 
     /// Whether it is open with nothing under way.

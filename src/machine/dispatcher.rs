@@ -55,6 +55,8 @@ pub enum Mode {
 pub(super) struct Host {
     /// It refused to start a process: nothing is started before this.
     pub from: Mono,
+    /// The error number of its last refusal.
+    pub errno: i32,
     /// How long to wait after the next refusal.
     wait_ms: u64,
 }
@@ -72,7 +74,7 @@ impl Dispatcher {
             reaper: Reaper::default(),
             boards: BTreeMap::new(),
             runs: BTreeMap::new(),
-            host: Host { from: Mono(0), wait_ms: HOST_WAIT_MS.0 },
+            host: Host { from: Mono(0), errno: 0, wait_ms: HOST_WAIT_MS.0 },
             next_spawn: 1,
             listed: false,
             once: false,
@@ -277,6 +279,7 @@ impl Dispatcher {
             (Blame::Host, Some(_)) if now < self.host.from => {}
             (Blame::Host, Some(_)) => {
                 self.host.from = now.after(self.host.wait_ms);
+                self.host.errno = errno;
                 self.host.wait_ms = (self.host.wait_ms * 2).min(HOST_WAIT_MS.1);
                 effects.push(Effect::Report(Report::HostRefuses(errno, self.host.from)));
             }

@@ -1,8 +1,10 @@
 //! Why a ready task does not run now, and what will end that. A hold without an end does not exist:
 //! each has a time at which it ends by itself, or somebody who can end it.
 
+use super::event::FaultClass;
 use super::exchange::{Candidate, Lane};
 use super::ids::TaskId;
+use super::now::{Mono, Now};
 use super::policy::Policy;
 
 /// A reason for not running a ready task.
@@ -40,12 +42,67 @@ pub enum End {
 /// Who can end a hold that does not end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// Whoever configures the workers.
+    /// Whoever configures the workers, and looks after host and disks.
     Operator,
     /// Whoever wrote the task.
     Author,
     /// Whoever reviews it.
     Reviewer,
+}
+
+/// A reason for running no task of a board, whatever the task: the board's own, or the host's.
+/// Only a dispatcher that works on the board knows it; no row of the board shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BoardHold {
+    /// Its file is out of use. A content fault is looked at sooner if the file changes.
+    Quarantined {
+        /// Which sort of trouble.
+        class: FaultClass,
+        /// When it is tried again.
+        until: Mono,
+    },
+    /// Its file does not answer; whoever looks after its disk can end that.
+    Hung,
+    /// As many spawns as are allowed to hang do hang in its folders; whoever looks after their disk
+    /// can end that.
+    SpawnLanesStuck,
+    /// Its folders refuse workspaces or logs.
+    FoldersFail {
+        /// When a worker is started there again.
+        until: Mono,
+    },
+    /// The host starts no processes.
+    HostRefuses {
+        /// What it said.
+        errno: i32,
+        /// When one is started again.
+        until: Mono,
+    },
+}
+
+impl Owner {
+    /// One word for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Owner::Operator => "operator",
+            Owner::Author => "author",
+            Owner::Reviewer => "reviewer",
+        }
+    }
+}
+
+impl BoardHold {
+    /// What ends this hold.
+    #[must_use]
+    pub fn end(self, now: Now) -> End {
+        match self {
+            BoardHold::Quarantined { until, .. }
+            | BoardHold::FoldersFail { until }
+            | BoardHold::HostRefuses { until, .. } => End::At(now.unix_at(until)),
+            BoardHold::Hung | BoardHold::SpawnLanesStuck => End::Owner(Owner::Operator),
+        }
+    }
 }
 
 impl Hold {

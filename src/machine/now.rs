@@ -34,4 +34,11 @@ impl Now {
         let ahead = unix.saturating_sub(self.unix).max(0);
         self.mono.after(u64::try_from(ahead).unwrap_or(0).saturating_mul(1000))
     }
+
+    /// The first whole second that the wall clock will show from `mono` on, if it keeps its pace.
+    #[must_use]
+    pub fn unix_at(self, mono: Mono) -> i64 {
+        let ahead = mono.since(self.mono).div_ceil(1000);
+        self.unix.saturating_add(i64::try_from(ahead).unwrap_or(i64::MAX))
+    }
 }

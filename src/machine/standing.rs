@@ -2,6 +2,7 @@
 
 use super::board::{Board, Phase};
 use super::dispatcher::{Dispatcher, Mode};
+use super::hold::BoardHold;
 use super::now::{Mono, Now};
 use super::run::{Finish, Phase as RunPhase, Run};
 
@@ -62,6 +63,13 @@ impl Dispatcher {
                 let about_to = board.is_idle() && board.wants_look();
                 !(board.is_under_way() || about_to || board.phase == Phase::Absent)
             })
+    }
+
+    /// What keeps the tasks of all boards from running, if the host does.
+    #[must_use]
+    pub fn host_hold(&self, now: Mono) -> Option<BoardHold> {
+        let (errno, until) = (self.host.errno, self.host.from);
+        (now < until).then_some(BoardHold::HostRefuses { errno, until })
     }
 
     fn has_nothing_to_do(&self, board: &Board, now: Now, grace_ms: u64) -> bool {

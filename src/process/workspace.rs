@@ -189,6 +189,22 @@ fn scratch(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
     folder(&path)
 }
 
+/// Removes the scratch workspace of a task, as [`clean`] does. `path` is `tasks.workspace_path`, if
+/// not empty: a folder that is not named after the task may be somebody else's too, and stays.
+///
+/// # Errors
+/// See [`clean`].
+pub fn clean_scratch(task: &str, path: Option<&Path>, root: &Path) -> Result<bool, WorkspaceError> {
+    if !name::is_plain(task) {
+        return Err(refuse(format!("task id {task:?} cannot be the name of a folder")));
+    }
+    match path {
+        None => clean(&root.join(task), root),
+        Some(path) if path.file_name().is_some_and(|name| name == task) => clean(path, root),
+        Some(path) => Err(refuse(format!("{} is not named after its task", path.display()))),
+    }
+}
+
 /// Removes a scratch workspace with all that is in it. False if it was not there.
 ///
 /// It must be strictly inside `root`, and no folder on the way down may be a link. Links inside it
@@ -362,6 +378,26 @@ mod tests {
             assert!(clean(&path, root.path()).is_err(), "{}", path.display());
         }
         assert!(victim.exists() && root.path().join("file").exists());
+    }
+
+    #[test]
+    fn only_a_folder_of_its_name_is_cleaned_for_a_task() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let (own, shared) = (at("t_1"), at("shared"));
+        assert!(clean_scratch("t_1", Some(&shared), root.path()).is_err());
+        assert!(clean_scratch("t_1", Some(&root.path().join("..")), root.path()).is_err());
+        for task in ["", ".", "..", "a/b"] {
+            assert!(clean_scratch(task, None, root.path()).is_err(), "{task:?}");
+        }
+        assert!(own.exists() && shared.exists());
+        assert!(clean_scratch("t_1", None, root.path()).unwrap());
+        assert!(clean_scratch("t_1", Some(&at("t_1")), root.path()).unwrap());
+        assert!(!own.exists());
     }
 
     #[test]

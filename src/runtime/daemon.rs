@@ -23,6 +23,7 @@ use super::report::{Names, Tally};
 use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate, SpawnLanes};
+use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Fault, FaultClass};
@@ -113,6 +114,7 @@ pub struct Daemon {
     pub(super) list_error: Option<String>,
     pub(super) names: Names,
     pub(super) tally: Tally,
+    pub(super) teller: Option<Teller>,
     pub(super) effects: Vec<Effect>,
 }
 
@@ -172,6 +174,7 @@ impl Daemon {
             list_error: None,
             names: Names::default(),
             tally: Tally::default(),
+            teller: None,
             effects: Vec::new(),
         })
     }
@@ -197,6 +200,7 @@ impl Daemon {
                 self.feed(Event::Tick);
                 next_tick = clock::now().mono.after(self.config.policy.interval_ms);
             }
+            self.tell_standing();
             watch(self);
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
                 return self.outcome(abort_at.is_some());
@@ -419,6 +423,9 @@ impl Daemon {
                     let seat = SpawnSeat { facts: Some(facts), ..SpawnSeat::default() };
                     self.spawns.insert(spawn, seat);
                 }
+                if let Some(seat) = self.boards.get(&board) {
+                    exchanged.unneeded.into_iter().for_each(|s| seat.spawns.cleaner().ask(s));
+                }
                 let answer = Box::new(exchanged.answer);
                 self.feed(Event::Exchanged { board, seq, answer });
             }
@@ -537,8 +544,11 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    /// Lets the board lanes close their files; one that hangs is left to the end of the process.
+    /// Lets the board lanes close their files, and scratch workspaces be removed; what hangs is left
+    /// to the end of the process.
     fn drop(&mut self) {
+        let cleaners: Vec<_> =
+            self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
         let mut left = self.boards.len();
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
@@ -548,6 +558,9 @@ impl Drop for Daemon {
             while let Some(message) = self.inbox.next() {
                 left -= usize::from(matches!(message, Message::LaneEnded(_)));
             }
+        }
+        for cleaner in cleaners {
+            cleaner.finish(deadline.since(clock::now().mono));
         }
     }
 }

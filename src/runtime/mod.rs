@@ -4,15 +4,18 @@
 //! * `perform`: the machine's effects made real, one arm each.
 //! * [`board_lane`]: SQLite, one thread for each board.
 //! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
+//! * [`cleaner`]: scratch workspaces that nobody needs any more, removed.
 //! * [`listing`]: which boards there are, and their folders watched.
 //! * [`post`]: how lanes talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
 //! * [`report`]: what happened, as log lines and as numbers.
+//! * [`status`]: what only a dispatcher knows, told to other processes.
 //! * [`clock`]: the only place that reads a clock.
 //! * [`config`], [`root`]: what the owner wants, and where the boards are.
 
 pub mod board_lane;
+pub mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod daemon;
@@ -23,4 +26,5 @@ pub mod report;
 pub mod root;
 pub mod signals;
 pub mod spawn_lane;
+pub mod status;
 pub mod worker;

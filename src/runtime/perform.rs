@@ -11,7 +11,6 @@ use crate::machine::effect::{Effect, Report};
 use crate::machine::event::Event;
 use crate::machine::exchange::{Change, Request};
 use crate::machine::ids::{BoardId, SpawnId, WorkerId};
-use crate::machine::verdict::Verdict;
 use crate::process::signal::signal_group;
 
 /// Adopted processes that one reaping step takes at the most; the rest is for the next.
@@ -142,11 +141,5 @@ impl Daemon {
     fn report(&mut self, report: &Report) {
         report::log(report, &self.names);
         self.tally.count(report);
-        if let Report::Recorded(spawn, Verdict::Completed) = report
-            && let Some((board, task)) = self.names.runs.get(spawn)
-            && let Some(seat) = self.boards.get(board)
-        {
-            spawn_lane::clean(&seat.paths.workspaces, task.as_str());
-        }
     }
 }

@@ -107,7 +107,7 @@ pub fn log(report: &Report, names: &Names) {
     match report {
         Report::Reaped { pids, orphans } => log_reaped(pids, *orphans),
         Report::ReapFailing(errno) => {
-            error!(errno, "reaping fails: {}; it is tried again", describe(*errno));
+            error!(errno, "reaping fails: {}; it is tried again", errno_text(*errno));
         }
         Report::ReapRecovered => info!("reaping works again"),
         Report::BoardOpened(id) => debug!(board = names.board(*id), "opened"),
@@ -149,7 +149,7 @@ pub fn log(report: &Report, names: &Names) {
             info!(board, task, "its run had ended in the board already");
         }
         Report::HostRefuses(errno, _) => {
-            warn!(errno, "the host starts no processes: {}; waiting", describe(*errno));
+            warn!(errno, "the host starts no processes: {}; waiting", errno_text(*errno));
         }
         Report::ClockWentBack(by) => warn!("the monotonic clock went back by {by} ms; ignored"),
         Report::Unexpected(what) => debug!("{what} was not expected; ignored"),
@@ -220,6 +220,7 @@ pub fn meaning(verdict: Verdict) -> String {
 }
 
 /// An error number in words.
-fn describe(errno: i32) -> &'static str {
+#[must_use]
+pub fn errno_text(errno: i32) -> &'static str {
     nix::errno::Errno::from_raw(errno).desc()
 }

@@ -6,13 +6,13 @@
 //! thread, which would take them for orphans.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::cleaner::Cleaner;
 use super::config::Config;
 use super::post::{Message, Post};
 use super::root::{BoardPaths, Metadata};
@@ -82,6 +82,7 @@ struct Shared {
     children: Children,
     post: Post,
     fingerprints: Fingerprints,
+    cleaner: Cleaner,
     state: Mutex<State>,
     more: Condvar,
 }
@@ -104,7 +105,8 @@ impl SpawnLanes {
         fingerprints: Fingerprints,
     ) -> SpawnLanes {
         let (state, more) = (Mutex::default(), Condvar::new());
-        let shared = Shared { board, children, post, fingerprints, state, more };
+        let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
+        let shared = Shared { board, children, post, fingerprints, cleaner, state, more };
         SpawnLanes { shared: Arc::new(shared) }
     }
 
@@ -134,6 +136,18 @@ impl SpawnLanes {
             Err(error) => return Err(LanesError::NoThread(error)),
         }
         Ok(())
+    }
+
+    /// Who removes what the board's completed tasks no longer need.
+    #[must_use]
+    pub fn cleaner(&self) -> &Cleaner {
+        &self.shared.cleaner
+    }
+
+    /// Whether so many lanes hang that no more is started.
+    #[must_use]
+    pub fn are_stuck(&self) -> bool {
+        self.shared.state().stuck >= STUCK
     }
 
     /// A lane has taken too long over a job that was called off. It counts as stuck until it
@@ -239,6 +253,7 @@ impl Shared {
             Kind::Worktree => Metadata::read(&self.board).default_workdir,
             Kind::Scratch | Kind::Dir => None,
         };
+        self.cleaner.withdraw(facts.task);
         workspace::prepare(&workspace::Request {
             task: facts.task.as_str(),
             kind,
@@ -296,7 +311,28 @@ fn given(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-/// Removes the scratch folder of a completed task if it holds nothing.
-pub fn clean(workspaces: &Path, task: &str) {
-    let _it_holds_something = fs::remove_dir(workspaces.join(task));
+#[cfg(test)]
+mod tests {
+    use super::super::post::{Inbox, post};
+    use super::super::root::Environment;
+    use super::*;
+
+    fn lanes(root: &Path) -> (SpawnLanes, Inbox) {
+        let slug = "default".parse().unwrap();
+        let board = BoardPaths::new(root, slug, &Environment::default());
+        let (post, inbox) = post().unwrap();
+        let children = Children::new().unwrap();
+        (SpawnLanes::new(board, children, post, Fingerprints::default()), inbox)
+    }
+
+    #[test]
+    fn a_board_is_stuck_when_as_many_spawns_hang_as_may() {
+        let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
+        for n in 1..=8 {
+            assert!(!lanes.are_stuck(), "after {n}");
+            // Not in the queue any more, so a lane has it.
+            lanes.note_stuck(SpawnId(n));
+        }
+        assert!(lanes.are_stuck());
+    }
 }

@@ -5,6 +5,7 @@ use crate::machine::board::Phase;
 use crate::machine::effect::{Effect, Report};
 use crate::machine::event::{Commit, Event, Fault, FaultClass};
 use crate::machine::exchange::{Observation, Taken};
+use crate::machine::hold::{BoardHold, End, Owner};
 use crate::machine::ids::SpawnId;
 use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
@@ -62,6 +63,38 @@ fn a_fault_that_stays_is_told_once_and_its_end_once() {
     assert_eq!(world.look_for(B, Observation::default()), well);
     world.step(Event::Tick);
     assert_eq!(world.look_for(B, Observation::default()), []);
+}
+
+#[test]
+fn a_board_out_of_use_is_a_hold_until_it_takes_changes_again() {
+    let (mut world, _) = refused(FaultClass::Access);
+    let hold =
+        |until| Some(BoardHold::Quarantined { class: FaultClass::Access, until: Mono(until) });
+    assert_eq!(world.board(B).file_hold(), hold(1_000));
+    assert_eq!(hold(1_000).unwrap().end(world.now()), End::At(EPOCH + 1));
+    world.after(1_000, Event::Wake);
+    assert_eq!(world.board(B).file_hold(), hold(1_000), "a retry under way is no news");
+    world.connect_failed(B, fault(FaultClass::Access));
+    assert_eq!(world.board(B).file_hold(), hold(3_000));
+    world.after(2_000, Event::Wake);
+    world.connected(B);
+    world.look_for(B, Observation::default());
+    assert_eq!(world.board(B).file_hold(), None);
+    let (world, _) = refused(FaultClass::Busy);
+    assert_eq!(world.board(B).file_hold(), None, "a lock is everyday life");
+}
+
+#[test]
+fn a_board_that_does_not_answer_is_a_hold_that_its_operator_ends() {
+    let mut world = World::new();
+    world.add(B);
+    world.after(9_999, Event::Wake);
+    assert_eq!(world.board(B).file_hold(), None);
+    world.after(1, Event::Wake);
+    assert_eq!(world.board(B).file_hold(), Some(BoardHold::Hung));
+    assert_eq!(BoardHold::Hung.end(world.now()), End::Owner(Owner::Operator));
+    world.look_for(B, Observation::default());
+    assert_eq!(world.board(B).file_hold(), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::machine::board::Phase;
 use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::event::{Blame, Event, FaultClass, Group, Signal, SignalOutcome};
 use crate::machine::exchange::{Observation, Taken};
+use crate::machine::hold::BoardHold;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
@@ -223,6 +224,9 @@ fn spawns_that_fail_together_are_one_refusal_of_the_host() {
     world.answer(B, &[claimed(1), claimed(2)], Some(ours(&[1, 2])));
     let first = world.step(host_refuses(1));
     assert!(first.contains(&report(Report::HostRefuses(11, Mono(1_000)))));
+    let hold = BoardHold::HostRefuses { errno: 11, until: Mono(1_000) };
+    assert_eq!(world.dispatcher.host_hold(Mono(999)), Some(hold));
+    assert_eq!(world.dispatcher.host_hold(Mono(1_000)), None, "it ends when it says");
     let told = Report::NotStarted(SpawnId(2), Blame::Host, 11);
     assert_eq!(world.step(host_refuses(2)), [report(told)]);
 }

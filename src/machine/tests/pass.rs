@@ -7,8 +7,9 @@ use crate::machine::event::{Blame, Commit, Event, FaultClass, Signal};
 use crate::machine::exchange::{
     Candidate, Change, Expired, LeaseEnd, Observation, Ready, Refusal, Request, Taken,
 };
-use crate::machine::hold::Hold;
+use crate::machine::hold::{BoardHold, Hold};
 use crate::machine::ids::SpawnId;
+use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
@@ -424,6 +425,9 @@ fn a_spawn_that_fails_by_its_boards_folders_holds_that_board_for_a_second() {
     world.step(Event::SpawnFailed { spawn: SpawnId(1), blame: Blame::Board, errno: 5 });
     assert_eq!(world.answer(B, &[Taken::Yes], Some(ready(&["t2"]))).len(), 2);
     assert_eq!(world.wake, Some(1_000));
+    let hold = BoardHold::FoldersFail { until: Mono(1_000) };
+    assert_eq!(world.board(B).folder_hold(Mono(0)), Some(hold));
+    assert_eq!(world.board(B).folder_hold(Mono(1_000)), None);
     assert_eq!(world.after(999, Event::Wake), []);
     assert_eq!(sent(&world.after(1, Event::Wake)), [claim(2)]);
 }

@@ -1,0 +1,83 @@
+//! Scratch workspaces that nobody needs any more: those of completed tasks whose children are all
+//! finished. Until then a child may read what its parent left there.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Result};
+
+use super::{sql, value};
+use crate::machine::exchange::{Change, Refusal, Taken};
+use crate::machine::ids::TaskId;
+use crate::machine::verdict::Verdict;
+
+/// The scratch workspace of a completed task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scratch {
+    /// The task.
+    pub task: TaskId,
+    /// `tasks.workspace_path`; without one it is in the board's folder of workspaces.
+    pub path: Option<String>,
+}
+
+/// A task that was archived without having been done keeps its folder. The plus signs keep SQLite
+/// from going by status, and so through everything that was ever done.
+const UNNEEDED: &str = "SELECT id, workspace_path FROM tasks t WHERE workspace_kind = 'scratch' \
+     AND (+status = 'done' OR +status = 'archived' AND completed_at IS NOT NULL) \
+     AND NOT EXISTS (SELECT 1 FROM task_links l JOIN tasks c ON c.id = l.child_id \
+                      WHERE l.parent_id = t.id AND c.status NOT IN ('done', 'archived'))";
+
+const OWN_AND_PARENTS: [&str; 2] =
+    ["id = ?1", "id IN (SELECT parent_id FROM task_links WHERE child_id = ?1)"];
+
+/// The scratch workspaces that are not needed any more now that `task` is finished: its own, and
+/// those of its parents.
+pub fn unneeded(conn: &Connection, task: &str) -> Result<Vec<Scratch>> {
+    let mut found = Vec::new();
+    for whose in OWN_AND_PARENTS {
+        let query = format!("{UNNEEDED} AND {whose}");
+        let rows = sql::all(conn, &query, [task], |row| {
+            let path = value::text(row, "workspace_path")?;
+            Ok(value::task(row, "id")?.map(|task| Scratch { task, path }))
+        })?;
+        found.extend(rows.into_iter().flatten());
+    }
+    Ok(found)
+}
+
+/// Those that these changes, of which all have been applied, leave without need. A run that is no
+/// longer ours counts too: its worker, or a person, may have completed the task.
+pub(super) fn unneeded_after(
+    conn: &Connection,
+    changes: &[Change],
+    taken: &[Taken],
+) -> Result<Vec<Scratch>> {
+    let mut found = BTreeSet::new();
+    for (change, taken) in changes.iter().zip(taken) {
+        let Change::Finish { fence, verdict, .. } = change else { continue };
+        let completed = *taken == Taken::Yes && *verdict == Verdict::Completed;
+        if completed || *taken == Taken::No(Refusal::Superseded) {
+            found.extend(unneeded(conn, fence.task.as_str())?);
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_depends_on_the_links_of_the_task_and_not_on_the_board() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kanban.db");
+        crate::board::create(&path).unwrap();
+        let conn = Connection::open(path).unwrap();
+        for whose in OWN_AND_PARENTS {
+            let query = format!("EXPLAIN QUERY PLAN {UNNEEDED} AND {whose}");
+            let plan = sql::all(&conn, &query, ["t_1"], |row| row.get::<_, String>(3)).unwrap();
+            let costly = |step: &&String| step.contains("SCAN t") || step.contains("status");
+            assert_eq!(plan.iter().find(costly), None, "{plan:?}");
+            assert!(plan.iter().any(|step| step.contains("SEARCH t ")), "{plan:?}");
+        }
+    }
+}
