@@ -3,6 +3,7 @@
 
 mod any_events;
 mod board;
+mod canonical;
 mod dispatcher;
 mod pass;
 mod world;
