@@ -6,12 +6,14 @@ use super::any_events::{Happening, Moves, any_life};
 use super::world::*;
 use crate::machine::canonical::{PRESENT, Renaming};
 use crate::machine::effect::{Effect, Report};
-use crate::machine::event::{Blame, Event};
-use crate::machine::exchange::{Change, Fence, Observation, Refusal, Taken};
+use crate::machine::event::{Blame, Commit, Event, FaultClass};
+use crate::machine::exchange::{Answer, Change, Fence, Observation, Refusal, Taken};
 use crate::machine::hold::Hold;
 use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::{Mono, Now};
 use crate::machine::policy::Policy;
+use crate::machine::run::Finish;
+use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
 
 /// The clock shows other numbers alike in all that decides how long a locked board is left alone if
@@ -524,6 +526,80 @@ impl Twins {
             self.step_both(Event::BoardAdded { board: BoardId(board) });
         }
     }
+}
+
+impl Twins {
+    fn goes_on(&mut self, ms: u64, happening: Happening) {
+        let now = Now { mono: self.now.mono.after(ms), ..self.now };
+        let event = self.event(happening);
+        self.step_from_canonical(self.now, now, event);
+    }
+
+    /// Both boards are open and were found empty.
+    fn open() -> Twins {
+        let first = Mono(PRESENT.mono.0 % JITTER_MS);
+        let mut twins = Twins::new(false, &Policy::default(), NO_SHIFT, first);
+        twins.begin();
+        twins.goes_on(0, Happening::Any(Event::BoardsListed));
+        for board in [B, C] {
+            twins.goes_on(0, Happening::Opens(board));
+            twins.answers(0, &[], Observation::default(), board);
+        }
+        twins
+    }
+
+    fn answers(&mut self, ms: u64, taken: &[Taken], seen: Observation, board: BoardId) {
+        let answer = Answer { taken: taken.to_vec(), observation: Some(seen) };
+        self.goes_on(ms, Happening::Answers(board, answer));
+    }
+}
+
+#[test]
+fn a_board_that_fails_over_and_over_goes_on_to_do_so() {
+    for class in [FaultClass::Busy, FaultClass::Access, FaultClass::Content, FaultClass::Replaced] {
+        let mut twins = Twins::open();
+        twins.goes_on(1, Happening::Any(Event::Tick));
+        for _ in 0..20 {
+            twins.goes_on(1, Happening::Fails(B, fault(class), Commit::No));
+            twins.goes_on(0, Happening::OpensNot(B, fault(class)));
+            twins.goes_on(300_000, Happening::Any(Event::Wake));
+            twins.goes_on(0, Happening::Opens(B));
+        }
+    }
+}
+
+#[test]
+fn a_board_that_is_locked_for_long_is_still_locked() {
+    let mut twins = Twins::open();
+    twins.goes_on(JITTER_MS, Happening::Any(Event::Tick));
+    twins.answers(0, &[], ready(&["t1"]), B);
+    twins.answers(0, &[], Observation::default(), C);
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        twins.answers(0, &[Taken::No(Refusal::Locked)], ready(&["t1"]), B);
+        idle.push(twins.of[0].is_idle(twins.now, 1_000));
+        // Looked at, and claimed again.
+        twins.goes_on(JITTER_MS, Happening::Any(Event::Wake));
+    }
+    assert!(idle.contains(&true) && idle.contains(&false), "{idle:?}");
+}
+
+#[test]
+fn a_run_that_is_ended_because_its_time_is_over_has_run_as_long_as_it_has() {
+    let mut twins = Twins::open();
+    twins.goes_on(1, Happening::Any(Event::Tick));
+    twins.answers(1, &[], ready(&["t1"]), B);
+    let taken = Taken::Claimed { run: fence(1).run, max_runtime_s: Some(60) };
+    twins.answers(1, &[taken], ours(&[1]), B);
+    let spawn_ok = Event::SpawnOk { spawn: SpawnId(1), pid: pid(1) };
+    twins.goes_on(1, Happening::Any(spawn_ok));
+    twins.goes_on(5, Happening::Any(Event::Wake));
+    twins.answers(1, &[Taken::Yes], ours(&[1]), B);
+    twins.goes_on(61_000, Happening::Any(Event::Wake));
+    twins.goes_on(2_500, Happening::Any(exit(1, 0)));
+    let run = twins.of[0].runs().next().unwrap();
+    let verdict = Verdict::TimedOut { elapsed_s: 63, limit_s: 60, killed: false };
+    assert_eq!(run.finish, Finish::Owed(verdict));
 }
 
 fn any_shift() -> impl Strategy<Value = Shift> {
