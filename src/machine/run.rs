@@ -366,6 +366,10 @@ impl Run {
     pub fn seen_lost(&mut self, lost: bool, now: Mono, grace_ms: u64) {
         if !lost {
             self.superseded_at = None;
+            // Called off for that alone, it may stay if its process comes all the same.
+            if self.phase == Phase::Spawning && self.cause == Some(EndCause::Superseded) {
+                self.cause = None;
+            }
         } else if self.superseded_at.is_none() {
             self.superseded_at = Some(now.after(grace_ms));
         }

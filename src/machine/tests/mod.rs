@@ -6,4 +6,5 @@ mod board;
 mod canonical;
 mod dispatcher;
 mod pass;
+mod run;
 mod world;
