@@ -6,5 +6,6 @@ mod board;
 mod canonical;
 mod dispatcher;
 mod pass;
+mod plan;
 mod run;
 mod world;

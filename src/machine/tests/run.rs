@@ -495,6 +495,18 @@ fn killing_makes_the_kill_due_at_once() {
 }
 
 #[test]
+fn what_was_killed_is_given_back_as_by_a_shutdown() {
+    let worker = WorkerPolicy::default();
+    for at in [At::Running, At::Terminating] {
+        let (run, _) = after(at.run(), |run, fx| {
+            run.kill(NOW, worker, fx);
+            run.exited(pid(1), ExitStatus::Signal(9), Group::Gone, NOW, worker, fx);
+        });
+        assert_eq!(run.finish, released(Release::Shutdown), "{at:?}");
+    }
+}
+
+#[test]
 fn killing_again_kills_no_sooner_than_a_repeat_is_due() {
     let worker = WorkerPolicy::default();
     for at in [At::Running, At::Terminating] {
