@@ -1,6 +1,6 @@
 //! A dispatcher as it looks from the present: what was when does not matter, only what is still to
-//! come and how long ago something began. Two dispatchers that can only behave alike have the same
-//! canonical form, so that a search through what may happen meets each situation once.
+//! come and how long ago something began. Two dispatchers with the same canonical form behave alike
+//! from then on, so that a search through what may happen has to go on from one of them only.
 //!
 //! The canonical form is itself a dispatcher, which lives at [`PRESENT`] and goes on from there as
 //! the one it was made of does, if every event is handed in [as it looks from there](Renaming). One
