@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::board::Board;
+use super::canonical::{PRESENT, Renaming};
 use super::effect::{Effect, EndCause, Report};
 use super::event::{Blame, Event};
 use super::ids::{BoardId, SpawnId};
@@ -50,6 +51,19 @@ pub enum Mode {
     Aborting,
 }
 
+impl Mode {
+    /// Its canonical form.
+    #[must_use]
+    fn relative(self, seen: &Renaming) -> Mode {
+        match self {
+            Mode::Draining { deadline } => {
+                Mode::Draining { deadline: deadline.map(|at| seen.deadline(at)) }
+            }
+            Mode::Running | Mode::Aborting => self,
+        }
+    }
+}
+
 /// What the host allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Host {
@@ -59,6 +73,13 @@ pub(super) struct Host {
     pub errno: i32,
     /// How long to wait after the next refusal.
     wait_ms: u64,
+}
+
+impl Host {
+    /// Its canonical form.
+    fn relative(self, seen: &Renaming) -> Host {
+        Host { from: seen.deadline(self.from), ..self }
+    }
 }
 
 /// Wait after the host refused a process: this, doubling.
@@ -112,8 +133,14 @@ impl Dispatcher {
     /// tried to.
     fn clamp(&mut self, now: Now) -> (Now, u64) {
         let back_ms = self.latest.since(now.mono);
-        self.latest = self.latest.max(now.mono);
-        (Now { mono: self.latest, unix: now.unix }, back_ms)
+        let now = self.clamped(now);
+        self.latest = now.mono;
+        (now, back_ms)
+    }
+
+    /// Never before the latest moment.
+    pub(super) fn clamped(&self, now: Now) -> Now {
+        Now { mono: self.latest.max(now.mono), unix: now.unix }
     }
 
     /// Routes an event to the part that owns it.
@@ -387,6 +414,28 @@ impl Dispatcher {
             next = earlier(next, earlier(later(self.host.from), later(board.spawns_from)));
         }
         next
+    }
+
+    /// As it looks through a renaming that knows all its attempts.
+    #[must_use]
+    pub fn relative(&self, seen: &Renaming) -> Dispatcher {
+        let known = |spawn: SpawnId| seen.spawn(spawn).unwrap_or(SpawnId(0));
+        Dispatcher {
+            policy: self.policy.clone(),
+            mode: self.mode.relative(seen),
+            reaper: self.reaper.relative(seen),
+            boards: self.boards.iter().map(|(id, board)| (*id, board.relative(seen))).collect(),
+            runs: self.runs.iter().map(|(id, run)| (known(*id), run.relative(seen))).collect(),
+            host: self.host.relative(seen),
+            next_spawn: known(SpawnId(self.next_spawn)).0,
+            listed: self.listed,
+            once: self.once,
+            latest: PRESENT.mono,
+            // A moment that has passed is never asked for again.
+            armed: self.armed.map(|at| seen.deadline(at)).filter(|at| *at > PRESENT.mono),
+            #[cfg(feature = "sabotage")]
+            sabotage: self.sabotage,
+        }
     }
 
     /// What is to become of new work.

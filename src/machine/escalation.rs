@@ -1,5 +1,6 @@
 //! Ending a group of processes without sleeping: TERM, wait, KILL, and KILL again until it is gone.
 
+use super::canonical::Renaming;
 use super::event::Signal;
 use super::now::Mono;
 
@@ -67,6 +68,16 @@ impl Escalation {
     #[must_use]
     pub fn next(&self, leader_gone: bool) -> Mono {
         if leader_gone { self.kill_at.min(self.probe_at) } else { self.kill_at }
+    }
+
+    /// Its canonical form.
+    #[must_use]
+    pub fn relative(self, seen: &Renaming) -> Escalation {
+        Escalation {
+            kill_at: seen.deadline(self.kill_at),
+            probe_at: seen.deadline(self.probe_at),
+            ..self
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 
+use super::canonical::Renaming;
 use super::hold::Hold;
 use super::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use super::verdict::Verdict;
@@ -84,6 +85,33 @@ pub enum Change {
         /// Failures after which the task is blocked, unless it sets its own limit.
         failure_limit: u32,
     },
+}
+
+impl Change {
+    /// The attempt that it is about, if it is about one.
+    #[must_use]
+    pub fn spawn(&self) -> Option<SpawnId> {
+        match self {
+            Change::Claim { spawn, .. } => Some(*spawn),
+            Change::Started { fence, .. }
+            | Change::Renew { fence, .. }
+            | Change::Finish { fence, .. } => Some(fence.spawn),
+            Change::Promote { .. } | Change::Free { .. } => None,
+        }
+    }
+
+    /// Its canonical form.
+    #[must_use]
+    pub fn relative(mut self, seen: &Renaming) -> Change {
+        match &mut self {
+            Change::Claim { spawn, .. } => *spawn = seen.spawn(*spawn).unwrap_or(SpawnId(0)),
+            Change::Started { fence, .. }
+            | Change::Renew { fence, .. }
+            | Change::Finish { fence, .. } => *fence = seen.fence(*fence),
+            Change::Promote { .. } | Change::Free { .. } => {}
+        }
+        self
+    }
 }
 
 /// What proves that a run is still ours. Every write to a run is guarded by all three.
@@ -183,6 +211,15 @@ pub struct Candidate {
     pub failures: u32,
     /// How and when its last attempt ended.
     pub last_end: Option<LastEnd>,
+}
+
+impl Candidate {
+    /// Its canonical form. What its rank depends on stays.
+    #[must_use]
+    pub fn relative(self, seen: &Renaming) -> Candidate {
+        let last_end = self.last_end.map(|end| LastEnd { at: seen.second(end.at), ..end });
+        Candidate { last_end, ..self }
+    }
 }
 
 /// How the newest closed run of a task ended.

@@ -3,6 +3,7 @@
 //! [`Dispatcher::step`] is the only way in. Start reading there.
 
 pub mod board;
+pub mod canonical;
 mod dispatcher;
 pub mod effect;
 pub mod escalation;

@@ -10,6 +10,9 @@ pub const NOTICE_MS: u64 = 100;
 /// Failures in a row for which a lock held by somebody else is everyday life, not sickness.
 pub const BUSY_IS_NORMAL: u32 = 6;
 
+/// With this many failures in a row, another one changes nothing any more, whatever its class.
+pub const MOST_FAILURES: u32 = BUSY_IS_NORMAL + 6;
+
 /// Milliseconds to wait after the `failures`-th failure in a row (counted from 1) of this class.
 #[must_use]
 pub fn wait_ms(class: FaultClass, failures: u32) -> u64 {
@@ -49,6 +52,18 @@ mod tests {
         let waits: Vec<u64> = (1..=9).map(|n| wait_ms(FaultClass::Busy, n)).collect();
         assert_eq!(waits, [25, 50, 100, 200, 400, 800, 1_000, 2_000, 4_000]);
         assert_eq!(wait_ms(FaultClass::Busy, u32::MAX), 30_000);
+    }
+
+    #[test]
+    fn from_some_number_on_one_more_failure_changes_nothing() {
+        for class in
+            [FaultClass::Content, FaultClass::Access, FaultClass::Busy, FaultClass::Replaced]
+        {
+            for more in [1, 2, 99, u32::MAX - MOST_FAILURES] {
+                let (most, more) = (wait_ms(class, MOST_FAILURES), MOST_FAILURES + more);
+                assert_eq!(wait_ms(class, more), most, "{class:?} {more}");
+            }
+        }
     }
 
     #[test]

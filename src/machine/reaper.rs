@@ -4,12 +4,15 @@
 use alloc::vec::Vec;
 use core::mem;
 
+use super::canonical::Renaming;
 use super::effect::{Effect, Report};
 use super::ids::Pid;
 use super::now::Mono;
 
 /// Wait before a failed reaping step is tried again: none at first, then this, doubling.
 const RETRY_MS: (u64, u64) = (10, 1_000);
+/// With this many failures in a row, another one changes nothing any more.
+const MOST_FAILURES: u32 = 9;
 
 /// What is known of the reaping steps under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,8 +77,26 @@ impl Reaper {
             self.begin(effects);
             return;
         }
-        let doublings = (self.failures - 2).min(7);
+        let doublings = (self.failures - 2).min(MOST_FAILURES - 2);
         self.again_at = Some(now.after((RETRY_MS.0 << doublings).min(RETRY_MS.1)));
+    }
+
+    /// Number of the newest `Reap`.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Its canonical form.
+    #[must_use]
+    pub fn relative(&self, seen: &Renaming) -> Reaper {
+        Reaper {
+            seq: seen.reap(self.seq),
+            failures: self.failures.min(MOST_FAILURES),
+            again_at: self.again_at.map(|at| seen.deadline(at)),
+            pids: self.pids.clone(),
+            orphans: self.orphans,
+        }
     }
 
     fn tell(&mut self, effects: &mut Vec<Effect>) {

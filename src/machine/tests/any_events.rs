@@ -28,7 +28,7 @@ const MAX_WORKERS: u32 = 2;
 
 /// What happens next.
 #[derive(Clone, Debug)]
-enum Happening {
+pub enum Happening {
     /// Whether or not it makes sense.
     Any(Event),
     /// The newest request to a board is answered like this.
@@ -40,9 +40,28 @@ enum Happening {
 
 /// How far the clocks move before it.
 #[derive(Clone, Copy, Debug)]
-struct Moves {
-    mono: i128,
-    unix: i64,
+pub struct Moves {
+    pub mono: i128,
+    pub unix: i64,
+}
+
+impl Happening {
+    /// The event, where the newest request to each board has this number.
+    pub fn event(self, seq: impl Fn(&BoardId) -> u64) -> Event {
+        match self {
+            Happening::Any(event) => event,
+            Happening::Opens(board) => Event::Connected { board, seq: seq(&board) },
+            Happening::OpensNot(board, fault) => {
+                Event::ConnectFailed { board, seq: seq(&board), fault }
+            }
+            Happening::Answers(board, answer) => {
+                Event::Exchanged { board, seq: seq(&board), answer: Box::new(answer) }
+            }
+            Happening::Fails(board, fault, commit) => {
+                Event::ExchangeFailed { board, seq: seq(&board), fault, commit }
+            }
+        }
+    }
 }
 
 fn policy(worker: WorkerPolicy, claim_ttl_s: u32, lane_deadline_ms: u64) -> Policy {
@@ -260,7 +279,7 @@ fn any_moves() -> impl Strategy<Value = Moves> {
     (mono, unix).prop_map(|(mono, unix)| Moves { mono, unix })
 }
 
-fn any_life() -> impl Strategy<Value = (bool, Policy, Vec<(Moves, Happening)>)> {
+pub fn any_life() -> impl Strategy<Value = (bool, Policy, Vec<(Moves, Happening)>)> {
     (any::<bool>(), any_policy(), vec((any_moves(), any_happening()), 1..120))
 }
 
@@ -311,20 +330,7 @@ impl Watched {
     }
 
     fn happens(&mut self, happening: Happening) {
-        let seq = |board| self.seqs.get(board).copied().unwrap_or(0);
-        let event = match happening {
-            Happening::Any(event) => event,
-            Happening::Opens(board) => Event::Connected { board, seq: seq(&board) },
-            Happening::OpensNot(board, fault) => {
-                Event::ConnectFailed { board, seq: seq(&board), fault }
-            }
-            Happening::Answers(board, answer) => {
-                Event::Exchanged { board, seq: seq(&board), answer: Box::new(answer) }
-            }
-            Happening::Fails(board, fault, commit) => {
-                Event::ExchangeFailed { board, seq: seq(&board), fault, commit }
-            }
-        };
+        let event = happening.event(|board| self.seqs.get(board).copied().unwrap_or(0));
         self.step(event);
     }
 

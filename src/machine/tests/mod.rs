@@ -3,6 +3,9 @@
 
 mod any_events;
 mod board;
+mod canonical;
 mod dispatcher;
 mod pass;
+mod plan;
+mod run;
 mod world;

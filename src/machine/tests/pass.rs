@@ -302,6 +302,17 @@ fn a_run_that_is_seen_again_within_the_grace_lives_on() {
 }
 
 #[test]
+fn a_spawn_called_off_for_a_lost_row_may_come_if_the_row_is_ours_again() {
+    let mut world = claiming();
+    world.answer(B, &[claimed(1)], Some(Observation::default()));
+    let call_off = Effect::CancelSpawn { spawn: SpawnId(1) };
+    assert_eq!(world.after(10_000, Event::Wake), [call_off]);
+    world.step(Event::Tick);
+    world.look_for(B, ours(&[1]));
+    assert_eq!(world.step(spawn_ok(1)), [report(Report::Started(SpawnId(1), pid(1)))]);
+}
+
+#[test]
 fn a_lease_is_renewed_at_a_third_of_it() {
     let mut world = World::running();
     world.ms = 299_999;
