@@ -188,6 +188,8 @@ fn connect(path: &Path) -> Result<Connection, BoardError> {
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_millis(20))?;
     conn.set_prepared_statement_cache_capacity(64);
+    // Or statements are prepared again whenever another value is bound to them.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     for pragma in [
         "PRAGMA synchronous = FULL",
         "PRAGMA wal_autocheckpoint = 0",
