@@ -5,6 +5,7 @@ mod board_support;
 
 use board_support::{NOW, World, task};
 use rusqlite::Connection;
+use sexton::board::card::{self, Complete, Judge, Wait};
 use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, Fence, Refusal, Request, Taken};
 use sexton::machine::hold::Hold;
@@ -923,4 +924,85 @@ fn a_task_that_its_worker_completed_itself_leaves_its_workspace_too() {
         let found = unneeded(&mut world, end(fence, Verdict::ProtocolViolation));
         assert_eq!(found == [id], expected, "{id}: {found:?}");
     }
+
+/// The tasks of which is said that the next pass of a dispatcher makes them ready.
+fn said_to_be_promotable(world: &World) -> Vec<String> {
+    let board = card::open_to_follow(&world.path).expect("a board to read");
+    let lane = |name: Option<&str>| world.workers.lane(name);
+    let judge = Judge { policy: &world.policy, lane: &lane, now: NOW };
+    let said = |id: &String| {
+        let task = card::find(&board.conn, &board.columns, id).expect("a task");
+        card::wait(&board.conn, judge, &task).expect("a wait") == Some(Wait::Promotion)
+    };
+    world.rows("SELECT id FROM tasks ORDER BY rowid").into_iter().filter(said).collect()
+}
+
+#[test]
+fn what_is_said_of_a_blocked_task_is_what_a_dispatcher_does() {
+    let mut world = World::new();
+    let trip = "{\"sticky\": true}";
+    for (id, events) in [
+        ("t_free", vec![]),
+        ("t_born", vec![("created", "{\"status\": \"blocked\"}")]),
+        ("t_blocked", vec![("blocked", ""), ("gave_up", "")]),
+        ("t_tripped", vec![("gave_up", trip)]),
+        ("t_forgiven", vec![("gave_up", trip), ("unblocked", "")]),
+        ("t_tripped_again", vec![("gave_up", trip), ("gave_up", "")]),
+        ("t_no_retries", vec![]),
+    ] {
+        world.add(id, "blocked");
+        for (kind, payload) in events {
+            world.event(id, kind, payload);
+        }
+    }
+    world.rival("UPDATE tasks SET max_retries = 0 WHERE id = 't_no_retries'");
+    let told: Vec<_> = world.look().promotable.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["t_free", "t_forgiven", "t_tripped_again", "t_no_retries"]);
+    assert_eq!(said_to_be_promotable(&world), told);
+}
+
+#[test]
+fn who_completes_a_task_promotes_as_a_dispatcher_does() {
+    let mut world = World::new();
+    world.add("t_0", "ready");
+    for id in ["t_born", "t_reviewed", "t_plain"] {
+        world.add(id, "blocked");
+        world.link("t_0", id);
+    }
+    world.event("t_born", "created", "{\"status\": \"blocked\"}");
+    world.event("t_reviewed", "gave_up", "{\"retry_status\": \"review\"}");
+    let board = card::open(&world.path).expect("a board");
+    let with = Complete { failure_limit: 2, ..Complete::default() };
+    card::write(&board, |conn, columns| card::complete(conn, columns, NOW, "t_0", &with))
+        .expect("a completion");
+    let statuses = world.rows("SELECT status FROM tasks ORDER BY rowid");
+    assert_eq!(statuses, ["done", "blocked", "review", "ready"]);
+    assert_eq!(world.events("t_reviewed", 1), ["-|promoted|{\"status\": \"review\"}"]);
+    assert!(world.look().promotable.is_empty());
+}
+
+#[test]
+fn what_is_said_of_a_ready_task_is_what_a_dispatcher_does() {
+    let mut world = World::new();
+    world.policy.workers[0].needs_body = true;
+    for (id, body) in [("t_blank", "'  '"), ("t_text", "'x'"), ("t_rested", "'x'")] {
+        world.add(id, "ready");
+        world.rival(&format!("UPDATE tasks SET body = {body} WHERE id = '{id}'"));
+    }
+    // The run with the larger id ended first.
+    world.rival("UPDATE tasks SET started_at = 1 WHERE id = 't_rested'");
+    world.rival(&format!(
+        "INSERT INTO task_runs (task_id, status, outcome, started_at, ended_at) VALUES \
+         ('t_rested', 'crashed', 'crashed', 1, {NOW}), \
+         ('t_rested', 'rate_limited', 'rate_limited', 1, {NOW} - 1)"
+    ));
+    let board = card::open_to_follow(&world.path).expect("a board to read");
+    for (id, hold) in [("t_blank", Some(Hold::NeedsBody)), ("t_text", None), ("t_rested", None)] {
+        let lane = |name: Option<&str>| world.workers.lane(name);
+        let judge = Judge { policy: &world.policy, lane: &lane, now: NOW };
+        let found = card::find(&board.conn, &board.columns, id).expect("a task");
+        let said = card::wait(&board.conn, judge, &found).expect("a wait");
+        assert_eq!(said, hold.map(Wait::Hold), "{id}");
+    }
+    assert_eq!(world.ready(), ["t_text", "t_rested"]);
 }

@@ -1,6 +1,7 @@
 //! The dispatcher's own machine in a simulated world.
 //!
-//! So far a world of one line at a time: [`script`] plays hand-written events to the machine and
-//! writes down what it answers.
+//! [`script`] plays hand-written events to the machine, one line at a time, and writes down what it
+//! answers. [`board`] is a board without a file, to stand in for SQLite.
 
+pub mod board;
 pub mod script;

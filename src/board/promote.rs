@@ -1,6 +1,6 @@
 //! Waiting tasks whose time has come: row 4.
 
-use rusqlite::{Result, params};
+use rusqlite::{Connection, Result, params};
 use serde_json::{Value, json};
 
 use super::pass::Pass;
@@ -16,12 +16,11 @@ pub(super) fn promote(pass: &Pass<'_>, task: TaskId, failure_limit: u32) -> Resu
     if !may(pass, &row, failure_limit)? {
         return Ok(Taken::No(Refusal::Superseded));
     }
-    let phase = phase(pass, task)?;
+    let phase = phase(pass.conn, task.as_str())?;
     pass.conn
         .prepare_cached("UPDATE tasks SET status = ?2 WHERE id = ?1")?
         .execute(params![task.as_str(), phase])?;
-    let payload = if phase == "review" { json!({"status": phase}) } else { Value::Null };
-    event::append(pass.conn, task, None, "promoted", &payload, pass.unix)?;
+    event::append(pass.conn, task, None, "promoted", &said_of(phase), pass.unix)?;
     Ok(Taken::Yes)
 }
 
@@ -31,7 +30,9 @@ pub(super) fn may(pass: &Pass<'_>, row: &TaskRow, failure_limit: u32) -> Result<
         "todo" => pass.parents_done(row.id)?,
         "blocked" => {
             let limit = row.max_retries.unwrap_or(failure_limit).max(1);
-            row.failures < limit && !is_held(pass, row.id)? && pass.parents_done(row.id)?
+            row.failures < limit
+                && !is_held(pass.conn, row.id.as_str())?
+                && pass.parents_done(row.id)?
         }
         _ => false,
     })
@@ -39,31 +40,36 @@ pub(super) fn may(pass: &Pass<'_>, row: &TaskRow, failure_limit: u32) -> Result<
 
 /// Whether a person must unblock it: it was blocked by one, or created so, or the breaker tripped
 /// for good.
-fn is_held(pass: &Pass<'_>, task: TaskId) -> Result<bool> {
+pub(super) fn is_held(conn: &Connection, task: &str) -> Result<bool> {
     let query = "SELECT kind, payload FROM task_events WHERE task_id = ?1 \
                  AND kind IN ('created', 'blocked', 'unblocked') ORDER BY +id DESC LIMIT 1";
-    let blocked = sql::one(pass.conn, query, [task.as_str()], |row| {
+    let blocked = sql::one(conn, query, [task], |row| {
         let kind = value::text(row, "kind")?.unwrap_or_default();
         let payload = event::parse(value::text(row, "payload")?);
         Ok(kind == "blocked" || (kind == "created" && payload["status"] == "blocked"))
     })?;
     let query = "SELECT payload FROM task_events WHERE task_id = ?1 \
                  AND kind IN ('gave_up', 'unblocked') ORDER BY +id DESC LIMIT 1";
-    let sticky = sql::one(pass.conn, query, [task.as_str()], |row| {
+    let sticky = sql::one(conn, query, [task], |row| {
         Ok(event::parse(value::text(row, "payload")?)["sticky"] == Value::Bool(true))
     })?;
     Ok(blocked == Some(true) || sticky == Some(true))
 }
 
 /// Where the task takes up again: it may have been stopped while it was being reviewed.
-fn phase(pass: &Pass<'_>, task: TaskId) -> Result<&'static str> {
+pub(super) fn phase(conn: &Connection, task: &str) -> Result<&'static str> {
     let query = "SELECT payload FROM task_events WHERE task_id = ?1 AND kind IN ('blocked', \
                  'block_loop_detected', 'dependency_wait', 'gave_up', 'unblocked', \
                  'changes_requested', 'review_reopened', 'status', 'reclaimed', 'stale', \
                  'timed_out', 'crashed', 'spawn_failed', 'rate_limited') ORDER BY +id DESC LIMIT 1";
-    let payload = sql::one(pass.conn, query, [task.as_str()], |row| value::text(row, "payload"))?;
+    let payload = sql::one(conn, query, [task], |row| value::text(row, "payload"))?;
     let payload = event::parse(payload.flatten());
     let named = ["resume_status", "retry_status", "source_status"];
     let review = named.iter().any(|key| payload[*key] == "review");
     Ok(if review { "review" } else { "ready" })
+}
+
+/// The payload of the event that tells of a promotion to this phase.
+pub(super) fn said_of(phase: &str) -> Value {
+    if phase == "review" { json!({"status": phase}) } else { Value::Null }
 }

@@ -2,13 +2,13 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use serde_json::Value as Json;
 
 use super::event::append;
 use super::fields::Fields;
 use super::task::Task;
 use super::{CardError, task, value};
 use crate::board::columns::Columns;
+use crate::board::promote::{is_held, phase, said_of};
 use crate::board::sql;
 
 /// The parents that a task still waits for, with their statuses. A parent that does not exist, or
@@ -37,12 +37,13 @@ pub(super) fn children(
         let child = task::find(conn, columns, &id)?;
         if is_due(conn, &child, failure_limit)? {
             let (id, status) = (Value::Text(child.id.clone()), Value::Text(child.status));
-            Fields::of(columns, "tasks").set("status", "ready".to_owned()).update(
+            let phase = phase(conn, &child.id)?;
+            Fields::of(columns, "tasks").set("status", phase.to_owned()).update(
                 conn,
                 "id = ? AND status = ?",
                 [id, status],
             )?;
-            append(conn, now, &child.id, None, "promoted", &Json::Null)?;
+            append(conn, now, &child.id, None, "promoted", &said_of(phase))?;
         }
     }
     Ok(())
@@ -60,23 +61,9 @@ pub(super) fn is_due(
     Ok(match task.status.as_str() {
         "todo" => true,
         "blocked" => {
-            let limit = task.max_retries.unwrap_or_else(|| i64::from(failure_limit));
+            let limit = task.max_retries.unwrap_or_else(|| i64::from(failure_limit)).max(1);
             task.consecutive_failures < limit && !is_held(conn, &task.id)?
         }
         _ => false,
     })
-}
-
-/// Whether a blocked task stays so until somebody unblocks it: a person blocked it, or the breaker
-/// tripped for good.
-fn is_held(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
-    let query = "SELECT kind, payload FROM task_events \
-                 WHERE task_id = ? AND kind IN ('blocked', 'unblocked', 'gave_up') \
-                 ORDER BY id DESC";
-    let events =
-        sql::all(conn, query, [id], |row| Ok((value::required(row, 0)?, value::json(row, 1)?)))?;
-    Ok(events
-        .iter()
-        .take_while(|(kind, _)| kind != "unblocked")
-        .any(|(kind, payload)| kind == "blocked" || payload["sticky"] == Json::Bool(true)))
 }

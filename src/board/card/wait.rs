@@ -122,7 +122,7 @@ fn on_ready(conn: &Connection, judge: Judge<'_>, task: &Task) -> Result<Option<W
         priority: task.priority,
         created_at: task.created_at,
         order: 0,
-        has_body: task.body.as_deref().is_some_and(|body| !body.is_empty()),
+        has_body: task.body.as_deref().is_some_and(|body| !body.trim_matches(' ').is_empty()),
         failures: u32::try_from(task.consecutive_failures.max(0)).unwrap_or(u32::MAX),
         last_end: last_end(conn, &task.id)?,
     };
@@ -130,8 +130,8 @@ fn on_ready(conn: &Connection, judge: Judge<'_>, task: &Task) -> Result<Option<W
 }
 
 fn last_end(conn: &Connection, id: &str) -> rusqlite::Result<Option<LastEnd>> {
-    let query = "SELECT ended_at, outcome FROM task_runs \
-                 WHERE task_id = ? AND ended_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let query = "SELECT ended_at, outcome FROM task_runs WHERE task_id = ? \
+                 AND ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1";
     sql::one(conn, query, [id], |row| {
         let rate_limited = value::text(row, 1)?.as_deref() == Some("rate_limited");
         Ok(LastEnd { at: value::integer(row, 0)?.unwrap_or(0), rate_limited })

@@ -1,0 +1,467 @@
+//! A board without a file, for worlds that are made up.
+//!
+//! It has the rules of the SQLite boards as far as a machine, a worker or a person can see them, in
+//! the same words: read a function here beside the one of the same name in `sexton::board`. Rows that
+//! decide nothing (titles, texts, comments, heartbeats) are not kept, and of the events only what
+//! later decisions ask of them.
+//!
+//! Left out on purpose: reviews, fingerprints of processes, locks without an end, names of workers (a
+//! task carries its [`Lane`]), and two bounds that no small board reaches (4096 events between two
+//! looks; a board whose newest event was deleted is looked through at once there, and with the next
+//! look that is due anyway here).
+//!
+//! Equal boards behave alike: nothing is counted up that does not matter, so that a search through all
+//! states meets the same one again. That is why a board itself knows which of its readers have seen it
+//! as it is ([`Reader`]), in place of a version that grows.
+
+mod change;
+mod lease;
+mod look;
+mod verb;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sexton::machine::exchange::{Answer, Candidate, Change, Lane, LastEnd, Request, Taken};
+use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId};
+use sexton::machine::policy::Policy;
+use sexton::machine::verdict::Verdict;
+
+pub use look::Memory;
+pub use verb::{Block, Complete, NewTask};
+
+/// One dispatcher process of our kind. All of them are on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instance(pub u32);
+
+/// Everything that an exchange depends on besides the board and the request.
+#[derive(Clone, Copy)]
+pub struct Env<'a> {
+    /// What the owner wants.
+    pub policy: &'a Policy,
+    /// Which processes of this host are alive.
+    pub liveness: &'a dyn Liveness,
+    /// True while another dispatcher is at work on this board.
+    pub contended: bool,
+}
+
+/// Whether processes of this host live. "Cannot tell" counts as alive.
+pub trait Liveness {
+    /// Whether the worker with this pid may be alive.
+    fn worker(&self, pid: Pid) -> bool;
+    /// Whether this dispatcher may be alive.
+    fn dispatcher(&self, instance: Instance) -> bool;
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "named as they are in the boards")]
+pub enum Status {
+    Triage,
+    Todo,
+    Scheduled,
+    Ready,
+    Running,
+    Blocked,
+    Done,
+    Archived,
+}
+
+impl Status {
+    /// As it stands in a board.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Triage => "triage",
+            Status::Todo => "todo",
+            Status::Scheduled => "scheduled",
+            Status::Ready => "ready",
+            Status::Running => "running",
+            Status::Blocked => "blocked",
+            Status::Done => "done",
+            Status::Archived => "archived",
+        }
+    }
+
+    /// True if nothing waits for such a task any more.
+    fn is_over(self) -> bool {
+        matches!(self, Status::Done | Status::Archived)
+    }
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// Insertion order.
+    pub order: i64,
+    /// Where it stands.
+    pub status: Status,
+    /// Whose work it is.
+    pub lane: Lane,
+    /// Larger runs first.
+    pub priority: i64,
+    /// Older runs first among equals.
+    pub created_at: i64,
+    /// When it was claimed for the first time.
+    pub started_at: Option<i64>,
+    /// Whether there is a body to hand to a worker.
+    pub has_body: bool,
+    /// Consecutive failures.
+    pub failures: u32,
+    /// Its own failure limit.
+    pub max_retries: Option<u32>,
+    /// Its own time limit.
+    pub max_runtime_s: Option<u32>,
+    /// Who works on it.
+    pub claim: Claim,
+    /// Its events say that a person blocked it, or made it so, and that nobody unblocked it since.
+    pub held: bool,
+    /// Its events say that the breaker tripped for good, and that nobody unblocked it since.
+    pub sticky: bool,
+    /// Why it was last blocked, and how often in a row for that.
+    pub blocks: Option<(BlockKind, u32)>,
+    /// The board refuses every run of it (a trigger can).
+    pub refuses: bool,
+}
+
+/// The columns of a task that speak of its current run. All of them are empty in a free task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Whose it is.
+    pub holder: Option<Holder>,
+    /// When it ends unless renewed.
+    pub expires: Option<i64>,
+    /// The worker.
+    pub pid: Option<Pid>,
+    /// The open run.
+    pub run: Option<RunId>,
+}
+
+/// Who claimed a task: what the text of a lock tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// A dispatcher of our kind, by this attempt.
+    Sexton(Instance, SpawnId),
+    /// A dispatcher of another kind on this host.
+    Neighbour,
+    /// Somebody on another host.
+    Elsewhere,
+}
+
+/// One attempt. A closed one keeps who made it, as evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Of which task.
+    pub task: TaskId,
+    /// Who claimed it; nobody if it was made up to keep what somebody said.
+    pub holder: Option<Holder>,
+    /// Its worker.
+    pub pid: Option<Pid>,
+    /// An event says that its worker exists.
+    pub spawned: bool,
+    /// When it was claimed.
+    pub started_at: i64,
+    /// How it ended; `None` while it is open.
+    pub end: Option<RunEnd>,
+}
+
+impl Run {
+    /// Its outcome as it stands in a board; `None` while it is open.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&'static str> {
+        self.end.map(|end| end.outcome.as_str())
+    }
+}
+
+/// How and when a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunEnd {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// With what.
+    pub outcome: Outcome,
+}
+
+/// Outcomes of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "named as they are in the boards")]
+pub enum Outcome {
+    Completed,
+    Blocked,
+    Scheduled,
+    Reclaimed,
+    Crashed,
+    /// Stands in a board as `crashed`, with a mark.
+    Violation,
+    RateLimited,
+    TimedOut,
+    SpawnFailed,
+    GaveUp,
+}
+
+impl Outcome {
+    /// As it stands in a board.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Blocked => "blocked",
+            Outcome::Scheduled => "scheduled",
+            Outcome::Reclaimed => "reclaimed",
+            Outcome::Crashed | Outcome::Violation => "crashed",
+            Outcome::RateLimited => "rate_limited",
+            Outcome::TimedOut => "timed_out",
+            Outcome::SpawnFailed => "spawn_failed",
+            Outcome::GaveUp => "gave_up",
+        }
+    }
+}
+
+/// Why a task cannot go on, as far as its worker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockKind {
+    /// Other tasks must be done first.
+    Dependency,
+    /// A person must answer.
+    NeedsInput,
+    /// The worker lacks an ability.
+    Capability,
+    /// Something that passes.
+    Transient,
+}
+
+/// What one reader has not seen yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Reader {
+    /// Nobody else has written since it last looked.
+    current: bool,
+    /// Tasks of which events speak that it has not followed.
+    news: BTreeSet<TaskId>,
+}
+
+/// A board.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ModelBoard {
+    /// In insertion order.
+    tasks: Vec<Task>,
+    /// By id.
+    runs: Vec<Run>,
+    /// Parent and child.
+    links: BTreeSet<(TaskId, TaskId)>,
+    /// The newest run that there ever was.
+    last_run: i64,
+    readers: BTreeMap<Instance, Reader>,
+}
+
+/// One exchange under way.
+struct Pass<'a> {
+    board: &'a mut ModelBoard,
+    owner: Instance,
+    env: Env<'a>,
+    /// The second that all rows of this exchange carry.
+    unix: i64,
+}
+
+impl ModelBoard {
+    /// An empty board.
+    #[must_use]
+    pub fn new() -> ModelBoard {
+        ModelBoard::default()
+    }
+
+    /// All tasks, in insertion order.
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// All runs, oldest first.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The task of this id.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.id == id)
+    }
+
+    /// Who waits for whom: parent and child.
+    pub fn links(&self) -> impl Iterator<Item = (TaskId, TaskId)> + '_ {
+        self.links.iter().copied()
+    }
+
+    /// One exchange, as described in [`sexton::machine::exchange`]: all of it happens, or nothing.
+    ///
+    /// `memory` belongs to the connection of `owner`, which has only one at a time. A new connection
+    /// begins with an empty one. An exchange that is committed although its answer is lost leaves the
+    /// memory as it was: hand in a copy then.
+    pub fn exchange(
+        &mut self,
+        owner: Instance,
+        memory: &mut Memory,
+        request: &Request,
+        env: &Env<'_>,
+    ) -> Answer {
+        if self.is_unchanged(owner, memory, request, env) {
+            return Answer { taken: Vec::new(), observation: None };
+        }
+        let mut pass = Pass { board: self, owner, env: *env, unix: request.unix };
+        let taken: Vec<_> = request.changes.iter().map(|change| pass.change(*change)).collect();
+        let requeued = request.changes.iter().zip(&taken).any(|(c, t)| requeues(c, *t));
+        let observation = pass.look(memory, request, requeued);
+        Answer { taken, observation: Some(observation) }
+    }
+
+    /// True if there is nothing to write and nothing to see.
+    fn is_unchanged(
+        &self,
+        owner: Instance,
+        memory: &Memory,
+        request: &Request,
+        env: &Env<'_>,
+    ) -> bool {
+        request.changes.is_empty()
+            && !request.fresh
+            && !request.relist
+            && self.readers.get(&owner).is_some_and(|reader| reader.current)
+            && memory.is_current(env.policy, request.unix)
+    }
+
+    fn task_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.iter_mut().find(|task| task.id == id)
+    }
+
+    /// Somebody has written; readers but the writer see another board next time.
+    fn wrote(&mut self, by: Option<Instance>) {
+        for (instance, reader) in &mut self.readers {
+            reader.current &= Some(*instance) == by;
+        }
+    }
+
+    /// An event that may mean that this task, or one that waits for it, can go on.
+    fn tell(&mut self, task: TaskId) {
+        for reader in self.readers.values_mut() {
+            reader.news.insert(task);
+        }
+    }
+
+    fn running(&self) -> u32 {
+        let running = self.tasks.iter().filter(|task| task.status == Status::Running).count();
+        u32::try_from(running).unwrap_or(u32::MAX)
+    }
+
+    /// Whether everything that `task` waits for is over. Parents that do not exist are.
+    fn parents_done(&self, task: TaskId) -> bool {
+        let mut parents = self.links.iter().filter(|(_, child)| *child == task);
+        parents.all(|(parent, _)| self.task(*parent).is_none_or(|p| p.status.is_over()))
+    }
+
+    fn children(&self, task: TaskId) -> Vec<TaskId> {
+        self.links.iter().filter(|(p, _)| *p == task).map(|(_, child)| *child).collect()
+    }
+
+    /// Whether a waiting task may be promoted now.
+    fn may_promote(&self, task: &Task, failure_limit: u32) -> bool {
+        match task.status {
+            Status::Todo => self.parents_done(task.id),
+            Status::Blocked => {
+                let limit = task.max_retries.unwrap_or(failure_limit).max(1);
+                let held = task.held || task.sticky;
+                task.failures < limit && !held && self.parents_done(task.id)
+            }
+            Status::Triage
+            | Status::Scheduled
+            | Status::Ready
+            | Status::Running
+            | Status::Done
+            | Status::Archived => false,
+        }
+    }
+
+    /// A task as the rules see it.
+    fn candidate(&self, task: &Task) -> Candidate {
+        Candidate {
+            task: task.id,
+            lane: task.lane,
+            priority: task.priority,
+            created_at: task.created_at,
+            order: task.order,
+            has_body: task.has_body,
+            failures: task.failures,
+            last_end: self.last_end(task),
+        }
+    }
+
+    /// How the newest closed run of a task ended.
+    fn last_end(&self, task: &Task) -> Option<LastEnd> {
+        task.started_at?;
+        let ends = self.runs.iter().filter(|run| run.task == task.id);
+        let newest = ends.filter_map(|run| Some((run.end?.at, run.id, run.end?.outcome))).max()?;
+        let (at, _, outcome) = newest;
+        Some(LastEnd { at, rate_limited: outcome == Outcome::RateLimited })
+    }
+
+    /// Closes a run, if there is one and it is still open.
+    fn close_run(&mut self, run: Option<RunId>, outcome: Outcome, at: i64) {
+        if let Some(run) = self.runs.iter_mut().find(|r| Some(r.id) == run && r.end.is_none()) {
+            run.end = Some(RunEnd { at, outcome });
+        }
+    }
+
+    /// Runs that are still open although their task is ready again were left behind by somebody.
+    fn close_leaked(&mut self, task: TaskId, at: i64) {
+        let end = RunEnd { at, outcome: Outcome::Reclaimed };
+        for run in self.runs.iter_mut().filter(|run| run.task == task && run.end.is_none()) {
+            run.end = Some(end);
+        }
+    }
+
+    /// Opens a run of a task that is ready and free.
+    fn open_run(&mut self, id: TaskId, holder: Holder, ttl_s: u32, unix: i64) -> RunId {
+        self.close_leaked(id, unix);
+        let run = self.new_run(id, Some(holder), unix);
+        let expires = Some(unix.saturating_add(i64::from(ttl_s)));
+        if let Some(task) = self.task_mut(id) {
+            task.status = Status::Running;
+            task.started_at = task.started_at.or(Some(unix));
+            task.claim = Claim { holder: Some(holder), expires, pid: None, run: Some(run) };
+        }
+        run
+    }
+
+    fn new_run(&mut self, task: TaskId, holder: Option<Holder>, started_at: i64) -> RunId {
+        self.last_run += 1;
+        let id = RunId(self.last_run);
+        self.runs.push(Run { id, task, holder, pid: None, spawned: false, started_at, end: None });
+        id
+    }
+
+    /// The worker of an open run exists.
+    fn store_pid(&mut self, id: TaskId, run: RunId, pid: Pid) {
+        if let Some(task) = self.task_mut(id) {
+            task.claim.pid = Some(pid);
+        }
+        if let Some(run) = self.runs.iter_mut().find(|r| r.id == run) {
+            run.pid = Some(pid);
+            run.spawned = true;
+        }
+    }
+}
+
+/// True if the change, having taken, may have put something on the ready list.
+fn requeues(change: &Change, taken: Taken) -> bool {
+    taken == Taken::Yes
+        && match change {
+            Change::Promote { .. } | Change::Free { .. } => true,
+            Change::Finish { verdict, .. } => *verdict != Verdict::Completed,
+            Change::Claim { .. } | Change::Started { .. } | Change::Renew { .. } => false,
+        }
+}

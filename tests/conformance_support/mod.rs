@@ -1,0 +1,286 @@
+//! A board on a real file and its model, side by side: both are asked the same, and compared.
+
+pub mod real;
+pub mod step;
+pub mod verb;
+
+use std::collections::BTreeSet;
+
+use sexton::board::{self, Owner, Workers};
+use sexton::machine::exchange::{Answer, Change, Fence, Lane, Request, Taken};
+use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
+use sexton::machine::policy::{Policy, WorkerPolicy};
+use sexton::machine::verdict::Verdict;
+use sexton_sim::board::{self as model, Env, Holder, Instance, Memory, ModelBoard};
+
+use real::Real;
+use verb::Verb;
+
+/// The clock at the beginning.
+pub const NOW: i64 = 1_795_500_000;
+
+/// The workers' names in the order of their numbers.
+pub const NAMES: [&str; 3] = ["shell", "critic", "retired"];
+
+/// What differs, in words.
+pub type Step<T> = Result<T, String>;
+
+/// Which processes are alive. One host for both boards.
+#[derive(Clone, Default)]
+pub struct Host {
+    pub workers: BTreeSet<i32>,
+    pub dispatchers: BTreeSet<u32>,
+}
+
+impl board::Liveness for Host {
+    fn worker(&self, pid: Pid, _: Option<&str>) -> bool {
+        self.workers.contains(&pid.0)
+    }
+
+    fn dispatcher(&self, pid: Pid, instance: &str) -> bool {
+        let named = |n: &&u32| owner(**n).pid() == pid && owner(**n).instance() == instance;
+        self.dispatchers.iter().any(|n| named(&n))
+    }
+}
+
+impl model::Liveness for Host {
+    fn worker(&self, pid: Pid) -> bool {
+        self.workers.contains(&pid.0)
+    }
+
+    fn dispatcher(&self, instance: Instance) -> bool {
+        self.dispatchers.contains(&instance.0)
+    }
+}
+
+/// A dispatcher as it signs real boards.
+pub fn owner(instance: u32) -> Owner {
+    let pid = 77 + i32::try_from(instance).expect("a small number");
+    Owner::new("vm", Pid(pid), &format!("boot:ns:{instance}"))
+}
+
+pub fn task(id: &str) -> TaskId {
+    TaskId::new(id).expect("a task id")
+}
+
+/// Both boards, and everything that they depend on.
+pub struct Pair {
+    pub model: ModelBoard,
+    memory: Memory,
+    pub real: Real,
+    /// Whose connection is open. A process has a file open but once, so there is one at a time.
+    pub owner: u32,
+    pub policy: Policy,
+    workers: Workers,
+    pub host: Host,
+    pub contended: bool,
+    pub unix: i64,
+    /// Changes what the model is asked, so that it deviates.
+    twist: fn(&ModelBoard, &mut Request),
+}
+
+impl Pair {
+    pub fn new() -> Pair {
+        Pair::twisted(|_, _| {})
+    }
+
+    pub fn twisted(twist: fn(&ModelBoard, &mut Request)) -> Pair {
+        let needs_body = WorkerPolicy { needs_body: true, ..WorkerPolicy::default() };
+        let off = WorkerPolicy { enabled: false, ..WorkerPolicy::default() };
+        let policy =
+            Policy { workers: vec![WorkerPolicy::default(), needs_body, off], ..Policy::default() };
+        Pair {
+            model: ModelBoard::new(),
+            memory: Memory::default(),
+            real: Real::new(),
+            owner: 0,
+            policy,
+            workers: Workers::new(NAMES),
+            host: Host::default(),
+            contended: false,
+            unix: NOW,
+            twist,
+        }
+    }
+
+    /// Two tasks and more, all ready.
+    pub fn with(ids: &[&str]) -> Pair {
+        let mut pair = Pair::new();
+        for id in ids {
+            pair.add(id);
+        }
+        pair
+    }
+
+    pub fn add(&mut self, id: &str) {
+        self.verb(&Verb::create(task(id))).expect("a new task");
+    }
+
+    /// The connection is closed, and another dispatcher opens its own.
+    pub fn sit(&mut self, owner: u32) {
+        self.owner = owner;
+        self.memory = Memory::default();
+        self.real.reopen();
+    }
+
+    /// One exchange with both.
+    pub fn exchange(&mut self, request: &Request) -> Step<Answer> {
+        let mut twisted = request.clone();
+        (self.twist)(&self.model, &mut twisted);
+        let env = Env { policy: &self.policy, liveness: &self.host, contended: self.contended };
+        let instance = Instance(self.owner);
+        let expected = self.model.exchange(instance, &mut self.memory, &twisted, &env);
+        let context = board::Context {
+            policy: &self.policy,
+            workers: &self.workers,
+            owner: &owner(self.owner),
+            spawn_error: &|_| None,
+            fingerprint: &|_| None,
+            liveness: &self.host,
+        };
+        let answer = self.real.exchange(request, &context, self.contended);
+        same("the answer", &format!("{answer:#?}"), &format!("{expected:#?}"))?;
+        self.same_rows()?;
+        Ok(answer)
+    }
+
+    /// What somebody else does, on both. True if it was allowed.
+    pub fn verb(&mut self, verb: &Verb) -> Step<bool> {
+        let expected = verb.on_model(&mut self.model, self.unix);
+        let done = verb.on_real(&self.real, self.unix);
+        same("what is allowed", &done.to_string(), &expected.to_string())?;
+        self.same_rows()?;
+        Ok(done)
+    }
+
+    fn same_rows(&self) -> Step<()> {
+        same("the tasks", &self.real.tasks(), &self.model_tasks())?;
+        same("the runs", &self.real.runs(), &self.model_runs())?;
+        same("the links", &self.real.links(), &self.model_links())
+    }
+
+    fn model_tasks(&self) -> String {
+        let rows = self.model.tasks().iter().map(|task| {
+            let claim = task.claim;
+            format!(
+                "{} {} {} {} p{} c{} s{} f{} {} {} {} {}\n",
+                task.order,
+                task.id,
+                task.status.as_str(),
+                name(task.lane),
+                task.priority,
+                task.created_at,
+                text(task.started_at),
+                task.failures,
+                text(claim.holder.map(lock)),
+                text(claim.expires),
+                text(claim.pid.map(|pid| pid.0)),
+                text(claim.run.map(|run| run.0)),
+            )
+        });
+        rows.collect()
+    }
+
+    fn model_runs(&self) -> String {
+        let rows = self.model.runs().iter().map(|run| {
+            let ended = text(run.end.map(|end| end.at));
+            let outcome = run.outcome().unwrap_or("-");
+            format!("{} {} {outcome} {} {ended}\n", run.id.0, run.task, run.started_at)
+        });
+        rows.collect()
+    }
+
+    fn model_links(&self) -> String {
+        self.model.links().map(|(parent, child)| format!("{parent} {child}\n")).collect()
+    }
+}
+
+/// Shorthands for scripts.
+impl Pair {
+    pub fn send(&mut self, changes: &[Change]) -> Step<Answer> {
+        let request = Request {
+            changes: changes.to_vec(),
+            fresh: false,
+            relist: false,
+            want: 2,
+            unix: self.unix,
+        };
+        self.exchange(&request)
+    }
+
+    pub fn look(&mut self) -> Step<Answer> {
+        let request =
+            Request { changes: vec![], fresh: true, relist: false, want: 2, unix: self.unix };
+        self.exchange(&request)
+    }
+
+    /// What became of one change.
+    pub fn change(&mut self, change: Change) -> Step<Taken> {
+        Ok(self.send(&[change])?.taken[0])
+    }
+
+    /// Claims a ready task and stores the pid of its worker.
+    pub fn start(&mut self, id: &str, spawn: u64) -> Step<Fence> {
+        let taken = self.change(claim(id, spawn))?;
+        let Taken::Claimed { run, .. } = taken else { return Err(format!("{id}: {taken:?}")) };
+        let fence = Fence { task: task(id), run, spawn: SpawnId(spawn) };
+        let pid = Pid(100 + i32::try_from(spawn).expect("a small number"));
+        self.change(Change::Started { fence, pid })?;
+        Ok(fence)
+    }
+
+    pub fn finish(&mut self, fence: Fence, verdict: Verdict) -> Step<Taken> {
+        self.change(Change::Finish { fence, pid: None, verdict, failure_limit: 2 })
+    }
+
+    /// Status, failures and whether there is a claim.
+    pub fn row(&self, id: &str) -> (&'static str, u32, bool) {
+        let task = self.model.task(task(id)).expect("a task");
+        (task.status.as_str(), task.failures, task.claim.holder.is_some())
+    }
+
+    /// The outcomes of all runs.
+    pub fn outcomes(&self) -> Vec<&'static str> {
+        self.model.runs().iter().map(|run| run.outcome().unwrap_or("-")).collect()
+    }
+}
+
+/// A claim for the first worker, with room for two.
+pub fn claim(id: &str, spawn: u64) -> Change {
+    let (spawn, worker) = (SpawnId(spawn), WorkerId(0));
+    Change::Claim { spawn, task: task(id), worker, ttl_s: 900, cap: 2 }
+}
+
+/// The run that a task is in, or one that never was.
+pub fn current_run(model: &ModelBoard, task: TaskId) -> RunId {
+    model.task(task).and_then(|task| task.claim.run).unwrap_or(RunId(999))
+}
+
+/// What stands in a board for a lane.
+pub fn name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Worker(worker) => NAMES[usize::from(worker.0)],
+        Lane::Unassigned => "-",
+        Lane::Foreign => "somebody",
+    }
+}
+
+/// What stands in a board for a holder.
+pub fn lock(holder: Holder) -> String {
+    match holder {
+        Holder::Sexton(instance, spawn) => owner(instance.0).lock(spawn),
+        Holder::Neighbour => "vm:9".to_owned(),
+        Holder::Elsewhere => "other:9".to_owned(),
+    }
+}
+
+fn text<T: std::fmt::Display>(value: Option<T>) -> String {
+    value.map_or("-".to_owned(), |value| value.to_string())
+}
+
+fn same(what: &str, real: &str, model: &str) -> Step<()> {
+    if real == model {
+        return Ok(());
+    }
+    Err(format!("{what} differs\nin SQLite:\n{real}\nin the model:\n{model}"))
+}

@@ -1,0 +1,99 @@
+//! The board on a file.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use sexton::board::{self, Board, Columns, Context, sql};
+use sexton::machine::exchange::{Answer, Request};
+use tempfile::TempDir;
+
+/// A board, and a connection of somebody else.
+pub struct Real {
+    board: Option<Board>,
+    pub rival: Connection,
+    pub columns: Columns,
+    dispatch_lock: File,
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl Real {
+    pub fn new() -> Real {
+        // Where there is a file system in memory, nothing waits for a disk.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let dir = dir.expect("a folder");
+        let path = dir.path().join("kanban.db");
+        board::create(&path).expect("a new board");
+        let board = open(&path);
+        let rival = Connection::open(&path).expect("a rival's connection");
+        sql::run(&rival, "PRAGMA synchronous = OFF").expect("a setting");
+        let columns = Columns::read(&rival).expect("its columns");
+        let lock = dir.path().join("kanban.db.dispatch.lock");
+        let dispatch_lock =
+            OpenOptions::new().create(true).append(true).open(lock).expect("the lock file");
+        Real { board: Some(board), rival, columns, dispatch_lock, path, _dir: dir }
+    }
+
+    /// Closes the connection and opens another.
+    pub fn reopen(&mut self) {
+        self.board = None;
+        self.board = Some(open(&self.path));
+    }
+
+    pub fn exchange(
+        &mut self,
+        request: &Request,
+        context: &Context<'_>,
+        contended: bool,
+    ) -> Answer {
+        if contended {
+            self.dispatch_lock.lock().expect("the lock of another dispatcher");
+        }
+        let board = self.board.as_mut().expect("an open board");
+        let exchanged = board.exchange(request, context);
+        if contended {
+            self.dispatch_lock.unlock().expect("its end");
+        }
+        exchanged.expect("an exchange").answer
+    }
+
+    pub fn tasks(&self) -> String {
+        self.rows(
+            "SELECT rowid, id, status, assignee, 'p' || priority, 'c' || created_at, \
+             's' || ifnull(started_at, '-'), 'f' || consecutive_failures, claim_lock, \
+             claim_expires, worker_pid, current_run_id FROM tasks ORDER BY rowid",
+        )
+    }
+
+    pub fn runs(&self) -> String {
+        self.rows("SELECT id, task_id, outcome, started_at, ended_at FROM task_runs ORDER BY id")
+    }
+
+    pub fn links(&self) -> String {
+        self.rows("SELECT parent_id, child_id FROM task_links ORDER BY parent_id, child_id")
+    }
+
+    /// The rows of a query, columns separated by blanks, NULL as `-`.
+    fn rows(&self, query: &str) -> String {
+        let rows = sql::all(&self.rival, query, [], |row| {
+            let mut cells = Vec::new();
+            for column in 0..row.as_ref().column_count() {
+                cells.push(match row.get(column)? {
+                    Value::Null => "-".to_owned(),
+                    Value::Integer(n) => n.to_string(),
+                    Value::Real(n) => n.to_string(),
+                    Value::Text(text) => text,
+                    Value::Blob(_) => "(blob)".to_owned(),
+                });
+            }
+            Ok(cells.join(" ") + "\n")
+        });
+        rows.expect(query).concat()
+    }
+}
+
+fn open(path: &Path) -> Board {
+    Board::open(path).expect("an open board")
+}
