@@ -14,6 +14,7 @@ use super::lock::{DispatchLock, InitLock};
 use super::observe::Memory;
 use super::shape::Shape;
 use super::sql;
+use super::still::{self, Stamps};
 use super::transaction::{self, Kind};
 use crate::machine::event::FaultClass;
 
@@ -140,9 +141,11 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let conn = connect(&path)?;
     drop(init);
     reserved.still_at(&path)?;
-    let shape =
-        Shape::read(&conn).map_err(|error| BoardError::sql(&path, "reading the schema", &error))?;
-    let board = Board {
+    let shape = shape_of_board(&path, &conn)?;
+    // It is a board: from now on its log may be copied into it at the end.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(|error| BoardError::sql(&path, CONNECTING, &error))?;
+    Ok(Board {
         conn,
         reserved,
         path,
@@ -151,36 +154,52 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
         dispatch: DispatchLock::default(),
         commits: 0,
         written: Cell::new(false),
-    };
-    board.has_what_it_takes()?;
-    Ok(board)
+    })
 }
 
-/// Reads every page through a connection of its own, which changes nothing: SQLite's closing
-/// checkpoint would write into a damaged file and remove its log.
+/// Reads the schema and every page through a connection of its own, which changes nothing: SQLite's
+/// closing checkpoint would write into a damaged file and remove its log. Nor is anything made beside
+/// a file that nobody has open.
 fn check_pages(path: &Path) -> Result<(), BoardError> {
     const TRIED: &str = "checking all pages";
     let fault = |error: rusqlite::Error| BoardError::sql(path, TRIED, &error);
+    let state = Stamps::of(path);
+    if let Some(conn) = still::open(path, &state).map_err(fault)? {
+        let checked = check_through(path, &conn, TRIED);
+        drop(conn);
+        // Else somebody came meanwhile, and it has to be read under locks.
+        if Stamps::of(path) == state {
+            return checked;
+        }
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
     conn.busy_timeout(Duration::from_millis(250)).map_err(fault)?;
-    let findings = sql::all(&conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-        .map_err(fault)?;
+    check_through(path, &conn, TRIED)
+}
+
+fn check_through(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), BoardError> {
+    let findings = sql::all(conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+        .map_err(|error| BoardError::sql(path, tried, &error))?;
     match findings.as_slice() {
-        [ok] if ok == "ok" => Ok(()),
+        [ok] if ok == "ok" => shape_of_board(path, conn).map(drop),
         findings => {
             let finding = findings.join("; ");
-            Err(BoardError::new(path, FaultClass::Content, TRIED, finding))
+            Err(BoardError::new(path, FaultClass::Content, tried, finding))
         }
     }
 }
 
-/// The connection that stays. It never creates a file and never changes the journal mode.
+const CONNECTING: &str = "connecting";
+
+/// The connection that stays. It never creates a file and never changes the journal mode, and if it
+/// comes to nothing it leaves the log as it was.
 fn connect(path: &Path) -> Result<Connection, BoardError> {
-    let fault = |error: rusqlite::Error| BoardError::sql(path, "connecting", &error);
+    let fault = |error: rusqlite::Error| BoardError::sql(path, CONNECTING, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
     prepare(&conn).map_err(fault)?;
     Ok(conn)
 }
@@ -202,21 +221,17 @@ fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     transaction::patiently(conn, transaction::FIRST_READ)
 }
 
-impl Board {
-    /// Fails if the tables are not those of a board.
-    fn has_what_it_takes(&self) -> Result<(), BoardError> {
-        const TRIED: &str = "reading the schema";
-        const REMEDY: &str = "give the path of a board, or open it once with a client that brings \
-                              it up to date";
-        if let Some(column) = self.shape.missing() {
-            let finding = format!("there is no {column}");
-            return Err(BoardError::new(&self.path, FaultClass::Content, TRIED, finding)
-                .with_remedy(REMEDY));
-        }
-        let row = format!("SELECT {} FROM tasks", self.shape.row);
-        self.conn
-            .prepare(&row)
-            .map_err(|error| BoardError::sql(&self.path, TRIED, &error).with_remedy(REMEDY))?;
-        Ok(())
+/// Its shape. Fails if the tables are not those of a board.
+fn shape_of_board(path: &Path, conn: &Connection) -> Result<Shape, BoardError> {
+    const TRIED: &str = "reading the schema";
+    const REMEDY: &str = "give the path of a board, or open it once with a client that brings \
+                          it up to date";
+    let shape = Shape::read(conn).map_err(|error| BoardError::sql(path, TRIED, &error))?;
+    if let Some(column) = shape.missing() {
+        let finding = format!("there is no {column}");
+        return Err(BoardError::new(path, FaultClass::Content, TRIED, finding).with_remedy(REMEDY));
     }
+    conn.prepare(&format!("SELECT {} FROM tasks", shape.row))
+        .map_err(|error| BoardError::sql(path, TRIED, &error).with_remedy(REMEDY))?;
+    Ok(shape)
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::CardError;
 use crate::board::columns::Columns;
 use crate::board::sql;
+use crate::board::still::{self, Stamps};
 
 /// How long a command waits for somebody else's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,41 +35,19 @@ pub fn open(path: &Path) -> Result<Opened, CardError> {
 
 /// Opens a board so that nothing can be written through the connection.
 ///
-/// Whoever reads a board in WAL mode makes its `-wal` and `-shm`, and cannot remove them when only
-/// reading. So a board that nobody has open (then neither file is there) is read as a file that
-/// does not change.
+/// Nor is anything made beside it: a board that nobody has open is read as a file that does not
+/// change.
 pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
-    let is_there = |suffix: &str| {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        Path::new(&beside).symlink_metadata().is_ok()
-    };
-    if is_there("-wal") || is_there("-shm") || is_there("-journal") {
-        return open_to_follow(path);
-    }
     check_magic(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    opened(path, Connection::open_with_flags(unchanging(path), flags)?)
+    match still::open(path, &Stamps::of(path))? {
+        Some(conn) => opened(path, conn),
+        None => open_to_follow(path),
+    }
 }
 
 /// As [`open_for_reading`], for whoever goes on reading while others write.
 pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-}
-
-/// The URI that tells SQLite not to look for changes, nor to leave traces.
-fn unchanging(path: &Path) -> String {
-    use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            let _to_a_string = write!(uri, "%{byte:02x}");
-        }
-    }
-    uri + "?immutable=1"
 }
 
 /// Runs `verb` in a write transaction. All of it happens, or nothing.
