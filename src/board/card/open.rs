@@ -1,10 +1,12 @@
 //! One connection for one command.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use rusqlite::{Connection, OpenFlags};
 
 use super::CardError;
@@ -86,7 +88,7 @@ fn opened(path: &Path, conn: Connection) -> Result<Opened, CardError> {
 /// later would drop this process's locks on it.
 fn check_magic(path: &Path) -> Result<(), CardError> {
     let mut head = [0; 16];
-    let problem = match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+    let problem = match open_file(path).and_then(|mut file| file.read_exact(&mut head)) {
         Ok(()) if head == *b"SQLite format 3\0" => return Ok(()),
         Ok(()) => "is not an SQLite database; restore it from a copy, or name another board",
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -98,4 +100,16 @@ fn check_magic(path: &Path) -> Result<(), CardError> {
         Err(source) => return Err(CardError::File { path: path.to_owned(), source }),
     };
     Err(CardError::NotABoard { path: path.to_owned(), problem })
+}
+
+/// Opens a regular file. Waits for nobody at the other end of anything else.
+fn open_file(path: &Path) -> io::Result<File> {
+    let not_regular = || io::Error::other("it is no regular file");
+    if !path.metadata()?.is_file() {
+        return Err(not_regular());
+    }
+    // It may be something else by now.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }
