@@ -43,7 +43,7 @@ impl BoardError {
             path: path.to_owned(),
             tried,
             finding: error.to_string(),
-            remedy: remedy(class),
+            remedy: if is_hot_journal(error) { UNDO } else { remedy(class) },
         }
     }
 
@@ -82,6 +82,15 @@ impl BoardError {
     pub(super) fn commit(self, commit: Commit) -> ExchangeError {
         ExchangeError { error: self, commit }
     }
+}
+
+const UNDO: &str = "a writer was cut off and its journal has to be played back; open the board once \
+                    with a client that may write to it";
+
+/// True if the file cannot be read before it is written to: a journal tells what to undo in it.
+fn is_hot_journal(error: &Sql) -> bool {
+    let Sql::SqliteFailure(failure, _) = error else { return false };
+    failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
 }
 
 fn remedy(class: FaultClass) -> &'static str {
