@@ -185,7 +185,10 @@ fn check_through(path: &Path, conn: &Connection, tried: &'static str) -> Result<
     match findings.as_slice() {
         [ok] if ok == "ok" => shape_of_board(path, conn).map(drop),
         findings => {
-            let finding = findings.join("; ");
+            // One line, without the headline that names no more than "main".
+            let lines = findings.iter().flat_map(|text| text.lines());
+            let lines: Vec<&str> = lines.filter(|line| !line.starts_with("*** ")).collect();
+            let finding = lines.join("; ");
             Err(BoardError::new(path, FaultClass::Content, tried, finding))
         }
     }
