@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -52,8 +53,7 @@ impl Board {
     pub fn open(path: &Path) -> Result<Board, BoardError> {
         let board = open(path, Check::Whole)?;
         if board.conn.is_readonly("main").unwrap_or(true) {
-            let finding = "the file cannot be written".to_owned();
-            return Err(BoardError::new(path, FaultClass::Access, "opening the board", finding));
+            return Err(unwritable(path));
         }
         Ok(board)
     }
@@ -127,6 +127,11 @@ impl Drop for Board {
     }
 }
 
+fn unwritable(path: &Path) -> BoardError {
+    let finding = "the file cannot be written".to_owned();
+    BoardError::new(path, FaultClass::Access, "opening the board", finding)
+}
+
 fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     // Absolute paths cannot be taken for URIs or for names that mean something to SQLite.
     let path = std::path::absolute(given)
@@ -137,6 +142,8 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let reserved = pinned.check_header(&path)?;
     if check == Check::Whole {
         check_pages(&path)?;
+        // SQLite would connect for reading only, and leave a log that it cannot remove.
+        eaccess(&path, AccessFlags::W_OK).map_err(|_| unwritable(&path))?;
     }
     let conn = connect(&path)?;
     drop(init);

@@ -14,8 +14,9 @@ use rusqlite::{Connection, OpenFlags, Result};
 use super::lock::beside;
 use super::sql;
 
-/// What changes when a file is written or replaced.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+/// What changes when a file is written or replaced. Not the time of the last change of any kind:
+/// SQLite gives a log that it opens to the owner of its database, even if it is his.
+type Stamp = (u64, u64, u64, i64, i64);
 
 /// A database and what lies beside it, as they were at some time.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,9 +33,7 @@ impl Stamps {
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let of = |path: &Path| {
             let meta = path.symlink_metadata().ok()?;
-            let (written, changed) =
-                ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
-            Some((meta.dev(), meta.ino(), meta.size(), written, changed))
+            Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
         };
         Stamps {
             file: of(path),
