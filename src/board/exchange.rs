@@ -13,7 +13,7 @@ use super::open::Board;
 use super::pass::Pass;
 use super::shape::{self, Shape};
 use super::transaction::{self, Failed, Kind};
-use super::{finish, free, guard, promote, sql};
+use super::{finish, free, promote, sql};
 use crate::machine::event::Commit;
 use crate::machine::exchange::{Answer, Change, Observation, Refusal, Request, Taken};
 use crate::machine::ids::SpawnId;
@@ -42,8 +42,7 @@ impl Board {
         context: &Context<'_>,
     ) -> Result<Exchanged, ExchangeError> {
         let before = |error: BoardError| error.commit(Commit::No);
-        self.reserved.still_at(&self.path).map_err(before)?;
-        guard::check_open(&self.path, &self.conn).map_err(before)?;
+        self.is_sound().map_err(before)?;
         if self.is_unchanged(request, context).map_err(before)? {
             return Ok(Exchanged {
                 answer: Answer { taken: Vec::new(), observation: None },
@@ -125,7 +124,7 @@ impl Board {
         self.commits = 0;
         let grown = log_frames(&self.conn, "PRAGMA wal_checkpoint(NOOP)")
             .is_ok_and(|frames| frames >= CHECKPOINT_FRAMES);
-        if grown && guard::check_open(&self.path, &self.conn).is_ok() {
+        if grown && self.is_sound().is_ok() {
             let _ = log_frames(&self.conn, "PRAGMA wal_checkpoint(PASSIVE)");
         }
     }

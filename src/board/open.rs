@@ -29,6 +29,8 @@ pub struct Board {
     pub(super) shape: Shape,
     pub(super) memory: Memory,
     pub(super) dispatch: DispatchLock,
+    /// Bytes of the file when it was last seen to be sound.
+    pub(super) size: Cell<u64>,
     /// Commits of ours since somebody looked at the size of the write-ahead log.
     pub(super) commits: u32,
     /// True if something was written here past `exchange`.
@@ -81,14 +83,30 @@ impl Board {
         &self.path
     }
 
+    /// Fails if the path no longer leads to this file, or the file is not what it was.
+    ///
+    /// A file that has become shorter may have been cut off or only be smaller, and the pages that
+    /// SQLite remembers do not tell. So it is opened again, which looks at every page.
+    pub(super) fn is_sound(&self) -> Result<(), BoardError> {
+        self.reserved.still_at(&self.path)?;
+        let size = guard::check_open(&self.path, &self.conn)?;
+        let before = self.size.replace(size);
+        if size < before {
+            self.size.set(before);
+            let finding = format!("it has {size} bytes, and had {before}");
+            let class = FaultClass::Replaced;
+            return Err(BoardError::new(&self.path, class, "looking for the file", finding));
+        }
+        Ok(())
+    }
+
     /// Runs `f` in one IMMEDIATE transaction, waiting up to a quarter of a second for rivals.
     pub fn write<T, E: From<BoardError>>(
         &self,
         f: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         const TRIED: &str = "writing to the board";
-        self.reserved.still_at(&self.path)?;
-        guard::check_open(&self.path, &self.conn)?;
+        self.is_sound()?;
         self.written.set(true);
         let inner = || f(&self.conn).map_err(Writing::Caller);
         let value =
@@ -119,9 +137,7 @@ impl Drop for Board {
     fn drop(&mut self) {
         // The last connection to close copies the log into the file and removes it. Into a damaged
         // file nothing is copied, and the log of a file that is no longer ours is not ours either.
-        let sound = self.reserved.still_at(&self.path).is_ok()
-            && guard::check_open(&self.path, &self.conn).is_ok();
-        if !sound {
+        if self.is_sound().is_err() {
             let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
@@ -149,6 +165,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     drop(init);
     reserved.still_at(&path)?;
     let shape = shape_of_board(&path, &conn)?;
+    let size = guard::check_open(&path, &conn)?;
     // It is a board: from now on its log may be copied into it at the end.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(|error| BoardError::sql(&path, CONNECTING, &error))?;
@@ -159,6 +176,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
         shape,
         memory: Memory::default(),
         dispatch: DispatchLock::default(),
+        size: Cell::new(size),
         commits: 0,
         written: Cell::new(false),
     })
