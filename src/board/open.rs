@@ -55,7 +55,7 @@ impl Board {
     pub fn open(path: &Path) -> Result<Board, BoardError> {
         let board = open(path, Check::Whole)?;
         if board.conn.is_readonly("main").unwrap_or(true) {
-            return Err(unwritable(path));
+            return Err(unwritable(path, "the file cannot be written"));
         }
         Ok(board)
     }
@@ -143,9 +143,22 @@ impl Drop for Board {
     }
 }
 
-fn unwritable(path: &Path) -> BoardError {
-    let finding = "the file cannot be written".to_owned();
-    BoardError::new(path, FaultClass::Access, "opening the board", finding)
+/// Fails where SQLite would connect for reading only, and leave a log that it cannot remove.
+fn check_writable(path: &Path) -> Result<(), BoardError> {
+    let may_write = |path: &Path| eaccess(path, AccessFlags::W_OK).is_ok();
+    if !may_write(path) {
+        return Err(unwritable(path, "the file cannot be written"));
+    }
+    let real = path.canonicalize().map_err(|e| BoardError::io(path, "opening the board", &e))?;
+    // Where somebody else has made the log already, nothing has to be made.
+    if Stamps::of(path).is_one_file() && !real.parent().is_none_or(may_write) {
+        return Err(unwritable(path, "its folder cannot be written"));
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path, finding: &str) -> BoardError {
+    BoardError::new(path, FaultClass::Access, "opening the board", finding.to_owned())
 }
 
 fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
@@ -158,8 +171,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let reserved = pinned.check_header(&path)?;
     if check == Check::Whole {
         check_pages(&path)?;
-        // SQLite would connect for reading only, and leave a log that it cannot remove.
-        eaccess(&path, AccessFlags::W_OK).map_err(|_| unwritable(&path))?;
+        check_writable(&path)?;
     }
     let conn = connect(&path)?;
     drop(init);

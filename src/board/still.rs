@@ -44,7 +44,7 @@ impl Stamps {
     }
 
     /// True if nothing beside the file has to be read with it, and nobody has it open.
-    fn is_one_file(&self) -> bool {
+    pub(super) fn is_one_file(&self) -> bool {
         self.log.is_none() && self.is_unshared()
     }
 
