@@ -92,7 +92,7 @@ impl Board {
                     skip.insert(index);
                 }
                 Err(Failed { error: Trouble::Sql(error), commit }) => {
-                    return Err(BoardError::sql(&self.path, "exchanging", &error).commit(commit));
+                    return Err(fault::exchanging(&self.path, &error).commit(commit));
                 }
             }
         }

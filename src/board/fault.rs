@@ -102,6 +102,17 @@ fn remedy(class: FaultClass) -> &'static str {
     }
 }
 
+/// A statement of an exchange failed.
+pub(super) fn exchanging(path: &Path, error: &Sql) -> BoardError {
+    let mut fault = BoardError::sql(path, "exchanging", error);
+    // A board that cannot be written is never opened, so this one could be when it was. The
+    // connection stays as it has become: only another one can find out whether that has passed.
+    if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) {
+        fault.class = FaultClass::Replaced;
+    }
+    fault
+}
+
 /// Which sort of trouble with the board an SQLite error stands for.
 pub(super) fn class(error: &Sql) -> FaultClass {
     let Sql::SqliteFailure(failure, _) = error else { return FaultClass::Content };

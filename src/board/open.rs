@@ -57,6 +57,14 @@ impl Board {
         if board.conn.is_readonly("main").unwrap_or(true) {
             return Err(unwritable(path, "the file cannot be written"));
         }
+        // Nor may a log or its index be somebody else's.
+        match sql::run(&board.conn, "BEGIN IMMEDIATE") {
+            Ok(()) => sql::run(&board.conn, "ROLLBACK"),
+            // Whoever writes now does not keep us from writing later.
+            Err(error) if transaction::is_busy(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| BoardError::sql(path, OPENING, &error))?;
         Ok(board)
     }
 
@@ -143,13 +151,15 @@ impl Drop for Board {
     }
 }
 
+const OPENING: &str = "opening the board";
+
 /// Fails where SQLite would connect for reading only, and leave a log that it cannot remove.
 fn check_writable(path: &Path) -> Result<(), BoardError> {
     let may_write = |path: &Path| eaccess(path, AccessFlags::W_OK).is_ok();
     if !may_write(path) {
         return Err(unwritable(path, "the file cannot be written"));
     }
-    let real = path.canonicalize().map_err(|e| BoardError::io(path, "opening the board", &e))?;
+    let real = path.canonicalize().map_err(|e| BoardError::io(path, OPENING, &e))?;
     // Where somebody else has made the log already, nothing has to be made.
     if Stamps::of(path).is_one_file() && !real.parent().is_none_or(may_write) {
         return Err(unwritable(path, "its folder cannot be written"));
@@ -158,7 +168,7 @@ fn check_writable(path: &Path) -> Result<(), BoardError> {
 }
 
 fn unwritable(path: &Path, finding: &str) -> BoardError {
-    BoardError::new(path, FaultClass::Access, "opening the board", finding.to_owned())
+    BoardError::new(path, FaultClass::Access, OPENING, finding.to_owned())
 }
 
 fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
