@@ -305,6 +305,33 @@ fn a_board_whose_folder_is_renamed_and_comes_back_loses_nothing() {
 }
 
 #[test]
+fn a_board_whose_folder_takes_the_name_of_another_board_starts_nothing_twice() {
+    let s = sandbox();
+    let db = board(&s, "second");
+    let gate = Gate::new(s.path("gate"));
+    add(&db, &["t_1"], &gate.wait());
+    let sexton = run(&s);
+    let pid = worker(&db, "t_1");
+    let here = db.parent().unwrap();
+    let there = here.with_file_name("third");
+    fs::rename(here, &there).unwrap();
+    let moved = there.join("kanban.db");
+    // It is driven under its new name, and the worker that lives is let alone.
+    add(&moved, &["t_2"], "exit 0");
+    wait_for_done(&moved, "t_2");
+    add(&moved, &["t_3"], "exit 0");
+    wait_for_done(&moved, "t_3");
+    assert_eq!(worker(&moved, "t_1"), pid);
+    gate.let_pass(1);
+    wait_until("it to be reaped", || reaped(&sexton).contains(&pid));
+    is_well(&s, &sexton);
+    fs::rename(&there, here).unwrap();
+    wait_for_done(&db, "t_1");
+    assert_eq!(rows(&db, "SELECT count(*) FROM task_runs WHERE task_id = 't_1'"), ["1"]);
+    stop(sexton);
+}
+
+#[test]
 fn a_board_without_permission_is_told_and_used_when_a_permitted_one_takes_its_place() {
     let s = sandbox();
     let cases = [
