@@ -10,12 +10,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cli_sandbox::{Sandbox, rows};
-use common::{
-    Gate, Running, is_alive, is_zombie, reaped_lines, shell, wait_for, wait_until, zombies_of,
-};
+use cli_sandbox::{Sandbox, rows, somebody};
+use common::{Gate, Running, is_alive, is_zombie, reaped_lines, wait_for, wait_until, zombies_of};
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
 use rusqlite::Connection;
 use sexton::board::sql;
 
@@ -99,26 +96,6 @@ fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
-}
-
-/// A user whom nobody else is, so that limits and permissions hold; `None`, and says so, unless we
-/// may become anybody.
-fn somebody(s: &Sandbox) -> Option<u32> {
-    if !Uid::effective().is_root() {
-        eprintln!("SKIPPED: this needs root, to become a user of its own");
-        return None;
-    }
-    // Distinct for each process; each test that calls this has its own sandbox and needs no more
-    // than that no other process counts against it.
-    let ino = std::os::unix::fs::MetadataExt::ino(&fs::metadata(s.path("")).unwrap());
-    let uid = 1_000_000 + u32::try_from(ino % 1_000_000_000).unwrap();
-    shell(&format!("chown -R {uid}:{uid} '{}'", s.path("").display()));
-    let tried = s.command(&["--version"]).uid(uid).gid(uid).output();
-    if !tried.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: the program is where no other user reaches it: {tried:?}");
-        return None;
-    }
-    Some(uid)
 }
 
 fn run_as(s: &Sandbox, uid: u32) -> Running {

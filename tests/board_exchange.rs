@@ -924,6 +924,7 @@ fn a_task_that_its_worker_completed_itself_leaves_its_workspace_too() {
         let found = unneeded(&mut world, end(fence, Verdict::ProtocolViolation));
         assert_eq!(found == [id], expected, "{id}: {found:?}");
     }
+}
 
 /// The tasks of which is said that the next pass of a dispatcher makes them ready.
 fn said_to_be_promotable(world: &World) -> Vec<String> {

@@ -14,7 +14,7 @@ use super::pass::Pass;
 use super::scratch::{self, Scratch};
 use super::shape::{self, Shape};
 use super::transaction::{self, Failed, Kind};
-use super::{finish, free, guard, promote, sql};
+use super::{finish, free, promote, sql};
 use crate::machine::event::Commit;
 use crate::machine::exchange::{Answer, Change, Observation, Refusal, Request, Taken};
 use crate::machine::ids::SpawnId;
@@ -45,8 +45,7 @@ impl Board {
         context: &Context<'_>,
     ) -> Result<Exchanged, ExchangeError> {
         let before = |error: BoardError| error.commit(Commit::No);
-        self.reserved.still_at(&self.path).map_err(before)?;
-        guard::check_open(&self.path, &self.conn).map_err(before)?;
+        self.is_sound().map_err(before)?;
         if self.is_unchanged(request, context).map_err(before)? {
             return Ok(Exchanged {
                 answer: Answer { taken: Vec::new(), observation: None },
@@ -97,7 +96,7 @@ impl Board {
                     skip.insert(index);
                 }
                 Err(Failed { error: Trouble::Sql(error), commit }) => {
-                    return Err(BoardError::sql(&self.path, "exchanging", &error).commit(commit));
+                    return Err(fault::exchanging(&self.path, &error).commit(commit));
                 }
             }
         }
@@ -129,7 +128,7 @@ impl Board {
         self.commits = 0;
         let grown = log_frames(&self.conn, "PRAGMA wal_checkpoint(NOOP)")
             .is_ok_and(|frames| frames >= CHECKPOINT_FRAMES);
-        if grown && guard::check_open(&self.path, &self.conn).is_ok() {
+        if grown && self.is_sound().is_ok() {
             let _ = log_frames(&self.conn, "PRAGMA wal_checkpoint(PASSIVE)");
         }
     }

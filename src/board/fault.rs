@@ -43,7 +43,7 @@ impl BoardError {
             path: path.to_owned(),
             tried,
             finding: error.to_string(),
-            remedy: remedy(class),
+            remedy: if is_hot_journal(error) { UNDO } else { remedy(class) },
         }
     }
 
@@ -84,6 +84,15 @@ impl BoardError {
     }
 }
 
+const UNDO: &str = "a writer was cut off and its journal has to be played back; open the board once \
+                    with a client that may write to it";
+
+/// True if the file cannot be read before it is written to: a journal tells what to undo in it.
+fn is_hot_journal(error: &Sql) -> bool {
+    let Sql::SqliteFailure(failure, _) = error else { return false };
+    failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
+}
+
 fn remedy(class: FaultClass) -> &'static str {
     match class {
         FaultClass::Content => "nothing was written; restore the file from a backup or repair it",
@@ -91,6 +100,17 @@ fn remedy(class: FaultClass) -> &'static str {
         FaultClass::Busy => "another process holds it locked; try again, or find that process",
         FaultClass::Replaced => "open the board again",
     }
+}
+
+/// A statement of an exchange failed.
+pub(super) fn exchanging(path: &Path, error: &Sql) -> BoardError {
+    let mut fault = BoardError::sql(path, "exchanging", error);
+    // A board that cannot be written is never opened, so this one could be when it was. The
+    // connection stays as it has become: only another one can find out whether that has passed.
+    if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) {
+        fault.class = FaultClass::Replaced;
+    }
+    fault
 }
 
 /// Which sort of trouble with the board an SQLite error stands for.

@@ -27,6 +27,7 @@ mod promote;
 mod row;
 mod schema;
 mod shape;
+mod still;
 mod token;
 mod transaction;
 mod value;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -14,6 +15,7 @@ use super::lock::{DispatchLock, InitLock};
 use super::observe::Memory;
 use super::shape::Shape;
 use super::sql;
+use super::still::{self, Stamps};
 use super::transaction::{self, Kind};
 use crate::machine::event::FaultClass;
 
@@ -27,6 +29,8 @@ pub struct Board {
     pub(super) shape: Shape,
     pub(super) memory: Memory,
     pub(super) dispatch: DispatchLock,
+    /// Bytes of the file when it was last seen to be sound.
+    pub(super) size: Cell<u64>,
     /// Commits of ours since somebody looked at the size of the write-ahead log.
     pub(super) commits: u32,
     /// True if something was written here past `exchange`.
@@ -51,9 +55,16 @@ impl Board {
     pub fn open(path: &Path) -> Result<Board, BoardError> {
         let board = open(path, Check::Whole)?;
         if board.conn.is_readonly("main").unwrap_or(true) {
-            let finding = "the file cannot be written".to_owned();
-            return Err(BoardError::new(path, FaultClass::Access, "opening the board", finding));
+            return Err(unwritable(path, "the file cannot be written"));
         }
+        // Nor may a log or its index be somebody else's.
+        match sql::run(&board.conn, "BEGIN IMMEDIATE") {
+            Ok(()) => sql::run(&board.conn, "ROLLBACK"),
+            // Whoever writes now does not keep us from writing later.
+            Err(error) if transaction::is_busy(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| BoardError::sql(path, OPENING, &error))?;
         Ok(board)
     }
 
@@ -80,14 +91,30 @@ impl Board {
         &self.path
     }
 
+    /// Fails if the path no longer leads to this file, or the file is not what it was.
+    ///
+    /// A file that has become shorter may have been cut off or only be smaller, and the pages that
+    /// SQLite remembers do not tell. So it is opened again, which looks at every page.
+    pub(super) fn is_sound(&self) -> Result<(), BoardError> {
+        self.reserved.still_at(&self.path)?;
+        let size = guard::check_open(&self.path, &self.conn)?;
+        let before = self.size.replace(size);
+        if size < before {
+            self.size.set(before);
+            let finding = format!("it has {size} bytes, and had {before}");
+            let class = FaultClass::Replaced;
+            return Err(BoardError::new(&self.path, class, "looking for the file", finding));
+        }
+        Ok(())
+    }
+
     /// Runs `f` in one IMMEDIATE transaction, waiting up to a quarter of a second for rivals.
     pub fn write<T, E: From<BoardError>>(
         &self,
         f: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         const TRIED: &str = "writing to the board";
-        self.reserved.still_at(&self.path)?;
-        guard::check_open(&self.path, &self.conn)?;
+        self.is_sound()?;
         self.written.set(true);
         let inner = || f(&self.conn).map_err(Writing::Caller);
         let value =
@@ -118,12 +145,30 @@ impl Drop for Board {
     fn drop(&mut self) {
         // The last connection to close copies the log into the file and removes it. Into a damaged
         // file nothing is copied, and the log of a file that is no longer ours is not ours either.
-        let sound = self.reserved.still_at(&self.path).is_ok()
-            && guard::check_open(&self.path, &self.conn).is_ok();
-        if !sound {
+        if self.is_sound().is_err() {
             let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
+}
+
+const OPENING: &str = "opening the board";
+
+/// Fails where SQLite would connect for reading only, and leave a log that it cannot remove.
+fn check_writable(path: &Path) -> Result<(), BoardError> {
+    let may_write = |path: &Path| eaccess(path, AccessFlags::W_OK).is_ok();
+    if !may_write(path) {
+        return Err(unwritable(path, "the file cannot be written"));
+    }
+    let real = path.canonicalize().map_err(|e| BoardError::io(path, OPENING, &e))?;
+    // Where somebody else has made the log already, nothing has to be made.
+    if Stamps::of(path).is_one_file() && !real.parent().is_none_or(may_write) {
+        return Err(unwritable(path, "its folder cannot be written"));
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path, finding: &str) -> BoardError {
+    BoardError::new(path, FaultClass::Access, OPENING, finding.to_owned())
 }
 
 fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
@@ -136,51 +181,75 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let reserved = pinned.check_header(&path)?;
     if check == Check::Whole {
         check_pages(&path)?;
+        check_writable(&path)?;
     }
     let conn = connect(&path)?;
     drop(init);
     reserved.still_at(&path)?;
-    let shape =
-        Shape::read(&conn).map_err(|error| BoardError::sql(&path, "reading the schema", &error))?;
-    let board = Board {
+    let shape = shape_of_board(&path, &conn)?;
+    let size = guard::check_open(&path, &conn)?;
+    // It is a board: from now on its log may be copied into it at the end.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(|error| BoardError::sql(&path, CONNECTING, &error))?;
+    Ok(Board {
         conn,
         reserved,
         path,
         shape,
         memory: Memory::default(),
         dispatch: DispatchLock::default(),
+        size: Cell::new(size),
         commits: 0,
         written: Cell::new(false),
-    };
-    board.has_what_it_takes()?;
-    Ok(board)
+    })
 }
 
-/// Reads every page through a connection of its own, which changes nothing: SQLite's closing
-/// checkpoint would write into a damaged file and remove its log.
+/// Reads the schema and every page through a connection of its own, which changes nothing: SQLite's
+/// closing checkpoint would write into a damaged file and remove its log. Nor is anything made beside
+/// a file that nobody has open.
 fn check_pages(path: &Path) -> Result<(), BoardError> {
     const TRIED: &str = "checking all pages";
     let fault = |error: rusqlite::Error| BoardError::sql(path, TRIED, &error);
+    let state = Stamps::of(path);
+    if let Some(conn) = still::open(path, &state).map_err(fault)? {
+        let checked = check_through(path, &conn, TRIED);
+        drop(conn);
+        // Else somebody came meanwhile, and it has to be read under locks.
+        if Stamps::of(path) == state {
+            return checked;
+        }
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
     conn.busy_timeout(Duration::from_millis(250)).map_err(fault)?;
-    let findings = sql::all(&conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-        .map_err(fault)?;
+    check_through(path, &conn, TRIED)
+}
+
+fn check_through(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), BoardError> {
+    let findings = sql::all(conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+        .map_err(|error| BoardError::sql(path, tried, &error))?;
     match findings.as_slice() {
-        [ok] if ok == "ok" => Ok(()),
+        [ok] if ok == "ok" => shape_of_board(path, conn).map(drop),
         findings => {
-            let finding = findings.join("; ");
-            Err(BoardError::new(path, FaultClass::Content, TRIED, finding))
+            // One line, without the headline that names no more than "main".
+            let lines = findings.iter().flat_map(|text| text.lines());
+            let lines: Vec<&str> = lines.filter(|line| !line.starts_with("*** ")).collect();
+            let finding = lines.join("; ");
+            Err(BoardError::new(path, FaultClass::Content, tried, finding))
         }
     }
 }
 
-/// The connection that stays. It never creates a file and never changes the journal mode.
+const CONNECTING: &str = "connecting";
+
+/// The connection that stays. It never creates a file and never changes the journal mode, and if it
+/// comes to nothing it leaves the log as it was.
 fn connect(path: &Path) -> Result<Connection, BoardError> {
-    let fault = |error: rusqlite::Error| BoardError::sql(path, "connecting", &error);
+    let fault = |error: rusqlite::Error| BoardError::sql(path, CONNECTING, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
     prepare(&conn).map_err(fault)?;
     Ok(conn)
 }
@@ -204,21 +273,17 @@ fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     transaction::patiently(conn, transaction::FIRST_READ)
 }
 
-impl Board {
-    /// Fails if the tables are not those of a board.
-    fn has_what_it_takes(&self) -> Result<(), BoardError> {
-        const TRIED: &str = "reading the schema";
-        const REMEDY: &str = "give the path of a board, or open it once with a client that brings \
-                              it up to date";
-        if let Some(column) = self.shape.missing() {
-            let finding = format!("there is no {column}");
-            return Err(BoardError::new(&self.path, FaultClass::Content, TRIED, finding)
-                .with_remedy(REMEDY));
-        }
-        let row = format!("SELECT {} FROM tasks", self.shape.row);
-        self.conn
-            .prepare(&row)
-            .map_err(|error| BoardError::sql(&self.path, TRIED, &error).with_remedy(REMEDY))?;
-        Ok(())
+/// Its shape. Fails if the tables are not those of a board.
+fn shape_of_board(path: &Path, conn: &Connection) -> Result<Shape, BoardError> {
+    const TRIED: &str = "reading the schema";
+    const REMEDY: &str = "give the path of a board, or open it once with a client that brings \
+                          it up to date";
+    let shape = Shape::read(conn).map_err(|error| BoardError::sql(path, TRIED, &error))?;
+    if let Some(column) = shape.missing() {
+        let finding = format!("there is no {column}");
+        return Err(BoardError::new(path, FaultClass::Content, TRIED, finding).with_remedy(REMEDY));
     }
+    conn.prepare(&format!("SELECT {} FROM tasks", shape.row))
+        .map_err(|error| BoardError::sql(path, TRIED, &error).with_remedy(REMEDY))?;
+    Ok(shape)
 }

@@ -202,6 +202,7 @@ impl Board {
     /// Asks for it to be opened.
     pub fn connect(&mut self, now: Mono, policy: &Policy, if_changed: bool, fx: &mut Vec<Effect>) {
         self.seq = self.seq.wrapping_add(1);
+        self.recheck_at = None;
         let deadline = now.after(policy.lane_deadline_ms);
         self.phase = Phase::Connecting { deadline, overdue: false, if_changed };
         fx.push(Effect::Connect { board: self.id, seq: self.seq, if_changed });
@@ -234,6 +235,7 @@ impl Board {
     /// It is open.
     pub fn connected(&mut self, fx: &mut Vec<Effect>) {
         self.phase = Phase::Idle;
+        self.recheck_at = None;
         self.ever_open = true;
         self.look_at_everything();
         fx.push(Effect::Report(Report::BoardOpened(self.id)));
@@ -268,7 +270,6 @@ impl Board {
         let asked_if_changed = matches!(self.phase, Phase::Connecting { if_changed: true, .. });
         self.forget_what_was_seen();
         self.sick_since = self.sick_since.or(Some(now));
-        self.recheck_at = None;
         if fault.unchanged && asked_if_changed {
             // The very file that was refused before: nothing new, and no other end.
             let until = self.refused_until;
@@ -388,14 +389,22 @@ impl Board {
         self.ladder = Some(self.ladder.map_or(next, |(at, before)| {
             (at.min(next.0), if rung == 0 { 0 } else { before.min(rung) })
         }));
-        if let Phase::Quarantined { until, fault, open: false } = &mut self.phase {
-            let soon = now.after(NOTICE_MS);
-            match fault.class {
-                FaultClass::Content => self.recheck_at = Some(soon),
+        let soon = now.after(NOTICE_MS);
+        // Nor the look at a sick board.
+        let recheck = self.recheck_at.map_or(soon, |at| at.min(soon));
+        match &mut self.phase {
+            Phase::Quarantined { until, fault, open: false } => match fault.class {
+                FaultClass::Content => self.recheck_at = Some(recheck),
                 FaultClass::Access | FaultClass::Busy | FaultClass::Replaced => {
                     *until = (*until).min(soon);
                 }
-            }
+            },
+            // What is being looked at may be what was there before.
+            Phase::Connecting { .. } => self.recheck_at = Some(recheck),
+            Phase::Absent
+            | Phase::Idle
+            | Phase::Exchanging { .. }
+            | Phase::Quarantined { open: true, .. } => {}
         }
     }
 

@@ -98,13 +98,14 @@ fn look(place: &Place, inotify: &Inotify) -> Listing {
     Listing { boards, watches }
 }
 
+/// What changes a file or a folder. Not the closing of a file that was open for writing: that is
+/// what an attempt of our own to open a board ends with, too.
 fn mask() -> AddWatchFlags {
     AddWatchFlags::IN_MODIFY
         | AddWatchFlags::IN_CREATE
         | AddWatchFlags::IN_DELETE
         | AddWatchFlags::IN_MOVED_FROM
         | AddWatchFlags::IN_MOVED_TO
-        | AddWatchFlags::IN_CLOSE_WRITE
 }
 
 /// Whether a change of this name in a board's folder can be a change of the board: its file or its

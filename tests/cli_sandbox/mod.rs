@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::unistd::Uid;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
@@ -126,6 +129,28 @@ pub fn finish(command: &mut Command) -> Done {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// A user whom nobody else is, so that limits and permissions hold; `None`, and says so, unless we
+/// may become anybody.
+pub fn somebody(s: &Sandbox) -> Option<u32> {
+    if !Uid::effective().is_root() {
+        eprintln!("SKIPPED: this needs root, to become a user of its own");
+        return None;
+    }
+    // Distinct for each process; each test that calls this has its own sandbox and needs no more
+    // than that no other process counts against it.
+    let ino = s.path("").metadata().unwrap().ino();
+    let uid = 1_000_000 + u32::try_from(ino % 1_000_000_000).unwrap();
+    let chown =
+        Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(s.path("")).status();
+    assert!(chown.unwrap().success());
+    let tried = s.command(&["--version"]).uid(uid).gid(uid).output();
+    if !tried.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: the program is where no other user reaches it: {tried:?}");
+        return None;
+    }
+    Some(uid)
 }
 
 pub fn sql(db: &Path, statements: &str) {

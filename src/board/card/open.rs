@@ -1,15 +1,18 @@
 //! One connection for one command.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use rusqlite::{Connection, OpenFlags};
 
 use super::CardError;
 use crate::board::columns::Columns;
 use crate::board::sql;
+use crate::board::still::{self, Stamps};
 
 /// How long a command waits for somebody else's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,41 +37,19 @@ pub fn open(path: &Path) -> Result<Opened, CardError> {
 
 /// Opens a board so that nothing can be written through the connection.
 ///
-/// Whoever reads a board in WAL mode makes its `-wal` and `-shm`, and cannot remove them when only
-/// reading. So a board that nobody has open (then neither file is there) is read as a file that
-/// does not change.
+/// Nor is anything made beside it: a board that nobody has open is read as a file that does not
+/// change.
 pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
-    let is_there = |suffix: &str| {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        Path::new(&beside).symlink_metadata().is_ok()
-    };
-    if is_there("-wal") || is_there("-shm") || is_there("-journal") {
-        return open_to_follow(path);
-    }
     check_magic(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    opened(path, Connection::open_with_flags(unchanging(path), flags)?)
+    match still::open(path, &Stamps::of(path))? {
+        Some(conn) => opened(path, conn),
+        None => open_to_follow(path),
+    }
 }
 
 /// As [`open_for_reading`], for whoever goes on reading while others write.
 pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-}
-
-/// The URI that tells SQLite not to look for changes, nor to leave traces.
-fn unchanging(path: &Path) -> String {
-    use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            let _to_a_string = write!(uri, "%{byte:02x}");
-        }
-    }
-    uri + "?immutable=1"
 }
 
 /// Runs `verb` in a write transaction. All of it happens, or nothing.
@@ -107,7 +88,7 @@ fn opened(path: &Path, conn: Connection) -> Result<Opened, CardError> {
 /// later would drop this process's locks on it.
 fn check_magic(path: &Path) -> Result<(), CardError> {
     let mut head = [0; 16];
-    let problem = match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+    let problem = match open_file(path).and_then(|mut file| file.read_exact(&mut head)) {
         Ok(()) if head == *b"SQLite format 3\0" => return Ok(()),
         Ok(()) => "is not an SQLite database; restore it from a copy, or name another board",
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -119,4 +100,16 @@ fn check_magic(path: &Path) -> Result<(), CardError> {
         Err(source) => return Err(CardError::File { path: path.to_owned(), source }),
     };
     Err(CardError::NotABoard { path: path.to_owned(), problem })
+}
+
+/// Opens a regular file. Waits for nobody at the other end of anything else.
+fn open_file(path: &Path) -> io::Result<File> {
+    let not_regular = || io::Error::other("it is no regular file");
+    if !path.metadata()?.is_file() {
+        return Err(not_regular());
+    }
+    // It may be something else by now.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }

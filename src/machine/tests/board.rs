@@ -136,6 +136,25 @@ fn bad_content_is_looked_at_a_tenth_of_a_second_after_a_change_notice() {
 }
 
 #[test]
+fn notices_without_a_pause_do_not_put_the_look_at_bad_content_off() {
+    let (mut world, _) = refused(FaultClass::Content);
+    world.step(Event::BoardChanged { board: B });
+    assert_eq!(world.after(99, Event::BoardChanged { board: B }), []);
+    assert_eq!(world.after(1, Event::Wake), [connect(B, 2, true)]);
+}
+
+#[test]
+fn a_change_notice_while_a_board_is_being_opened_is_not_forgotten() {
+    let (mut world, _) = refused(FaultClass::Content);
+    world.step(Event::BoardChanged { board: B });
+    assert_eq!(world.after(100, Event::Wake), [connect(B, 2, true)]);
+    world.step(Event::BoardChanged { board: B });
+    world.connect_failed(B, fault(FaultClass::Content));
+    assert_eq!(world.after(99, Event::Wake), []);
+    assert_eq!(world.after(1, Event::Wake), [connect(B, 3, true)]);
+}
+
+#[test]
 fn a_board_out_of_reach_is_tried_a_tenth_of_a_second_after_a_change_notice() {
     let (mut world, _) = refused(FaultClass::Access);
     world.step(Event::BoardChanged { board: B });
