@@ -577,6 +577,7 @@ impl Board {
             seq: seen.seq(self.id, self.seq),
             swept_at: self.swept_at_as(seen),
             ladder: self.ladder.map(|(at, rung)| (deadline(at), rung)),
+            echo_until: deadline(self.echo_until),
             flush_at: self.flush_at.map(deadline),
             ready: self.ready.iter().map(|c| c.relative(seen)).collect(),
             strays: self.strays.iter().map(|fence| seen.fence(*fence)).collect(),
@@ -620,10 +621,10 @@ impl Board {
     /// A look at a refused file is over when the file is not refused.
     fn recheck_at_as(&self, seen: &Renaming) -> Option<Mono> {
         match &self.phase {
-            Phase::Quarantined { .. } => self.recheck_at.map(|at| seen.deadline(at)),
-            Phase::Absent | Phase::Connecting { .. } | Phase::Idle | Phase::Exchanging { .. } => {
-                None
+            Phase::Quarantined { .. } | Phase::Connecting { .. } => {
+                self.recheck_at.map(|at| seen.deadline(at))
             }
+            Phase::Absent | Phase::Idle | Phase::Exchanging { .. } => None,
         }
     }
 }

@@ -279,8 +279,9 @@ impl Dispatcher {
         effects: &mut Vec<Effect>,
     ) {
         let board = self.with_run(spawn, "SpawnOk", effects, |run, worker, effects| {
+            let expected = run.awaits_lane();
             run.spawn_ok(pid, now, worker, effects);
-            run.pid_owed.then_some(run.board)
+            (expected && run.pid_owed).then_some(run.board)
         });
         if let Some(board) = board.flatten().and_then(|id| self.boards.get_mut(&id)) {
             self.host.wait_ms = HOST_WAIT_MS.0;
@@ -298,10 +299,11 @@ impl Dispatcher {
         effects: &mut Vec<Effect>,
     ) {
         let board = self.with_run(spawn, "SpawnFailed", effects, |run, _, effects| {
+            let expected = run.awaits_lane();
             run.spawn_failed(blame, errno, effects);
-            run.board
+            expected.then_some(run.board)
         });
-        match (blame, board) {
+        match (blame, board.flatten()) {
             // Spawns that were under way together and fail together are one refusal.
             (Blame::Host, Some(_)) if now < self.host.from => {}
             (Blame::Host, Some(_)) => {

@@ -203,6 +203,12 @@ impl Run {
         self.ended(Verdict::Released(why));
     }
 
+    /// Whether its lane still owes an answer to `Spawn`.
+    #[must_use]
+    pub fn awaits_lane(&self) -> bool {
+        !self.answered
+    }
+
     /// The lane made a process.
     pub fn spawn_ok(
         &mut self,

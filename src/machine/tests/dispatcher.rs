@@ -106,7 +106,6 @@ fn answers_to_questions_not_asked_are_told_and_change_nothing() {
 }
 
 #[test]
-#[ignore = "known: such an answer holds the host, or its board, all the same"]
 fn a_spawn_that_failed_although_its_worker_runs_changes_nothing() {
     for blame in [Blame::Host, Blame::Board] {
         let mut world = World::running();

@@ -157,7 +157,7 @@ fn an_exit_is_sent_to_its_board_at_once() {
         effects,
         [
             report(Report::Exited(SpawnId(1), status)),
-            world.exchange(5, false, 71, &[finish(1, Verdict::Crashed(status))]),
+            world.exchange(5, false, 72, &[finish(1, Verdict::Crashed(status))]),
         ]
     );
     assert_eq!(
@@ -424,7 +424,7 @@ fn a_spawn_that_fails_by_its_task_is_recorded_as_its_failure() {
         effects,
         [
             report(Report::NotStarted(SpawnId(1), Blame::Task, 2)),
-            world.exchange(4, false, 71, &[change]),
+            world.exchange(4, false, 72, &[change]),
         ]
     );
 }
