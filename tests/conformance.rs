@@ -5,7 +5,7 @@ mod conformance_support;
 
 use conformance_support::step::{Op, Walk, ops};
 use conformance_support::verb::Verb;
-use conformance_support::{NOW, Pair, Step, claim, task};
+use conformance_support::{NOW, Pair, Step, Twist, claim, task};
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use sexton::machine::exchange::{
@@ -14,7 +14,7 @@ use sexton::machine::exchange::{
 use sexton::machine::hold::Hold;
 use sexton::machine::ids::{Pid, RunId, SpawnId, WorkerId};
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
-use sexton_sim::board::{BlockKind, Holder, ModelBoard, NewTask, Status};
+use sexton_sim::board::{BlockKind, Holder, NewTask, Status};
 
 const SUPERSEDED: Taken = Taken::No(Refusal::Superseded);
 const CRASHED: Verdict = Verdict::Crashed(ExitStatus::Code(1));
@@ -307,12 +307,16 @@ fn a_deleted_parent_is_found_missing_in_time() -> Step<()> {
     Ok(())
 }
 
-fn walk(ops: &[Op], twist: fn(&ModelBoard, &mut Request)) -> Step<()> {
+fn walk(ops: &[Op], twist: Twist) -> Step<()> {
     Walk::new(Pair::twisted(twist)).all(ops)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_happens_both_agree(ops in ops()) {
@@ -321,7 +325,7 @@ proptest! {
 }
 
 /// Deviations from the rules, each of which the comparison must find.
-const DEVIATIONS: [(&str, fn(&ModelBoard, &mut Request)); 4] = [
+const DEVIATIONS: [(&str, Twist); 4] = [
     ("a claim beyond the cap", |_, request| {
         for change in &mut request.changes {
             if let Change::Claim { cap, .. } = change {

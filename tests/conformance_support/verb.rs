@@ -268,7 +268,11 @@ impl Verbs<'_> {
         let condition = match to {
             Status::Ready => PARENTS_ALL_DONE,
             Status::Todo | Status::Triage => "true",
-            _ => "false",
+            Status::Scheduled
+            | Status::Running
+            | Status::Blocked
+            | Status::Done
+            | Status::Archived => "false",
         };
         if !self.is(task, condition) {
             return false;
@@ -351,6 +355,7 @@ impl Verbs<'_> {
 
     fn delete(&self, task: TaskId) -> bool {
         let id = [task.as_str()];
+        self.execute(&format!("DROP TRIGGER IF EXISTS no_{task}"), []);
         for table in ["task_comments", "task_events", "task_runs"] {
             self.execute(&format!("DELETE FROM {table} WHERE task_id = ?1"), id);
         }

@@ -121,7 +121,10 @@ impl ModelBoard {
             return false;
         }
         let expires = now.saturating_add(i64::from(CLIENT_TTL_S));
-        self.set(id, |task| task.claim.expires = Some(expires));
+        self.set(id, |task| {
+            task.claim.expires = Some(expires);
+            task.claim.heartbeat = Some(now);
+        });
         true
     }
 }
