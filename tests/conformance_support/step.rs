@@ -51,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
     let send = (asks, flags, 0..4_u32).prop_map(|(asks, (fresh, relist, contended), want)| {
         Op::Send { asks, fresh: fresh && relist, relist, want, contended }
     });
-    let verb = (0..24_u8, any::<u8>(), any::<u8>(), any::<bool>(), any::<u8>())
+    let verb = (0..25_u8, any::<u8>(), any::<u8>(), any::<bool>(), any::<u8>())
         .prop_map(|(verb, task, other, flag, n)| Op::Do { verb, task, other, flag, n });
     let waits = prop::sample::select(vec![0, 1, 2, 29, 30, 31, 299, 300, 870, 901, -5]);
     prop_oneof![
@@ -260,6 +260,7 @@ impl Walk {
                 let by = if n.is_multiple_of(3) { Holder::Elsewhere } else { Holder::Neighbour };
                 Verb::Claim(among(&[Ready]), by, flag.then_some(pid(n)))
             }
+            23 => Verb::Disown(running),
             _ => Verb::PromoteAll,
         }
     }
