@@ -1,18 +1,18 @@
 //! A board without a file, for worlds that are made up.
 //!
 //! It has the rules of the SQLite boards as far as a machine, a worker or a person can see them, in
-//! the same words: read a function here beside the one of the same name in `sexton::board`. Rows that
-//! decide nothing (titles, texts, comments) are not kept, and of the events only what
-//! later decisions ask of them.
+//! the same words: read a function here beside the one of the same name in `sexton::board`. What
+//! decides nothing (titles, texts, comments) is not kept, and of the events only what later decisions
+//! ask of them. That both agree is shown in `tests/conformance.rs` of the main package.
 //!
-//! Left out on purpose: reviews, fingerprints of processes, locks without an end, names of workers (a
-//! task carries its [`Lane`]), and two bounds that no small board reaches (4096 events between two
-//! looks; a board whose newest event was deleted is looked through at once there, and with the next
-//! look that is due anyway here).
+//! Left out on purpose: reviews, fingerprints of processes, names of workers (a task carries its
+//! [`Lane`]), transactions that fail, and two bounds that no small board reaches. More than 4096
+//! events between two looks make SQLite boards look at every waiting task; so does the deletion of a
+//! board's newest event, which is noticed here only with the next such look that is due anyway.
 //!
-//! Equal boards behave alike: nothing is counted up that does not matter, so that a search through all
-//! states meets the same one again. That is why a board itself knows which of its readers have seen it
-//! as it is ([`Reader`]), in place of a version that grows.
+//! Equal boards behave alike, and what does not matter is not counted up, so that a search through
+//! all states meets the same one again. That is why a board itself knows which of its readers have
+//! seen it as it is, in place of a version that grows.
 
 mod change;
 mod lease;
