@@ -219,7 +219,7 @@ impl Dispatcher {
                     run.renew_at = now.mono.after(renew_ms(ttl_s));
                 }
             }
-            Change::Finish { fence, verdict, .. } if self.runs.contains_key(&fence.spawn) => {
+            Change::Finish { fence, verdict, .. } if self.is_of_a_run(id, fence) => {
                 self.finished(fence, taken, verdict, now.mono, effects);
             }
             // A stray: nothing is owed for it.
@@ -239,6 +239,13 @@ impl Dispatcher {
                 self.note_refusal(id, expired.task, taken, now.mono);
             }
         }
+    }
+
+    /// Whether a run of ours on this board has exactly this fence. Its token alone proves nothing:
+    /// any row may bear any text.
+    fn is_of_a_run(&self, id: BoardId, fence: Fence) -> bool {
+        let run = self.runs.get(&fence.spawn);
+        run.is_some_and(|run| run.board == id && run.fence() == Some(fence))
     }
 
     fn keep_if_locked(
@@ -365,6 +372,8 @@ impl Dispatcher {
                 run.seen_lost(!ours.contains(&fence), now.mono, self.policy.ended_grace_ms);
             }
         }
+        // Also if the run is another board's: this may be that board's file, moved here, and its
+        // worker may be alive.
         let known = |fence: &Fence| self.runs.contains_key(&fence.spawn);
         let strays = ours.iter().filter(|fence| !known(fence)).copied().collect();
         if let Some(board) = self.boards.get_mut(&id) {
