@@ -282,7 +282,8 @@ impl Dispatcher {
         now: Mono,
         effects: &mut Vec<Effect>,
     ) {
-        let used = self.runs.values().filter(|run| run.uses_host_slot()).count();
+        let others = |run: &&Run| run.uses_host_slot() && run.spawn != spawn;
+        let used = self.runs.values().filter(others).count();
         let full = u32::try_from(used).unwrap_or(u32::MAX) >= self.policy.max_workers;
         let Some(run) = self.runs.get_mut(&spawn).filter(|run| run.phase == Phase::Claimed) else {
             effects.push(Effect::Report(Report::Unexpected("Claimed")));
@@ -293,8 +294,9 @@ impl Dispatcher {
         let (id, task) = (run.board, run.task);
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
-            // Its answer took so long that its slot was lent, and is still in use.
-            Mode::Running if run.lent && full => run.claimed_in_vain(row, Release::NotStarted),
+            // Its answer took so long that its slot was lent and is still in use, or the owner has
+            // lowered the limit meanwhile.
+            Mode::Running if full => run.claimed_in_vain(row, Release::NotStarted),
             Mode::Running => {
                 let limit_s = max_runtime_s.or(worker.max_runtime_s);
                 let deadline = now.after(self.policy.spawn_deadline_ms);
