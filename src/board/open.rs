@@ -121,7 +121,7 @@ impl Drop for Board {
         let sound = self.reserved.still_at(&self.path).is_ok()
             && guard::check_open(&self.path, &self.conn).is_ok();
         if !sound {
-            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            let _ = no_checkpoint_on_close(&self.conn, true);
         }
     }
 }
@@ -153,7 +153,15 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
         written: Cell::new(false),
     };
     board.has_what_it_takes()?;
+    no_checkpoint_on_close(&board.conn, false)
+        .map_err(|error| BoardError::sql(&board.path, "connecting", &error))?;
     Ok(board)
+}
+
+/// Whether closing leaves the log as it is; else the last connection to close copies it into the
+/// file and removes it.
+fn no_checkpoint_on_close(conn: &Connection, on: bool) -> rusqlite::Result<bool> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on)
 }
 
 /// Reads every page through a connection of its own, which changes nothing: SQLite's closing
@@ -163,7 +171,7 @@ fn check_pages(path: &Path) -> Result<(), BoardError> {
     let fault = |error: rusqlite::Error| BoardError::sql(path, TRIED, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
+    no_checkpoint_on_close(&conn, true).map_err(fault)?;
     conn.busy_timeout(Duration::from_millis(250)).map_err(fault)?;
     let findings = sql::all(&conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
         .map_err(fault)?;
@@ -181,6 +189,8 @@ fn connect(path: &Path) -> Result<Connection, BoardError> {
     let fault = |error: rusqlite::Error| BoardError::sql(path, "connecting", &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
+    // Until it is known to be a board, its log is nothing that we may copy or remove.
+    no_checkpoint_on_close(&conn, true).map_err(fault)?;
     prepare(&conn).map_err(fault)?;
     Ok(conn)
 }
