@@ -852,3 +852,17 @@ fn a_higher_limit_frees_what_the_lower_one_had_blocked() {
     let seen = world.send(&[], false).answer.observation.expect("a look");
     assert_eq!(seen.promotable, [task("t_1")]);
 }
+
+#[test]
+fn what_a_trigger_passes_over_is_not_told_as_written() {
+    let mut world = World::new();
+    world.add("t_ready", "ready");
+    world.add("t_todo", "todo");
+    world.rival("CREATE TRIGGER d BEFORE UPDATE ON tasks BEGIN SELECT RAISE(IGNORE); END");
+    let rejected = Taken::No(Refusal::Rejected);
+    assert_eq!(world.change(world.claim_of("t_ready", 1)), rejected);
+    let promote = Change::Promote { task: task("t_todo"), failure_limit: 2 };
+    assert_eq!(world.change(promote), rejected);
+    assert_eq!(world.rows("SELECT count(*) FROM task_runs"), ["0"]);
+    assert_eq!(world.rows("SELECT count(*) FROM task_events"), ["0"]);
+}
