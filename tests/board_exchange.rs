@@ -1007,3 +1007,17 @@ fn what_is_said_of_a_ready_task_is_what_a_dispatcher_does() {
     }
     assert_eq!(world.ready(), ["t_text", "t_rested"]);
 }
+
+#[test]
+fn what_a_trigger_passes_over_is_not_told_as_written() {
+    let mut world = World::new();
+    world.add("t_ready", "ready");
+    world.add("t_todo", "todo");
+    world.rival("CREATE TRIGGER d BEFORE UPDATE ON tasks BEGIN SELECT RAISE(IGNORE); END");
+    let rejected = Taken::No(Refusal::Rejected);
+    assert_eq!(world.change(world.claim_of("t_ready", 1)), rejected);
+    let promote = Change::Promote { task: task("t_todo"), failure_limit: 2 };
+    assert_eq!(world.change(promote), rejected);
+    assert_eq!(world.rows("SELECT count(*) FROM task_runs"), ["0"]);
+    assert_eq!(world.rows("SELECT count(*) FROM task_events"), ["0"]);
+}

@@ -14,7 +14,6 @@ mod sabotage;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 
-use sexton::machine::{Dispatcher, Mode};
 use sexton::machine::effect::Effect;
 use sexton::machine::event::Event;
 use sexton::machine::exchange::{Lane, Request};
@@ -22,6 +21,7 @@ use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
 use sexton::machine::verdict::ExitStatus;
+use sexton::machine::{Dispatcher, Mode};
 
 use crate::board::{Instance, Memory, ModelBoard, NewTask};
 use crate::entropy::Entropy;
@@ -477,10 +477,9 @@ impl World {
     /// What can go wrong at any time, decided once in each interval.
     fn upset(&mut self, seat: usize) {
         let who = Who::Dispatcher(seat);
-        match self.strike(
-            &[Fault::Crash, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended],
-            who,
-        ) {
+        match self
+            .strike(&[Fault::Crash, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended], who)
+        {
             Some(Fault::Crash) => {
                 let wait = self.millis();
                 self.after(wait, Item::Crash(seat));
@@ -601,9 +600,10 @@ impl World {
                     | Effect::Connect { board: id, .. }
                     | Effect::Disconnect { board: id } if id == board)
             };
-            let known = place.machine.as_ref().is_some_and(|machine| {
-                machine.boards().any(|b| b.id == *board && b.is_idle())
-            });
+            let known = place
+                .machine
+                .as_ref()
+                .is_some_and(|machine| machine.boards().any(|b| b.id == *board && b.is_idle()));
             if known && !place.under_way.contains(board) && !effects.iter().any(asked) {
                 self.ledger.news.push(News::PassedOver(*board));
             }

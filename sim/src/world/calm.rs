@@ -63,9 +63,10 @@ impl World {
         remains == Remains::default()
             && seats.iter().all(|seat| seat.machine.is_some() && seat.under_way.is_empty())
             && self.ledger.reap_failing.is_empty()
-            && self.boards.iter().all(|board| {
-                seats.iter().all(|seat| seat.conns.contains_key(&board.id))
-            })
+            && self
+                .boards
+                .iter()
+                .all(|board| seats.iter().all(|seat| seat.conns.contains_key(&board.id)))
     }
 
     /// Closes the books.
@@ -142,4 +143,3 @@ impl World {
         }
     }
 }
-

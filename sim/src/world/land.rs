@@ -167,8 +167,11 @@ impl World {
         let Some(conn) = conns.get_mut(&id) else {
             return Answer { taken: Vec::new(), observation: None };
         };
-        let before: Vec<Before> =
-            request.changes.iter().map(|change| Before::of(&self.boards[n].model, change)).collect();
+        let before: Vec<Before> = request
+            .changes
+            .iter()
+            .map(|change| Before::of(&self.boards[n].model, change))
+            .collect();
         let mut request = request.clone();
         self.sabotage_request(n, &mut request);
         let model = &mut self.boards[n].model;
@@ -223,7 +226,11 @@ impl World {
                 self.ledger.note(News::Wrote { ours: before.is(of, fence) });
             }
             (Change::Finish { fence, verdict, .. }, Taken::Yes) => {
-                let after = self.boards[n].model.task(fence.task).map_or(0, |task| task.failures);
+                let task = self.boards[n].model.task(fence.task);
+                let after = task.map_or(0, |task| task.failures);
+                if task.is_some_and(|task| task.status == Status::Blocked) {
+                    self.reach(Sometimes::TheBreakerTripped);
+                }
                 self.ledger.note(News::Wrote { ours: before.is(of, fence) });
                 self.note_finish(of, fence.spawn, verdict, (before.failures, after));
             }

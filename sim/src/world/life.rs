@@ -101,14 +101,7 @@ impl World {
         self.after(life_ms, Item::End(uid, status));
     }
 
-    fn note_spawn(
-        &mut self,
-        seat: usize,
-        spawn: SpawnId,
-        uid: Uid,
-        board: BoardId,
-        task: TaskId,
-    ) {
+    fn note_spawn(&mut self, seat: usize, spawn: SpawnId, uid: Uid, board: BoardId, task: TaskId) {
         let of = self.seats[seat].instance;
         self.ledger.spawned += 1;
         let mut claimed = false;

@@ -50,7 +50,11 @@ impl World {
         let model = &mut self.boards[n].model;
         if model.task(task).is_some_and(|t| t.claim.holder == Some(Holder::Neighbour)) {
             let failure_limit = self.policy.failure_limit;
-            return model.complete(task, Complete { own_run: None, told: true, failure_limit }, now);
+            return model.complete(
+                task,
+                Complete { own_run: None, told: true, failure_limit },
+                now,
+            );
         }
         model.claim(task, Holder::Neighbour, None, now).is_some()
     }

@@ -133,15 +133,17 @@ impl World {
         // The same lane tells both, so this comes last.
         let of = self.seats[seat].instance;
         let wait = 4_096;
-        self.after(wait.min(self.policy.interval_ms / 2), Item::Tell(seat, of, Event::BoardsListed));
+        self.after(
+            wait.min(self.policy.interval_ms / 2),
+            Item::Tell(seat, of, Event::BoardsListed),
+        );
     }
 
     /// Takes what the kernel has, in one go.
     fn reap(&mut self, seat: usize, seq: u64, events: &mut VecDeque<Event>) {
         let of = self.seats[seat].instance;
         let mut zombies: Vec<Uid> = self.kernel.zombies(of).map(|zombie| zombie.uid).collect();
-        let fault =
-            self.strike(&[Fault::ReapError, Fault::ReapInterrupted], Who::Dispatcher(seat));
+        let fault = self.strike(&[Fault::ReapError, Fault::ReapInterrupted], Who::Dispatcher(seat));
         let errno = match fault {
             Some(Fault::ReapError) => {
                 zombies.clear();

@@ -102,8 +102,9 @@ impl World {
             Saboteur::ReapNeverAgain if self.notes.reap_failed => {
                 effects.retain(|effect| !reap(effect));
             }
-            Saboteur::NeverKill => effects
-                .retain(|e| !matches!(e, Effect::Signal { signal: Signal::Kill, .. })),
+            Saboteur::NeverKill => {
+                effects.retain(|e| !matches!(e, Effect::Signal { signal: Signal::Kill, .. }))
+            }
             Saboteur::KillAtOnce => {
                 for effect in effects.iter_mut() {
                     if let Effect::Signal { signal, .. } = effect
@@ -226,7 +227,8 @@ impl World {
             }
             Some(Saboteur::HoldWithoutEnd) => {
                 let seen = answer.observation.as_mut();
-                for candidate in seen.into_iter().flat_map(|seen| &mut seen.ready).flat_map(|r| &mut r.tasks)
+                for candidate in
+                    seen.into_iter().flat_map(|seen| &mut seen.ready).flat_map(|r| &mut r.tasks)
                 {
                     if let Some(end) = &mut candidate.last_end {
                         (end.at, end.rate_limited) = (i64::MAX / 2, true);
