@@ -14,7 +14,7 @@ fn main() {
             let t = std::time::Instant::now();
             let sum = Sweep {
                 seeds: 0..n,
-                size: 1536,
+                size: sexton_sim::sweep::SIZE,
                 jobs: 1,
                 options: Options::default(),
                 stop_early: false,
@@ -40,8 +40,10 @@ fn main() {
         }
         "replay" => {
             let s: u64 = a[2].parse().unwrap();
-            let r =
-                run(sexton_sim::sweep::entropy(s, 1536), Options { trace: true, saboteur: None });
+            let r = run(
+                sexton_sim::sweep::entropy(s, sexton_sim::sweep::SIZE),
+                Options { trace: true, saboteur: None },
+            );
             for l in r.trace {
                 println!("{l}");
             }
@@ -50,7 +52,7 @@ fn main() {
             for s in Saboteur::ALL {
                 let sum = Sweep {
                     seeds: 0..1000,
-                    size: 1536,
+                    size: sexton_sim::sweep::SIZE,
                     jobs: 2,
                     options: Options { saboteur: Some(*s), trace: false },
                     stop_early: false,
