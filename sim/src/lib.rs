@@ -9,6 +9,7 @@
 //! answers.
 
 pub mod board;
+pub mod bugs;
 pub mod entropy;
 pub mod fault;
 pub mod kernel;
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod promise;
 pub mod saboteur;
 pub mod script;
+pub mod shrink;
 pub mod sometimes;
 pub mod sweep;
 pub mod trace;
