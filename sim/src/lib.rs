@@ -14,6 +14,7 @@ pub mod entropy;
 pub mod fault;
 pub mod kernel;
 pub mod ledger;
+pub mod page;
 pub mod promise;
 pub mod saboteur;
 pub mod script;
