@@ -32,3 +32,25 @@ fn a_line_that_is_not_understood_is_named() {
         assert_eq!(played, Err(format!("2: not understood: {line}")));
     }
 }
+
+#[test]
+fn what_the_readme_names_is_there() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let readme = fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let (_, section) = readme.split_once("## What went wrong elsewhere").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut count = 0;
+    for shown_by in rows.map(|row| row.rsplit('|').nth(1).unwrap()) {
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            let (file, test) = name.split_once("::").unwrap_or((name, ""));
+            let scenario = format!("{root}/tests/scenarios/{file}.txt");
+            let source = fs::read_to_string(format!("{root}/{file}"));
+            let there = source.is_ok_and(|source| source.contains(&format!("fn {test}")));
+            // Settings stand there, too.
+            assert!(there || fs::exists(scenario).unwrap() || name == "max_runtime", "{name}");
+            count += 1;
+        }
+    }
+    assert!(count >= 70, "{count}");
+}
