@@ -51,13 +51,21 @@ pub struct Kernel {
     next_uid: u32,
     last_pid: i32,
     pids: i32,
+    /// Numbers are given again as soon as they are free, not only when all others were.
+    eager: bool,
 }
 
 impl Kernel {
     /// A host with pids 2 to `pids`.
     #[must_use]
     pub fn new(pids: i32) -> Kernel {
-        Kernel { table: Vec::new(), next_uid: 0, last_pid: 1, pids }
+        Kernel { table: Vec::new(), next_uid: 0, last_pid: 1, pids, eager: false }
+    }
+
+    /// The same, with numbers that come back at once.
+    #[must_use]
+    pub fn eager(self) -> Kernel {
+        Kernel { eager: true, ..self }
     }
 
     /// Every process, oldest first; zombies too.
@@ -134,6 +142,9 @@ impl Kernel {
 
     /// The next number that is neither a process's nor a living group's.
     fn allot(&mut self) -> Option<(Uid, Pid)> {
+        if self.eager {
+            self.last_pid = 1;
+        }
         for _ in 2..=self.pids {
             self.last_pid = if self.last_pid >= self.pids { 2 } else { self.last_pid + 1 };
             let pid = Pid(self.last_pid);

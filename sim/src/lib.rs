@@ -11,6 +11,7 @@
 pub mod board;
 pub mod bugs;
 pub mod entropy;
+pub mod exhaust;
 pub mod fault;
 pub mod kernel;
 pub mod ledger;

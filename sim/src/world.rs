@@ -10,6 +10,7 @@ mod life;
 mod meddle;
 mod perform;
 mod sabotage;
+mod scope;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -32,6 +33,8 @@ use crate::promise;
 use crate::saboteur::Saboteur;
 use crate::sometimes::{self, Sometimes};
 use crate::trace::{Record, Trail, What, Who};
+
+pub use scope::{Choice, Small};
 
 /// What the wall clock shows when a world begins.
 const EPOCH: i64 = 1_000_000;
@@ -192,7 +195,7 @@ impl Seat {
 }
 
 /// A spawn lane at work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct SpawnLane {
     spawn: SpawnId,
     board: BoardId,
@@ -220,10 +223,31 @@ struct Seen {
     read_only_until: u64,
 }
 
+impl Seen {
+    /// A board that is there, and well.
+    fn sound(id: BoardId) -> Seen {
+        Seen {
+            id,
+            model: ModelBoard::new(),
+            file: 0,
+            stamp: 0,
+            listed: true,
+            present: true,
+            corrupt: false,
+            busy_until: 0,
+            full_until: 0,
+            read_only_until: 0,
+        }
+    }
+}
+
 /// The whole.
+#[derive(Clone)]
 struct World {
     entropy: Entropy,
     faults: Faults,
+    /// The fault that is to strike where it next can, if it was chosen and not drawn.
+    forced: Option<Fault>,
     saboteur: Option<Saboteur>,
     /// The moment: milliseconds times [`FINE`].
     moment: u64,
@@ -273,9 +297,11 @@ impl World {
         let mut entropy = Entropy::new(entropy);
         let faults = Faults::swarm(|| entropy.byte());
         let policy = policy(&mut entropy);
+        let kernel = Kernel::new(entropy.one_of(&[60, 16, 6, 4]));
         let mut world = World {
-            kernel: Kernel::new(entropy.one_of(&[60, 16, 6, 4])),
+            kernel: if entropy.below(2) == 1 { kernel.eager() } else { kernel },
             faults,
+            forced: None,
             saboteur: options.saboteur,
             moment: 0,
             ahead: 0,
@@ -317,18 +343,7 @@ impl World {
                 let new = self.new_task(&model, n, task);
                 model.create(&new, EPOCH);
             }
-            self.boards.push(Seen {
-                id: BoardId(n as u32),
-                model,
-                file: 0,
-                stamp: 0,
-                listed: true,
-                present: true,
-                corrupt: false,
-                busy_until: 0,
-                full_until: 0,
-                read_only_until: 0,
-            });
+            self.boards.push(Seen { model, ..Seen::sound(BoardId(n as u32)) });
             if n > 0 && self.fires(Fault::BoardAdded, Who::Board(BoardId(n as u32))) {
                 self.boards[n].listed = false;
                 let wait = 20 * self.millis();
@@ -749,6 +764,11 @@ impl World {
 
     /// Which of these faults strikes here, if one does.
     fn strike(&mut self, among: &[Fault], who: Who) -> Option<Fault> {
+        if let Some(forced) = self.forced.filter(|forced| among.contains(forced)) {
+            self.forced = None;
+            self.tell(who, || What::Fault(forced));
+            return Some(forced);
+        }
         let weights = among.iter().map(|fault| u16::from(self.faults.weight(*fault)));
         let total: u16 = weights.clone().sum();
         if total == 0 {

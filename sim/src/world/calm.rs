@@ -88,7 +88,7 @@ impl World {
         self.judge_by(promise::EVENTUALLY);
     }
 
-    fn remains(&self) -> Remains {
+    pub(super) fn remains(&self) -> Remains {
         let mut remains = Remains::default();
         for board in &self.boards {
             for task in board.model.tasks() {

@@ -1,0 +1,338 @@
+//! A world small enough to see all of it: what can happen next is not drawn, but chosen from
+//! outside, one choice after another.
+//!
+//! What is on its way can arrive in any order, and a tick can come between any two arrivals. Time
+//! passes when nothing is on its way: then the next alarm rings.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use sexton::machine::event::Event;
+use sexton::machine::exchange::Lane;
+use sexton::machine::ids::{BoardId, TaskId, WorkerId};
+use sexton::machine::now::Mono;
+use sexton::machine::policy::{Policy, WorkerPolicy};
+
+use super::{EPOCH, FINE, Item, Options, Seen, World};
+use crate::board::{ModelBoard, NewTask};
+use crate::fault::{Fault, Faults};
+use crate::trace::{Trail, What, Who};
+
+/// Alarms further ahead than this are leases and sweeps that nothing waits for, in milliseconds.
+const HORIZON_MS: u64 = 2_000_000;
+/// Ticks that a dispatcher may get while something is on its way.
+const EXTRA_TICKS: u8 = 1;
+/// Ticks that it gets when nothing is, and something is left to do.
+const BACKSTOP_TICKS: u8 = 4;
+
+/// One thing that can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    next: Next,
+    /// The fault that strikes with it.
+    fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// This arrives.
+    Arrives((u64, u32)),
+    /// A dispatcher ticks.
+    Ticks(usize),
+    /// A dispatcher dies.
+    Dies(usize),
+}
+
+/// A small world, and what may still be done to it.
+#[derive(Clone)]
+pub struct Small {
+    world: World,
+    faults_left: u8,
+    extra_ticks: [u8; 2],
+    backstop_ticks: [u8; 2],
+    /// Lives that were begun; each dispatcher ticks once by itself when it begins.
+    born: u32,
+}
+
+impl Small {
+    /// Two dispatchers, one board, two tasks, one worker each, and so many faults.
+    #[must_use]
+    pub fn new(faults: u8) -> Small {
+        let mut world = World::new(Vec::new(), Options::default());
+        world.faults = Faults::none();
+        world.policy = Policy {
+            max_workers: 1,
+            max_in_progress: 2,
+            lookahead: 2,
+            workers: vec![WorkerPolicy { kill_after_ms: 50, ..WorkerPolicy::default() }],
+            ..Policy::default()
+        };
+        let mut model = ModelBoard::new();
+        for name in ["a", "b"] {
+            let id = TaskId::new(name).unwrap_or_else(|| unreachable!("it is short"));
+            model.create(&NewTask::new(id, Lane::Worker(WorkerId(0))), EPOCH);
+        }
+        world.boards = vec![Seen { model, ..Seen::sound(BoardId(0)) }];
+        world.items.clear();
+        world.seats.clear();
+        world.instances = 0;
+        world.found_seat();
+        world.found_seat();
+        world.items.clear();
+        let born = world.instances;
+        Small {
+            world,
+            faults_left: faults,
+            extra_ticks: [EXTRA_TICKS; 2],
+            // One more: the first one begins its life.
+            backstop_ticks: [BACKSTOP_TICKS + 1; 2],
+            born,
+        }
+    }
+
+    /// The promise that is broken, if one is.
+    #[must_use]
+    pub fn broken(&self) -> Option<&super::Broken> {
+        self.world.broken.as_ref()
+    }
+
+    /// Everything that can happen next. Nothing: this is the end.
+    #[must_use]
+    pub fn choices(&self) -> Vec<Choice> {
+        let plain = |next| Choice { next, fault: None };
+        let arrivals = || self.world.items.iter().filter(|(_, item)| !is_alarm(item));
+        // Hearsay changes nothing but when a dispatcher looks: its order does not matter.
+        if let Some((at, _)) = arrivals().find(|(_, item)| is_hearsay(item)) {
+            return vec![plain(Next::Arrives(*at))];
+        }
+        let mut choices: Vec<Choice> =
+            arrivals().map(|(at, _)| plain(Next::Arrives(*at))).collect();
+        if choices.is_empty() {
+            choices.extend(self.alarm());
+            if choices.is_empty() && self.is_unfinished() {
+                let seats = self.living().filter(|seat| self.backstop_ticks[*seat] > 0);
+                choices.extend(seats.map(|seat| plain(Next::Ticks(seat))));
+            }
+        } else {
+            let seats = self.living().filter(|seat| self.extra_ticks[*seat] > 0);
+            choices.extend(seats.map(|seat| plain(Next::Ticks(seat))));
+        }
+        if self.faults_left > 0 && !choices.is_empty() {
+            let faulty: Vec<Choice> =
+                choices.iter().flat_map(|choice| self.with_faults(*choice)).collect();
+            choices.extend(faulty);
+            choices.extend(self.living().map(|seat| plain(Next::Dies(seat))));
+        }
+        choices
+    }
+
+    fn living(&self) -> impl Iterator<Item = usize> {
+        (0..self.world.seats.len()).filter(|seat| self.world.seats[*seat].machine.is_some())
+    }
+
+    fn is_unfinished(&self) -> bool {
+        let fresh = self.world.seats.iter().any(|seat| seat.told == Mono(0));
+        fresh || self.world.remains() != crate::ledger::Remains::default()
+    }
+
+    /// The alarm that rings next, if anything waits for it.
+    fn alarm(&self) -> Option<Choice> {
+        let valid = |item: &Item| match item {
+            Item::Wake(seat, number) => self.world.seats[*seat].wakes == *number,
+            _ => true,
+        };
+        let limit = self.world.moment + HORIZON_MS * FINE;
+        let mut alarms = self.world.items.iter().filter(|(_, item)| is_alarm(item) && valid(item));
+        let (at, _) = alarms.find(|((moment, _), _)| *moment <= limit)?;
+        Some(Choice { next: Next::Arrives(*at), fault: None })
+    }
+
+    /// The same, with each fault that can strike there.
+    fn with_faults(&self, choice: Choice) -> impl Iterator<Item = Choice> {
+        let faults: &[Fault] = match choice.next {
+            Next::Arrives(at) => self.world.items.get(&at).map_or(&[], faults_of),
+            Next::Ticks(_) => &REAPING,
+            Next::Dies(_) => &[],
+        };
+        faults.iter().map(move |fault| Choice { fault: Some(*fault), ..choice })
+    }
+
+    /// Lets it happen. False if the fault had no way to strike: then this is no world of its own.
+    pub fn choose(&mut self, choice: Choice) -> bool {
+        self.world.forced = choice.fault;
+        match choice.next {
+            Next::Arrives(at) => {
+                let Some(item) = self.world.items.remove(&at) else { return false };
+                if is_alarm(&item) {
+                    self.world.moment = self.world.moment.max(at.0);
+                }
+                self.world.happen(item);
+            }
+            Next::Ticks(seat) => self.tick(seat),
+            Next::Dies(seat) => {
+                self.faults_left -= 1;
+                self.world.die(seat);
+            }
+        }
+        if choice.fault.is_some() {
+            self.faults_left -= 1;
+            if self.world.forced.take().is_some() {
+                return false;
+            }
+        }
+        // A dispatcher that has just begun ticks when it is chosen to.
+        if self.world.instances > self.born {
+            self.born = self.world.instances;
+            self.backstop_ticks = [BACKSTOP_TICKS; 2];
+        }
+        self.world.items.retain(|_, item| !matches!(item, Item::Tick(..)));
+        true
+    }
+
+    fn tick(&mut self, seat: usize) {
+        let busy = self.world.items.values().any(|item| !is_alarm(item));
+        let left = if busy { &mut self.extra_ticks } else { &mut self.backstop_ticks };
+        left[seat] -= 1;
+        self.world.feed(seat, Event::Tick);
+    }
+
+    /// Judges what must be true when nothing can happen any more.
+    pub fn judge_the_end(&mut self) {
+        self.world.judge_the_end();
+    }
+
+    /// Keeps a record of what happens from now on.
+    pub fn trace(&mut self) {
+        self.world.tracing = true;
+        self.world.tell(Who::World, || What::Note("a small world".to_owned()));
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &[crate::trace::Record] {
+        &self.world.trace
+    }
+
+    /// The same for two worlds in which the same can happen from now on.
+    #[must_use]
+    pub fn key(&self) -> u128 {
+        let mut parts = [Trail::default(); 2];
+        1_u64.hash(&mut parts[1]);
+        for part in &mut parts {
+            self.follow(part);
+        }
+        let [low, high] = parts.map(|part| u128::from(part.finish()));
+        high << 64 | low
+    }
+
+    fn follow(&self, trail: &mut Trail) {
+        let world = &self.world;
+        let now = world.now();
+        now.unix.hash(trail);
+        (self.faults_left, self.extra_ticks, self.backstop_ticks).hash(trail);
+        world.kernel.hash(trail);
+        world.ledger.reap_failing.hash(trail);
+        let mut seqs = BTreeMap::new();
+        for seat in &world.seats {
+            (seat.instance, &seat.refused, &seat.under_way, &seat.lanes).hash(trail);
+            for (id, conn) in &seat.conns {
+                (id, conn.file, &conn.memory).hash(trail);
+            }
+            world.ledger.of(seat.instance).for_each(|attempt| attempt.hash(trail));
+            if let Some(machine) = &seat.machine {
+                machine.canonical(now).hash(trail);
+                seqs.insert(seat.instance, machine.renaming(now, []));
+            }
+        }
+        for board in &world.boards {
+            board.model.hash(trail);
+            (board.file, board.stamp, board.present, board.corrupt).hash(trail);
+            let until = [board.busy_until, board.full_until, board.read_only_until];
+            until.map(|until| until.saturating_sub(world.moment)).hash(trail);
+        }
+        // What is on its way has no order, and its numbers count from the newest request.
+        let mut items: Vec<u64> = world
+            .items
+            .iter()
+            .map(|((moment, _), item)| {
+                let mut one = Trail::default();
+                follow_item(item, *moment, world.moment, &seqs, &mut one);
+                one.finish()
+            })
+            .collect();
+        items.sort_unstable();
+        items.hash(trail);
+    }
+}
+
+type Renamings = BTreeMap<crate::board::Instance, sexton::machine::canonical::Renaming>;
+
+fn follow_item(item: &Item, moment: u64, now: u64, seqs: &Renamings, trail: &mut Trail) {
+    let seq = |of, board, seq| seqs.get(of).map_or(seq, |renaming| renaming.seq(board, seq));
+    match item {
+        Item::Wake(seat, _) => (seat, moment.saturating_sub(now)).hash(trail),
+        Item::Tell(seat, of, event) | Item::Repeat(seat, of, event) => {
+            (seat, of).hash(trail);
+            match event {
+                Event::Connected { board, seq: n } => (1, seq(of, *board, *n)).hash(trail),
+                Event::ConnectFailed { board, seq: n, fault } => {
+                    (2, seq(of, *board, *n), fault).hash(trail);
+                }
+                Event::Exchanged { board, seq: n, answer } => {
+                    (3, seq(of, *board, *n), answer).hash(trail);
+                }
+                Event::ExchangeFailed { board, seq: n, fault, commit } => {
+                    (4, seq(of, *board, *n), fault, commit).hash(trail);
+                }
+                other => (5, other).hash(trail),
+            }
+        }
+        Item::Connect { seat, of, board, seq: n, if_changed } => {
+            (6, seat, of, seq(of, *board, *n), if_changed).hash(trail);
+        }
+        Item::Exchange { seat, of, board, seq: n, request } => {
+            (7, seat, of, seq(of, *board, *n), request).hash(trail);
+        }
+        other => (8, other).hash(trail),
+    }
+}
+
+/// True for what comes by the passing of time.
+fn is_alarm(item: &Item) -> bool {
+    matches!(item, Item::Wake(..) | Item::Repair(_) | Item::Release(_))
+}
+
+fn is_hearsay(item: &Item) -> bool {
+    matches!(item, Item::Listed(..) | Item::Tell(_, _, Event::BoardChanged { .. }))
+}
+
+const REAPING: [Fault; 3] = [Fault::ReapError, Fault::ReapInterrupted, Fault::NestedTick];
+
+/// The faults that can strike when this arrives.
+fn faults_of(item: &Item) -> &'static [Fault] {
+    match item {
+        Item::Tell(_, _, Event::KernelReady) => &REAPING,
+        Item::Tell(..) => &[Fault::Duplicate],
+        Item::Connect { .. } => &[Fault::ConnectEio, Fault::CorruptHeader],
+        Item::Exchange { .. } => &[
+            Fault::ReadEio,
+            Fault::CommitEioBefore,
+            Fault::CommitEioAfter,
+            Fault::FileReplaced,
+            Fault::BusyShort,
+            Fault::DiskFull,
+            Fault::HeaderGoesBad,
+            Fault::DispatchLocked,
+            Fault::LostNotice,
+        ],
+        Item::Make { .. } => &[
+            Fault::ForkRefused,
+            Fault::ExecFails,
+            Fault::FolderFails,
+            Fault::DeafWorker,
+            Fault::Leftovers,
+        ],
+        Item::End(..) => &[Fault::LostWakeup],
+        _ => &[],
+    }
+}
