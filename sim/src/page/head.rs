@@ -5,7 +5,8 @@ use crate::fault::Fault;
 use crate::page::story::{Gone, Outcome, Process, Story};
 use crate::page::text::{Clock, Ending, Esc, Html, Lasting};
 use crate::page::{kind, meaning};
-use crate::trace::{Record, What, Who};
+use crate::promise::EVENTUALLY;
+use crate::trace::{Record, Who};
 use crate::world::{Broken, Run};
 
 /// How many steps before the break are told.
@@ -42,13 +43,14 @@ fn broke(out: &mut Html, run: &Run, story: &Story, broken: &Broken) {
         if story.calm.is_some() { "after the faults had stopped" } else { "while faults struck" },
     ));
     state(out, &run.trace, story, at);
-    out.add(format_args!("</ul></div><div><h3>What came just before</h3><ol class=\"steps\">\n"));
-    steps(out, &run.trace, at);
+    out.add(format_args!("</ul></div><div><h3>What happened before</h3><ol class=\"steps\">\n"));
+    steps(out, &run.trace, broken, at);
     out.add(format_args!("</ol></div></div></section>\n"));
 }
 
 /// Zombies, what lives, and boards in trouble.
 fn state(out: &mut Html, records: &[Record], story: &Story, at: usize) {
+    let before = out.len();
     let since = |n: usize| records[at].at.saturating_sub(records[n].at);
     let there = |p: &&Process| p.started <= at && p.last(at) >= at && p.gone != Gone::AtOnce;
     for process in story.processes.values().filter(there) {
@@ -78,13 +80,14 @@ fn state(out: &mut Html, records: &[Record], story: &Story, at: usize) {
                 &format!("{known} {}", Lasting(since(trouble.from))),
             );
         }
-        for asked in board.asked.iter().filter(|a| a.outcome == Outcome::Open && a.from < at) {
+        for asked in board.asked.iter().filter(|a| a.outcome == Outcome::Open && since(a.from) > 0)
+        {
             let how =
                 format!("sexton {} has waited for {}", asked.seat, Lasting(since(asked.from)));
             trouble_line(out, *id, "no answer yet", &how);
         }
         for (seat, aside) in board.aside.iter().filter(|(_, a)| a.start <= at && a.end >= at) {
-            let how = format!("by sexton {seat} since {}", Lasting(since(aside.start)));
+            let how = format!("by sexton {seat} for {}", Lasting(since(aside.start)));
             trouble_line(out, *id, "left alone", &how);
         }
     }
@@ -94,6 +97,9 @@ fn state(out: &mut Html, records: &[Record], story: &Story, at: usize) {
             "<li><button class=\"dead\" data-lane=\"d{seat}\">sexton {seat}</button> dead for {}</li>\n",
             Lasting(dead)
         ));
+    }
+    if out.len() == before {
+        out.add(format_args!("<li>No process is left, and no board is in trouble.</li>\n"));
     }
 }
 
@@ -115,19 +121,21 @@ pub fn whose(process: &Process) -> String {
     }
 }
 
-/// The last steps before the break that matter.
-fn steps(out: &mut Html, records: &[Record], at: usize) {
+/// The last steps before the break that matter. At the end of a run, where nothing happens any more,
+/// those are long ago.
+fn steps(out: &mut Html, records: &[Record], broken: &Broken, at: usize) {
+    let late = EVENTUALLY.iter().any(|promise| promise.name == broken.promise);
     let matters = |(_, record): &(usize, &Record)| {
-        !matches!(kind::class(record), "routine" | "report") && record.who != Who::World
+        !matches!(kind::class(record), "routine" | "report")
+            && record.who != Who::World
+            && !(late && kind::is_quiet(record))
     };
     let steps: Vec<_> =
         records.iter().enumerate().take(at).rev().filter(matters).take(STEPS).collect();
-    let end = (at, &records[at]);
-    for (n, record) in steps.into_iter().rev().chain([end]) {
-        let class =
-            if matches!(record.what, What::Broken { .. }) { "broken" } else { kind::class(record) };
+    for (n, record) in steps.into_iter().rev().chain([(at, &records[at])]) {
         out.add(format_args!(
-            "<li class=\"{class}\"><button data-go=\"{n}\">{}</button></li>\n",
+            "<li class=\"{}\"><button data-go=\"{n}\">{}</button></li>\n",
+            kind::class(record),
             Esc(kind::line(record))
         ));
     }

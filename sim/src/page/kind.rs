@@ -112,10 +112,28 @@ pub fn class(record: &Record) -> &'static str {
     }
 }
 
+/// Whether a record is of those that come again and again while nothing happens.
+pub fn is_quiet(record: &Record) -> bool {
+    match &record.what {
+        What::Event(text) | What::Effect(text) => {
+            ["Tick", "Reap", "Reaped", "Connect", "Connected"].contains(&of(&record.what).key)
+                || text.contains("changes: []")
+                || text.contains("taken: []")
+        }
+        What::Started { .. }
+        | What::Ended(_)
+        | What::Reaped
+        | What::Note(_)
+        | What::Fault(_)
+        | What::Calm
+        | What::Broken { .. } => false,
+    }
+}
+
 /// A record in plain words.
 pub fn words(record: &Record) -> String {
     match &record.what {
-        What::Event(_) | What::Effect(_) => of(&record.what).words.to_owned(),
+        What::Event(text) | What::Effect(text) => told(of(&record.what).words, text),
         What::Started { pid, task } => format!("starts as pid {} for {task}", pid.0),
         What::Ended(status) => format!("{}; must be reaped now", Ending(*status)),
         What::Reaped => "is reaped: its pid is free".to_owned(),
@@ -124,6 +142,31 @@ pub fn words(record: &Record) -> String {
         What::Calm => "from here on nothing goes wrong any more".to_owned(),
         What::Broken { promise, .. } => format!("promise broken: {promise}"),
     }
+}
+
+/// The words of a kind, with what its text says of the one that it is about.
+fn told(words: &str, text: &str) -> String {
+    let after = |mark: &str| {
+        let (_, rest) = text.split_once(mark)?;
+        rest.split([',', ' ', ')', '}']).next().filter(|name| !name.is_empty())
+    };
+    let mut told = match after("BoardId(") {
+        Some(board) => words.replacen("a board", &format!("board {board}"), 1),
+        None => words.to_owned(),
+    };
+    let single = !text.starts_with("Exchange") && !text.starts_with("Report(");
+    let parts = [
+        after("Pid(").map(|pid| format!("pid {pid}")),
+        after(" task: ").map(str::to_owned),
+        after("signal: ").map(str::to_uppercase),
+        after("outcome: ").map(str::to_lowercase),
+        after("class: ").map(str::to_lowercase),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if (single || text.starts_with("ExchangeFailed")) && !parts.is_empty() {
+        told.push_str(&format!(" ({})", parts.join(", ")));
+    }
+    told
 }
 
 /// A record as it was written, without what the other columns say.
@@ -162,5 +205,15 @@ mod tests {
         assert_eq!(of(&What::Effect("Report(Claimed(x))".to_owned())).words, ASKED[14].words);
         assert_eq!(of(&What::Effect("Report(NotOurs(x))".to_owned())).room, 1);
         assert_eq!(of(&What::Event("Unheard".to_owned())).words, "");
+    }
+
+    #[test]
+    fn words_name_what_a_record_is_about() {
+        let signalled = "Signalled { spawn: SpawnId(1), signal: Term, outcome: Gone }";
+        assert_eq!(told("what came of a signal", signalled), "what came of a signal (TERM, gone)");
+        let failed =
+            "ConnectFailed { board: BoardId(2), seq: 1, fault: Fault { class: Busy, .. } }";
+        assert_eq!(told("a board cannot be opened", failed), "board 2 cannot be opened (busy)");
+        assert_eq!(told("no more", "Forget"), "no more");
     }
 }

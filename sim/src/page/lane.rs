@@ -27,8 +27,10 @@ pub struct Lanes<'a> {
     pub scale: &'a Scale,
 }
 
-/// Rows in a lane.
+/// The height of the row of a lane in which faults are named.
 const NAMES: u32 = 14;
+/// How often a long bar is named.
+const NAME_EVERY: usize = 480;
 
 impl Lanes<'_> {
     /// Everything below the axis, and the axis.
@@ -68,6 +70,10 @@ impl Lanes<'_> {
         for (x, _) in &self.scale.gaps {
             out.add(format_args!("<div class=\"rule gap\" style=\"--x:{x}\"></div>\n"));
         }
+        if !self.scale.hidden().is_empty() {
+            let x = self.scale.x(self.scale.hidden().start);
+            out.add(format_args!("<div class=\"rule torn\" style=\"--x:{x}\"></div>\n"));
+        }
         for (class, record) in [("calm", self.story.calm), ("broken", self.story.broken)] {
             if let Some(n) = record {
                 let x = self.scale.x(n);
@@ -78,7 +84,6 @@ impl Lanes<'_> {
     }
 
     fn axis(&self, out: &mut Html) {
-        let first = self.records.get(self.scale.first).map_or(0, |record| record.at);
         out.add(format_args!(
             "<div class=\"lane axis\"><div class=\"name\"><b>virtual time</b><small>in seconds, not to \
              scale</small></div><svg height=\"40\"><g class=\"labels\">\n"
@@ -96,19 +101,27 @@ impl Lanes<'_> {
                 ));
             }
         }
+        let hidden = self.scale.hidden();
+        if !hidden.is_empty() {
+            out.add(format_args!(
+                "<text class=\"flag\" style=\"--x:{}\" y=\"13\">{} records are not drawn</text>\n",
+                self.scale.x(hidden.start),
+                hidden.len()
+            ));
+        }
         out.add(format_args!("</g><g class=\"marks\" transform=\"translate(0 8)\">\n"));
         self.story.world.iter().for_each(|n| self.mark(out, *n));
         out.add(format_args!("</g><g class=\"labels\">\n"));
         for (x, passed) in &self.scale.gaps {
             out.add(format_args!(
-                "<text class=\"skip\" style=\"--x:{x}\" y=\"36\">\u{2248} {}</text>\n",
+                "<text class=\"skip\" style=\"--x:{x}\" y=\"36\">+{}</text>\n",
                 Lasting(*passed)
             ));
         }
-        let (mut last, mut at) = (0, first);
-        for (n, record) in self.records.iter().enumerate().skip(self.scale.first) {
+        let (mut last, mut at) = (0, 0);
+        for (n, record) in self.records.iter().enumerate().filter(|(n, _)| self.scale.draws(*n)) {
             let x = self.scale.x(n);
-            if n == self.scale.first || (x >= last + 56 && record.at > at) {
+            if n == 0 || (x >= last + 56 && record.at > at) {
                 out.add(format_args!(
                     "<text class=\"time\" style=\"--x:{x}\" y=\"36\">{}</text>\n",
                     Clock(record.at)
@@ -195,7 +208,7 @@ impl Lanes<'_> {
         }
         out.add(format_args!("<g class=\"labels\">\n"));
         for trouble in &board.troubles {
-            self.label(out, "in", trouble.from, NAMES + 13, trouble.name);
+            self.repeated(out, trouble);
         }
         out.add(format_args!("</g>\n"));
         close(out);
@@ -206,6 +219,18 @@ impl Lanes<'_> {
         let how = if trouble.seen { "first seen to be over after" } else { "for" };
         let what = format!("{}, {how} {lasted}", trouble.name);
         self.bar(out, "ill", trouble.from..trouble.to, NAMES + 3, 13, &what);
+    }
+
+    /// The name of a trouble, again and again as far as its bar reaches.
+    fn repeated(&self, out: &mut Html, trouble: &Trouble) {
+        let (from, to) = (self.scale.x(trouble.from), self.scale.x(trouble.to));
+        for x in (from..to.max(from + 1)).step_by(NAME_EVERY) {
+            out.add(format_args!(
+                "<text class=\"in\" style=\"--x:{x}\" y=\"{}\">{}</text>\n",
+                NAMES + 13,
+                Esc(trouble.name)
+            ));
+        }
     }
 
     fn asked(&self, out: &mut Html, asked: &Asked, y: u32) {
@@ -229,16 +254,16 @@ impl Lanes<'_> {
 
     fn process(&self, out: &mut Html, process: &Process) {
         let end = self.records.len().saturating_sub(1);
-        if process.last(end) < self.scale.first {
+        if self.scale.hides(&(process.started..process.last(end))) {
             return;
         }
         let zombie = process.zombie(end);
         let class = format!(
             "process{}{}",
             process.seat.map(|seat| format!(" s{}", seat % 6)).unwrap_or_default(),
-            if process.gone == Gone::Not { " left" } else { "" }
+            if process.ended.is_some() && process.gone == Gone::Not { " left" } else { "" }
         );
-        let (uid, note) = (process.uid.0, format!("pid {}, {}", process.pid, whose(process)));
+        let (uid, note) = (process.uid.0, format!("pid {} \u{b7} {}", process.pid, whose(process)));
         let id =
             format!("p{uid}\" data-from=\"{}\" data-to=\"{}", process.started, process.last(end));
         open(out, &class, &id, &format!("process {uid}"), &note, 18);
@@ -341,7 +366,7 @@ impl Lanes<'_> {
     }
 
     fn sign(&self, out: &mut Html, sign: &str, n: usize, y: u32) {
-        if n >= self.scale.first {
+        if self.scale.draws(n) {
             out.add(format_args!(
                 "<use href=\"#{sign}\" class=\"g-{sign}\" style=\"--x:{}\" y=\"{y}\" data-r=\"{n}\"/>\n",
                 self.scale.x(n)
@@ -350,7 +375,7 @@ impl Lanes<'_> {
     }
 
     fn label(&self, out: &mut Html, class: &str, n: usize, y: u32, text: &str) {
-        if n >= self.scale.first {
+        if self.scale.draws(n) {
             out.add(format_args!(
                 "<text class=\"{class}\" style=\"--x:{}\" y=\"{y}\" data-r=\"{n}\">{}</text>\n",
                 self.scale.x(n),
@@ -368,7 +393,7 @@ impl Lanes<'_> {
         height: u32,
         what: &str,
     ) {
-        if time.end < self.scale.first {
+        if self.scale.hides(&time) {
             return;
         }
         let (from, to) = (self.scale.x(time.start), self.scale.x(time.end));
@@ -376,7 +401,7 @@ impl Lanes<'_> {
             "<rect class=\"{class}\" style=\"--x:{from};--w:{}\" y=\"{y}\" height=\"{height}\" \
              data-r=\"{}\" data-t=\"{}\"/>\n",
             to.saturating_sub(from),
-            time.start.max(self.scale.first),
+            time.start,
             Esc(what)
         ));
     }

@@ -2,15 +2,16 @@
 
 use crate::page::kind;
 use crate::page::lane;
+use crate::page::scale::Scale;
 use crate::page::text::{Clock, Esc, Html};
 use crate::trace::Record;
 
 /// A row's text is cut after so many characters; the page would be all observations otherwise.
 const LONGEST: usize = 900;
 
-/// All rows from `first` on.
-pub fn rows(out: &mut Html, records: &[Record], first: usize) {
-    for (n, record) in records.iter().enumerate().skip(first) {
+/// The rows of all records that are drawn.
+pub fn rows(out: &mut Html, records: &[Record], scale: &Scale) {
+    for (n, record) in records.iter().enumerate().filter(|(n, _)| scale.draws(*n)) {
         let (class, lane) = (kind::class(record), lane::id(record.who));
         out.add(format_args!(
             "<div class=\"r {class}\" id=\"r{n}\" data-w=\"{lane}\"><i>{n}</i><time>{}</time><b>{}</b>\

@@ -32,8 +32,11 @@
     }
   }
 
+  const nameWidth = () =>
+    parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--name"));
+
   function setZoom(to) {
-    const name = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--name"));
+    const name = nameWidth();
     const middle = (chart.scrollLeft + (chart.clientWidth - name) / 2) / zoom;
     const width = Number(inner.style.getPropertyValue("--width"));
     const fit = (chart.clientWidth - name - 335) / width;
@@ -53,6 +56,8 @@
   }
 
   function choose(n, { scrollList = true, scrollChart = true } = {}) {
+    // One that is not drawn gives way to the last one before it.
+    while (n > 0 && !$("r" + n)) n -= 1;
     const row = $("r" + n);
     if (!row) return;
     for (const old of all(".on")) old.classList.remove("on");
@@ -67,7 +72,7 @@
     $("chosen").textContent =
       `${time.textContent} s, ${who.textContent}: ${words.textContent} ${raw.textContent}`;
     if (scrollList) list.scrollTop = row.offsetTop - list.offsetTop - list.clientHeight / 2;
-    if (scrollChart) chart.scrollLeft = x * zoom - (chart.clientWidth - 236) * 0.6;
+    if (scrollChart) chart.scrollLeft = x * zoom - (chart.clientWidth - nameWidth()) * 0.6;
     only();
   }
 

@@ -3,6 +3,8 @@
 //! kind, and the time between two records adds to it by its logarithm, up to a mark that says how
 //! much was left out.
 
+use std::ops::Range;
+
 use crate::page::kind;
 use crate::trace::Record;
 
@@ -19,19 +21,19 @@ pub struct Scale {
     pub gaps: Vec<(u32, u64)>,
     /// The end.
     pub width: u32,
-    /// The first record that is drawn. Those before it are all at 0.
-    pub first: usize,
+    /// Records that are not drawn. They are all in one place.
+    hidden: Range<usize>,
 }
 
 impl Scale {
-    /// For these records, of which only those from `first` on are drawn.
-    pub fn new(records: &[Record], first: usize) -> Scale {
+    /// For these records, of which some in the middle are not drawn.
+    pub fn new(records: &[Record], hidden: Range<usize>) -> Scale {
         let mut at = Vec::with_capacity(records.len());
         let (mut gaps, mut x) = (Vec::new(), 12);
-        let mut last = records.get(first).map_or(0, |record| record.at);
+        let mut last = records.first().map_or(0, |record| record.at);
         for (n, record) in records.iter().enumerate() {
-            if n < first {
-                at.push(0);
+            if hidden.contains(&n) {
+                at.push(x);
                 continue;
             }
             let passed = record.at.saturating_sub(last);
@@ -43,7 +45,22 @@ impl Scale {
             at.push(x);
             x += kind::of(&record.what).room;
         }
-        Scale { at, gaps, width: x + 12, first }
+        Scale { at, gaps, width: x + 12, hidden }
+    }
+
+    /// Whether a record is drawn.
+    pub fn draws(&self, record: usize) -> bool {
+        !self.hidden.contains(&record)
+    }
+
+    /// Whether nothing of a time is drawn.
+    pub fn hides(&self, time: &Range<usize>) -> bool {
+        self.hidden.contains(&time.start) && self.hidden.contains(&time.end)
+    }
+
+    /// The records that are not drawn.
+    pub fn hidden(&self) -> &Range<usize> {
+        &self.hidden
     }
 
     /// The place of a record.
@@ -67,11 +84,12 @@ mod tests {
         let moments = [0, 0, 1, 900, 2_000, 9_000_000, 9_000_001];
         let record = |at| Record { at, who: Who::World, what: What::Calm };
         let records: Vec<Record> = moments.into_iter().map(record).collect();
-        let scale = Scale::new(&records, 0);
+        let scale = Scale::new(&records, 0..0);
         assert!(scale.at.is_sorted());
         assert_eq!(scale.gaps.iter().map(|gap| gap.1).collect::<Vec<_>>(), [1_100, 8_998_000]);
         assert!(scale.width < 300);
-        let late = Scale::new(&records, 5);
-        assert_eq!((late.x(4), late.gaps.len()), (0, 0));
+        let cut = Scale::new(&records, 2..6);
+        assert_eq!((cut.x(2), cut.gaps.len()), (cut.x(5), 1));
+        assert!(cut.hides(&(2..5)) && !cut.hides(&(2..6)));
     }
 }

@@ -93,14 +93,15 @@ fn text_that_looks_like_markup_stays_text() {
 
 #[test]
 fn a_run_without_records_and_one_with_very_many_have_a_page() {
+    let drawn = MOST.iter().sum();
     let mut run = broken();
     let records = run.trace.clone();
-    while run.trace.len() <= 2 * MOST {
+    while run.trace.len() <= drawn {
         run.trace.extend(records.iter().cloned());
     }
     let long = page("long", &run);
     assert_eq!(wrong(&long), None);
-    assert_eq!(long.matches("<div class=\"r ").count(), MOST);
+    assert_eq!(long.matches("<div class=\"r ").count(), drawn);
     run.trace.clear();
     assert_eq!(wrong(&page("empty", &run)), None);
 }

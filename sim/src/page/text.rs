@@ -15,6 +15,11 @@ impl Html {
         let _ = fmt::Write::write_fmt(&mut self.0, markup);
     }
 
+    /// How much there is.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All of it.
     pub fn done(self) -> String {
         self.0
@@ -62,7 +67,8 @@ pub struct Lasting(pub u64);
 impl fmt::Display for Lasting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            ms @ 0..1_000 => write!(f, "{ms} ms"),
+            0 => f.write_str("under 1 ms"),
+            ms @ 1..1_000 => write!(f, "{ms} ms"),
             ms @ 1_000..120_000 => write!(f, "{}.{} s", ms / 1000, ms % 1000 / 100),
             ms @ 120_000..7_200_000 => write!(f, "{} min", ms / 60_000),
             ms => write!(f, "{}.{} h", ms / 3_600_000, ms % 3_600_000 / 360_000),
