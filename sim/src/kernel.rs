@@ -1,5 +1,8 @@
 //! A host's process table, as far as a dispatcher can see it: zombies, orphans, groups that outlive
 //! their leader, processes that no signal ends, and few enough pids that they are soon used again.
+//!
+//! Left out: only workers start processes, which stay in their group, and wait for them at once. If
+//! others did, or a worker did not wait, a dispatcher would adopt more orphans and see no more else.
 
 use sexton::machine::event::{Group, Signal, SignalOutcome};
 use sexton::machine::ids::{Pid, SpawnId};
