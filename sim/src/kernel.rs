@@ -1,5 +1,8 @@
 //! A host's process table, as far as a dispatcher can see it: zombies, orphans, groups that outlive
 //! their leader, processes that no signal ends, and few enough pids that they are soon used again.
+//!
+//! Left out: only workers start processes, which stay in their group, and wait for them at once. If
+//! others did, or a worker did not wait, a dispatcher would adopt more orphans and see no more else.
 
 use sexton::machine::event::{Group, Signal, SignalOutcome};
 use sexton::machine::ids::{Pid, SpawnId};
@@ -203,14 +206,19 @@ impl Kernel {
         Some((process, status, group))
     }
 
-    /// Signals a worker's group. The second value names those that this ends.
+    /// Signals a worker's group. The second value names those that this ends. A zombie takes
+    /// signals, though only what is alive is seen by a look.
     pub fn signal(&mut self, leader: Uid, signal: Signal) -> (SignalOutcome, Vec<Uid>) {
         let mut ends = Vec::new();
         let mut outcome = SignalOutcome::Gone;
-        for process in self.table.iter_mut().filter(|p| p.leader == leader && p.is_alive()) {
-            outcome = SignalOutcome::Delivered;
+        for process in self.table.iter_mut().filter(|p| p.leader == leader) {
+            let alive = process.is_alive();
+            if alive || signal != Signal::Probe {
+                outcome = SignalOutcome::Delivered;
+            }
             match signal {
                 Signal::Probe => {}
+                Signal::Term | Signal::Kill if !alive => {}
                 Signal::Term | Signal::Kill if process.stuck => {
                     process.doomed |= signal == Signal::Kill || !process.deaf;
                 }
@@ -264,7 +272,11 @@ mod tests {
         assert_eq!(kernel.signal(leader, Signal::Term), (SignalOutcome::Delivered, vec![member]));
         assert_eq!(kernel.end(member, ExitStatus::Signal(15)), Some(US), "adopted");
         assert_eq!(kernel.signal(leader, Signal::Probe), (SignalOutcome::Gone, vec![]));
+        let delivered = (SignalOutcome::Delivered, vec![]);
+        assert_eq!(kernel.signal(leader, Signal::Term), delivered, "a zombie takes it");
         assert_eq!(kernel.zombies(US).count(), 1);
+        kernel.reap(member);
+        assert_eq!(kernel.signal(leader, Signal::Term), (SignalOutcome::Gone, vec![]));
     }
 
     #[test]

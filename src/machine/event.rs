@@ -166,7 +166,8 @@ pub enum Signal {
 /// What came of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignalOutcome {
-    /// Something of the group is alive and was signalled.
+    /// Something of the group is alive; or, unless it was only looked for, has ended and was not
+    /// reaped: the kernel takes a signal for that, too.
     Delivered,
     /// Nothing of the group is alive.
     Gone,

@@ -15,7 +15,8 @@ use crate::machine::ids::{Pid, SpawnId};
 
 /// Sends `signal` to every process of the worker's group, also when its leader has been reaped.
 ///
-/// A process that has left the group (by `setsid` or `setpgid`) is not reached.
+/// A process that has left the group (by `setsid` or `setpgid`) is not reached. What has ended and
+/// was not reaped takes signals like the living; that nothing is alive is told by a probe.
 #[must_use]
 pub fn signal_group(children: &Children, spawn: SpawnId, signal: Signal) -> SignalOutcome {
     match children.handle(spawn) {
