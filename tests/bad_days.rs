@@ -1,4 +1,5 @@
 //! Bad days: what the real program does when kernel, files, rivals or people are unkind.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 mod cli_sandbox;

@@ -1,5 +1,6 @@
 //! Each change on a real board: what was there before, what was asked, and exactly which rows and
 //! events there are afterwards.
+#![cfg(feature = "runtime")]
 
 mod board_support;
 

@@ -1,5 +1,6 @@
 //! Broken files in the place of boards, on a real disk, under the real program: each is told and left
 //! as it is, nobody else notices, and a good file in its place is taken up without a restart.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 mod cli_sandbox;

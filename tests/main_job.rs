@@ -1,4 +1,5 @@
 //! What `run` and `dispatch` do with real tasks and real processes.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli_sandbox;
