@@ -4,89 +4,23 @@
 
 mod cli_sandbox;
 mod common;
+mod daemon_support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cli_sandbox::{Sandbox, finish, rows, somebody};
-use common::{Gate, Running, is_alive, is_zombie, reaped_lines, wait_for, wait_until, zombies_of};
+use cli_sandbox::{Sandbox, finish, somebody};
+use common::{Gate, Running, is_alive, is_zombie, wait_until, zombies_of};
+use daemon_support::{
+    configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
+    was_reaped, worker, written_pid,
+};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use sexton::board::sql;
-
-/// A root with these settings; `worker` goes into `[worker.shell]`.
-fn sandbox(dispatch: &str, worker: &str) -> Sandbox {
-    let s = Sandbox::new();
-    configure(&s, dispatch, worker, "");
-    s
-}
-
-fn configure(s: &Sandbox, dispatch: &str, worker: &str, more: &str) {
-    let text = format!(
-        "[dispatch]\ndefault_assignee = \"shell\"\n{dispatch}\n\
-         [worker.shell]\ncommand = [\"sh\", \"-c\", \"{{body}}\"]\n{worker}\n{more}"
-    );
-    fs::write(s.root().join("sexton.toml"), text).unwrap();
-}
-
-fn create(s: &Sandbox, body: &str) -> String {
-    s.create(&["task", "--body", body])
-}
-
-fn run(s: &Sandbox, args: &[&str]) -> Running {
-    Running::start(s.command(&[&["run"], args].concat()).process_group(0), &s.path(""), "run")
-}
-
-/// A second board and its file.
-fn second_board(s: &Sandbox) -> PathBuf {
-    s.ok(&["boards", "create", "second"]);
-    s.root().join("kanban/boards/second/kanban.db")
-}
-
-/// `status|consecutive_failures|last_failure_error` of a task.
-fn state(db: &Path, id: &str) -> String {
-    let columns = "status, consecutive_failures, last_failure_error";
-    rows(db, &format!("SELECT {columns} FROM tasks WHERE id = '{id}'")).remove(0)
-}
-
-fn wait_for_state(db: &Path, id: &str, wanted: &str) {
-    wait_until(wanted, || state(db, id) == wanted);
-}
-
-/// The outcomes of a task's runs in order.
-fn outcomes(db: &Path, id: &str) -> Vec<String> {
-    rows(db, &format!("SELECT outcome FROM task_runs WHERE task_id = '{id}' ORDER BY id"))
-}
-
-/// The pid of the worker that runs a task.
-fn worker(db: &Path, id: &str) -> i32 {
-    let query = format!(
-        "SELECT worker_pid FROM tasks WHERE id = '{id}' AND status = 'running' \
-         AND worker_pid NOT NULL"
-    );
-    wait_for("the worker's pid", || rows(db, &query).first()?.parse().ok())
-}
-
-/// The pid that a process wrote into a file.
-fn written_pid(file: &Path) -> i32 {
-    wait_for("a pid in a file", || {
-        let text = fs::read_to_string(file).ok()?;
-        text.strip_suffix('\n')?.parse().ok()
-    })
-}
-
-fn was_reaped(sexton: &Running, pid: i32) -> bool {
-    reaped_lines(&sexton.log()).concat().contains(&pid)
-}
-
-fn stop(mut sexton: Running) {
-    sexton.signal(Signal::SIGTERM);
-    assert_eq!(sexton.code(), 0);
-    assert!(!sexton.log().contains("panicked"), "{}", sexton.log());
-}
 
 /// Sets a soft limit of a running process of this user, who may do so, whatever the host lets us.
 fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
