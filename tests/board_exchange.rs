@@ -3,7 +3,7 @@
 
 mod board_support;
 
-use board_support::{NOW, World};
+use board_support::{NOW, World, task};
 use rusqlite::Connection;
 use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
@@ -109,4 +109,18 @@ fn the_log_is_copied_into_the_file_now_and_then() {
     }
     let log = world.dir.path().join("kanban.db-wal").metadata().expect("a log").len();
     assert!(log < 1200 * 4096, "the log has {log} bytes");
+}
+
+#[test]
+fn what_a_trigger_passes_over_is_not_told_as_written() {
+    let mut world = World::new();
+    world.add("t_ready", "ready");
+    world.add("t_todo", "todo");
+    world.rival("CREATE TRIGGER d BEFORE UPDATE ON tasks BEGIN SELECT RAISE(IGNORE); END");
+    let rejected = Taken::No(Refusal::Rejected);
+    assert_eq!(world.change(world.claim_of("t_ready", 1)), rejected);
+    let promote = Change::Promote { task: task("t_todo"), failure_limit: 2 };
+    assert_eq!(world.change(promote), rejected);
+    assert_eq!(world.rows("SELECT count(*) FROM task_runs"), ["0"]);
+    assert_eq!(world.rows("SELECT count(*) FROM task_events"), ["0"]);
 }

@@ -434,3 +434,20 @@ fn a_header_says_what_is_wrong_with_it() {
     let text = header::check(&[b'x'; 100], 5000).expect_err("text").to_string();
     assert!(text.contains("does not begin"), "{text}");
 }
+
+#[test]
+fn what_is_no_board_keeps_its_log() {
+    let (dir, path) = new_board();
+    let conn = Connection::open(&path).expect("a connection");
+    sql::run(&conn, "PRAGMA journal_mode = WAL").expect("WAL mode");
+    conn.execute("ALTER TABLE tasks RENAME COLUMN claim_lock TO other", []).expect("a change");
+    // As after a crash: the change is in the log only.
+    let crashed = dir.path().join("crashed.db");
+    let log = dir.path().join("crashed.db-wal");
+    fs::copy(&path, &crashed).expect("a copy");
+    fs::copy(dir.path().join("kanban.db-wal"), &log).expect("a copy");
+    let before = [fs::read(&crashed).expect("the file"), fs::read(&log).expect("the log")];
+    assert!(refused(&crashed).to_string().contains("tasks.claim_lock"));
+    let after = [fs::read(&crashed).expect("the file"), fs::read(&log).expect("the log")];
+    assert!(before == after, "the log of a file that is no board was copied or removed");
+}

@@ -1,18 +1,18 @@
 //! A board without a file, for worlds that are made up.
 //!
 //! It has the rules of the SQLite boards as far as a machine, a worker or a person can see them, in
-//! the same words: read a function here beside the one of the same name in `sexton::board`. Rows that
-//! decide nothing (titles, texts, comments, heartbeats) are not kept, and of the events only what
-//! later decisions ask of them.
+//! the same words: read a function here beside the one of the same name in `sexton::board`. What
+//! decides nothing (titles, texts, comments) is not kept, and of the events only what later decisions
+//! ask of them. That both agree is shown in `tests/conformance.rs` of the main package.
 //!
-//! Left out on purpose: reviews, fingerprints of processes, locks without an end, names of workers (a
-//! task carries its [`Lane`]), and two bounds that no small board reaches (4096 events between two
-//! looks; a board whose newest event was deleted is looked through at once there, and with the next
-//! look that is due anyway here).
+//! Left out on purpose: reviews, fingerprints of processes, names of workers (a task carries its
+//! [`Lane`]), transactions that fail, and two bounds that no small board reaches. More than 4096
+//! events between two looks make SQLite boards look at every waiting task; so does the deletion of a
+//! board's newest event, which is noticed here only with the next such look that is due anyway.
 //!
-//! Equal boards behave alike: nothing is counted up that does not matter, so that a search through all
-//! states meets the same one again. That is why a board itself knows which of its readers have seen it
-//! as it is ([`Reader`]), in place of a version that grows.
+//! Equal boards behave alike, and what does not matter is not counted up, so that a search through
+//! all states meets the same one again. That is why a board itself knows which of its readers have
+//! seen it as it is, in place of a version that grows.
 
 mod change;
 mod lease;
@@ -139,6 +139,8 @@ pub struct Claim {
     pub pid: Option<Pid>,
     /// The open run.
     pub run: Option<RunId>,
+    /// When the worker last gave a sign of life.
+    pub heartbeat: Option<i64>,
 }
 
 /// Who claimed a task: what the text of a lock tells.
@@ -359,7 +361,8 @@ impl ModelBoard {
     }
 
     /// Whether everything that `task` waits for is over. Parents that do not exist are.
-    fn parents_done(&self, task: TaskId) -> bool {
+    #[must_use]
+    pub fn parents_done(&self, task: TaskId) -> bool {
         let mut parents = self.links.iter().filter(|(_, child)| *child == task);
         parents.all(|(parent, _)| self.task(*parent).is_none_or(|p| p.status.is_over()))
     }
@@ -369,7 +372,8 @@ impl ModelBoard {
     }
 
     /// Whether a waiting task may be promoted now.
-    fn may_promote(&self, task: &Task, failure_limit: u32) -> bool {
+    #[must_use]
+    pub fn may_promote(&self, task: &Task, failure_limit: u32) -> bool {
         match task.status {
             Status::Todo => self.parents_done(task.id),
             Status::Blocked => {
@@ -387,7 +391,8 @@ impl ModelBoard {
     }
 
     /// A task as the rules see it.
-    fn candidate(&self, task: &Task) -> Candidate {
+    #[must_use]
+    pub fn candidate(&self, task: &Task) -> Candidate {
         Candidate {
             task: task.id,
             lane: task.lane,
@@ -416,6 +421,10 @@ impl ModelBoard {
         }
     }
 
+    fn has_open_run(&self, task: TaskId) -> bool {
+        self.runs.iter().any(|run| run.task == task && run.end.is_none())
+    }
+
     /// Runs that are still open although their task is ready again were left behind by somebody.
     fn close_leaked(&mut self, task: TaskId, at: i64) {
         let end = RunEnd { at, outcome: Outcome::Reclaimed };
@@ -432,7 +441,8 @@ impl ModelBoard {
         if let Some(task) = self.task_mut(id) {
             task.status = Status::Running;
             task.started_at = task.started_at.or(Some(unix));
-            task.claim = Claim { holder: Some(holder), expires, pid: None, run: Some(run) };
+            task.claim =
+                Claim { holder: Some(holder), expires, run: Some(run), ..Claim::default() };
         }
         run
     }

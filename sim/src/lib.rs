@@ -1,7 +1,22 @@
 //! The dispatcher's own machine in a simulated world.
 //!
+//! [`world::run`] is the one entry: entropy in, a [`world::Run`] out, in which every promise of
+//! [`promise`] was judged after every event. What goes wrong on the way is listed in [`fault`], what
+//! must have been reached in [`sometimes`], and the planted bugs that show that the promises are worth
+//! something in [`saboteur`].
+//!
 //! [`script`] plays hand-written events to the machine, one line at a time, and writes down what it
-//! answers. [`board`] is a board without a file, to stand in for SQLite.
+//! answers.
 
 pub mod board;
+pub mod entropy;
+pub mod fault;
+pub mod kernel;
+pub mod ledger;
+pub mod promise;
+pub mod saboteur;
 pub mod script;
+pub mod sometimes;
+pub mod sweep;
+pub mod trace;
+pub mod world;

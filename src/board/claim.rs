@@ -115,13 +115,8 @@ fn open_run(pass: &Pass<'_>, row: &TaskRow, lock: &str, ttl_s: u32) -> Result<Ru
         },
         pass.shape.and("tasks", "last_heartbeat_at", " last_heartbeat_at = NULL,"),
     );
-    pass.conn.prepare_cached(&take)?.execute(params![
-        row.id.as_str(),
-        lock,
-        expires,
-        pass.unix,
-        run.0
-    ])?;
+    let params = params![row.id.as_str(), lock, expires, pass.unix, run.0];
+    sql::change(pass.conn, &take, params)?;
     let payload = json!({"lock": lock, "expires": expires, "run_id": run.0});
     event::append(pass.conn, row.id, Some(run), "claimed", &payload, pass.unix)?;
     Ok(run)

@@ -73,7 +73,7 @@ fn completed(pass: &Pass<'_>, ending: Ending<'_>) -> Result<()> {
         pass.shape.and("tasks", "block_kind", ", block_kind = NULL"),
         pass.shape.and("tasks", "block_recurrences", ", block_recurrences = 0"),
     );
-    pass.conn.prepare_cached(&update)?.execute(params![ending.row.id.as_str(), pass.unix])?;
+    sql::change(pass.conn, &update, params![ending.row.id.as_str(), pass.unix])?;
     let how = Closed { status: "done", summary: Some(SUMMARY), ..Closed::with("completed") };
     close_run(pass, ending.run, &how)?;
     let payload = json!({"result_len": 0, "summary": SUMMARY});
@@ -354,8 +354,7 @@ fn requeue(pass: &Pass<'_>, ending: Ending<'_>, also: &str) -> Result<()> {
         "UPDATE tasks SET status = ?2, {}, current_run_id = NULL{also} WHERE id = ?1",
         pass.shape.free()
     );
-    pass.conn.prepare_cached(&update)?.execute(params![ending.row.id.as_str(), ending.retry])?;
-    Ok(())
+    sql::change(pass.conn, &update, params![ending.row.id.as_str(), ending.retry])
 }
 
 /// Row 23, and the task's part of rows 20 to 22.
@@ -366,13 +365,10 @@ fn count_failure(
     failures: u32,
     error: &str,
 ) -> Result<()> {
-    pass.conn
-        .prepare_cached(
-            "UPDATE tasks SET status = ifnull(?2, status), consecutive_failures = ?3, \
-             last_failure_error = ?4 WHERE id = ?1",
-        )?
-        .execute(params![ending.row.id.as_str(), status, failures, clip(error)])?;
-    Ok(())
+    let update = "UPDATE tasks SET status = ifnull(?2, status), consecutive_failures = ?3, \
+                  last_failure_error = ?4 WHERE id = ?1";
+    let params = params![ending.row.id.as_str(), status, failures, clip(error)];
+    sql::change(pass.conn, update, params)
 }
 
 /// How a run is closed.

@@ -17,9 +17,8 @@ pub(super) fn promote(pass: &Pass<'_>, task: TaskId, failure_limit: u32) -> Resu
         return Ok(Taken::No(Refusal::Superseded));
     }
     let phase = phase(pass.conn, task.as_str())?;
-    pass.conn
-        .prepare_cached("UPDATE tasks SET status = ?2 WHERE id = ?1")?
-        .execute(params![task.as_str(), phase])?;
+    let update = "UPDATE tasks SET status = ?2 WHERE id = ?1";
+    sql::change(pass.conn, update, params![task.as_str(), phase])?;
     event::append(pass.conn, task, None, "promoted", &said_of(phase), pass.unix)?;
     Ok(Taken::Yes)
 }

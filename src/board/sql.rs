@@ -4,7 +4,7 @@
 //! the statement says when it is ended, so that a write whose commit failed looks as if it had
 //! succeeded. These step to the end. The originals are banned by a lint.
 
-use rusqlite::{Connection, Params, Result, Row};
+use rusqlite::{Connection, Error, Params, Result, Row};
 
 /// The first row of a query, stepped to its end; `None` if there is no row.
 pub fn one<T>(
@@ -31,6 +31,15 @@ pub fn run(conn: &Connection, sql: &str) -> Result<()> {
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
+}
+
+/// Runs a statement that must change a row. A trigger can make SQLite pass over a row without a word;
+/// what was not written must not be told as written.
+pub fn change(conn: &Connection, sql: &str, params: impl Params) -> Result<()> {
+    match conn.prepare_cached(sql)?.execute(params)? {
+        0 => Err(Error::StatementChangedRows(0)),
+        _ => Ok(()),
+    }
 }
 
 /// All rows of a query.

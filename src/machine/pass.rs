@@ -221,7 +221,7 @@ impl Dispatcher {
                     run.renew_at = now.mono.after(renew_ms(ttl_s));
                 }
             }
-            Change::Finish { fence, verdict, .. } if self.runs.contains_key(&fence.spawn) => {
+            Change::Finish { fence, verdict, .. } if self.is_of_a_run(id, fence) => {
                 self.finished(fence, taken, verdict, now.mono, effects);
             }
             // A stray: nothing is owed for it.
@@ -243,6 +243,13 @@ impl Dispatcher {
                 self.note_refusal(id, expired.task, taken, now.mono);
             }
         }
+    }
+
+    /// Whether a run of ours on this board has exactly this fence. Its token alone proves nothing:
+    /// any row may bear any text.
+    fn is_of_a_run(&self, id: BoardId, fence: Fence) -> bool {
+        let run = self.runs.get(&fence.spawn);
+        run.is_some_and(|run| run.board == id && run.fence() == Some(fence))
     }
 
     fn keep_if_locked(&mut self, id: BoardId, taken: Taken, drop: impl FnOnce(&mut Board)) {
@@ -274,7 +281,8 @@ impl Dispatcher {
         now: Mono,
         effects: &mut Vec<Effect>,
     ) {
-        let used = self.runs.values().filter(|run| run.uses_host_slot()).count();
+        let others = |run: &&Run| run.uses_host_slot() && run.spawn != spawn;
+        let used = self.runs.values().filter(others).count();
         let full = u32::try_from(used).unwrap_or(u32::MAX) >= self.policy.max_workers;
         let Some(run) = self.runs.get_mut(&spawn).filter(|run| run.phase == Phase::Claimed) else {
             effects.push(Effect::Report(Report::Unexpected("Claimed")));
@@ -285,8 +293,9 @@ impl Dispatcher {
         let (id, task) = (run.board, run.task);
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
-            // Its answer took so long that its slot was lent, and is still in use.
-            Mode::Running if run.lent && full => run.claimed_in_vain(row, Release::NotStarted),
+            // Its answer took so long that its slot was lent and is still in use, or the owner has
+            // lowered the limit meanwhile.
+            Mode::Running if full => run.claimed_in_vain(row, Release::NotStarted),
             Mode::Running => {
                 let limit_s = max_runtime_s.or(worker.max_runtime_s);
                 let deadline = now.after(self.policy.spawn_deadline_ms);
@@ -367,6 +376,8 @@ impl Dispatcher {
                 run.seen_lost(!ours.contains(&fence), now.mono, self.policy.ended_grace_ms);
             }
         }
+        // Also if the run is another board's: this may be that board's file, moved here, and its
+        // worker may be alive.
         let known = |fence: &Fence| self.runs.contains_key(&fence.spawn);
         let strays = ours.iter().filter(|fence| !known(fence)).copied().collect();
         if let Some(board) = self.boards.get_mut(&id) {

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 
 use sexton::board::{self, Owner, Workers};
 use sexton::machine::exchange::{Answer, Change, Fence, Lane, Request, Taken};
+use sexton::machine::hold;
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Policy, WorkerPolicy};
 use sexton::machine::verdict::Verdict;
-use sexton_sim::board::{self as model, Env, Holder, Instance, Memory, ModelBoard};
+use sexton_sim::board::{self as model, Env, Holder, Instance, Memory, ModelBoard, Status};
 
 use real::Real;
 use verb::Verb;
@@ -21,6 +22,9 @@ pub const NOW: i64 = 1_795_500_000;
 
 /// The workers' names in the order of their numbers.
 pub const NAMES: [&str; 3] = ["shell", "critic", "retired"];
+
+/// Changes what the model is asked, so that it deviates.
+pub type Twist = fn(&ModelBoard, &mut Request);
 
 /// What differs, in words.
 pub type Step<T> = Result<T, String>;
@@ -67,6 +71,8 @@ pub fn task(id: &str) -> TaskId {
 pub struct Pair {
     pub model: ModelBoard,
     memory: Memory,
+    /// What a second connection saw, which only watches for changes.
+    watcher: Memory,
     pub real: Real,
     /// Whose connection is open. A process has a file open but once, so there is one at a time.
     pub owner: u32,
@@ -75,8 +81,7 @@ pub struct Pair {
     pub host: Host,
     pub contended: bool,
     pub unix: i64,
-    /// Changes what the model is asked, so that it deviates.
-    twist: fn(&ModelBoard, &mut Request),
+    twist: Twist,
 }
 
 impl Pair {
@@ -84,7 +89,7 @@ impl Pair {
         Pair::twisted(|_, _| {})
     }
 
-    pub fn twisted(twist: fn(&ModelBoard, &mut Request)) -> Pair {
+    pub fn twisted(twist: Twist) -> Pair {
         let needs_body = WorkerPolicy { needs_body: true, ..WorkerPolicy::default() };
         let off = WorkerPolicy { enabled: false, ..WorkerPolicy::default() };
         let policy =
@@ -92,6 +97,7 @@ impl Pair {
         Pair {
             model: ModelBoard::new(),
             memory: Memory::default(),
+            watcher: Memory::default(),
             real: Real::new(),
             owner: 0,
             policy,
@@ -127,6 +133,8 @@ impl Pair {
     pub fn exchange(&mut self, request: &Request) -> Step<Answer> {
         let mut twisted = request.clone();
         (self.twist)(&self.model, &mut twisted);
+        let version = self.real.data_version();
+        self.sees_change();
         let env = Env { policy: &self.policy, liveness: &self.host, contended: self.contended };
         let instance = Instance(self.owner);
         let expected = self.model.exchange(instance, &mut self.memory, &twisted, &env);
@@ -140,8 +148,20 @@ impl Pair {
         };
         let answer = self.real.exchange(request, &context, self.contended);
         same("the answer", &format!("{answer:#?}"), &format!("{expected:#?}"))?;
+        let changed = self.real.data_version() != version;
+        same("what others see", &changed.to_string(), &self.sees_change().to_string())?;
         self.same_rows()?;
         Ok(answer)
+    }
+
+    /// Whether somebody has written to the model since this was last asked.
+    fn sees_change(&mut self) -> bool {
+        // Long before anything changes by itself, and under a policy that stays.
+        let request =
+            Request { changes: vec![], fresh: false, relist: false, want: 0, unix: i64::MIN };
+        let env = Env { policy: &Policy::default(), liveness: &self.host, contended: false };
+        let answer = self.model.exchange(Instance(9), &mut self.watcher, &request, &env);
+        answer.observation.is_some()
     }
 
     /// What somebody else does, on both. True if it was allowed.
@@ -156,7 +176,28 @@ impl Pair {
     fn same_rows(&self) -> Step<()> {
         same("the tasks", &self.real.tasks(), &self.model_tasks())?;
         same("the runs", &self.real.runs(), &self.model_runs())?;
-        same("the links", &self.real.links(), &self.model_links())
+        same("the links", &self.real.links(), &self.model_links())?;
+        let said = self.real.said(&self.policy, &self.workers, self.unix);
+        same("what is said of the tasks", &said, &self.model_says())
+    }
+
+    /// What the tasks wait for, in the words of [`Real::said`].
+    fn model_says(&self) -> String {
+        let model = &self.model;
+        let what = |task: &model::Task| {
+            let waits = matches!(task.status, Status::Ready | Status::Todo);
+            if waits && !model.parents_done(task.id) {
+                "parents".to_owned()
+            } else if task.status == Status::Ready {
+                let hold = hold::on(&model.candidate(task), &self.policy, self.unix);
+                hold.map_or("nothing".to_owned(), |hold| format!("{hold:?}"))
+            } else if model.may_promote(task, self.policy.failure_limit) {
+                "promotion".to_owned()
+            } else {
+                "others".to_owned()
+            }
+        };
+        model.tasks().iter().map(|task| format!("{} {}\n", task.id, what(task))).collect()
     }
 
     fn model_tasks(&self) -> String {

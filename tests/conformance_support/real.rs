@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use sexton::board::{self, Board, Columns, Context, sql};
+use sexton::board::card::{self, Judge, Wait};
+use sexton::board::{self, Board, Columns, Context, Workers, sql};
 use sexton::machine::exchange::{Answer, Request};
+use sexton::machine::policy::Policy;
 use tempfile::TempDir;
 
 /// A board, and a connection of somebody else.
@@ -22,7 +24,9 @@ pub struct Real {
 impl Real {
     pub fn new() -> Real {
         // Where there is a file system in memory, nothing waits for a disk.
-        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("sexton-conformance-");
+        let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir());
         let dir = dir.expect("a folder");
         let path = dir.path().join("kanban.db");
         board::create(&path).expect("a new board");
@@ -59,6 +63,12 @@ impl Real {
         exchanged.expect("an exchange").answer
     }
 
+    /// Changes with every commit of the dispatcher.
+    pub fn data_version(&self) -> i64 {
+        let version = sql::one(&self.rival, "PRAGMA data_version", [], |row| row.get(0));
+        version.expect("a version").expect("a row")
+    }
+
     pub fn tasks(&self) -> String {
         self.rows(
             "SELECT rowid, id, status, assignee, 'p' || priority, 'c' || created_at, \
@@ -73,6 +83,25 @@ impl Real {
 
     pub fn links(&self) -> String {
         self.rows("SELECT parent_id, child_id FROM task_links ORDER BY parent_id, child_id")
+    }
+
+    /// What cards say that the tasks wait for.
+    pub fn said(&self, policy: &Policy, workers: &Workers, now: i64) -> String {
+        let lane = |name: Option<&str>| workers.lane(name);
+        let judge = Judge { policy, lane: &lane, now };
+        let ids = self.rows("SELECT id FROM tasks ORDER BY rowid");
+        let said = ids.lines().map(|id| {
+            let task = card::find(&self.rival, &self.columns, id).expect("a task");
+            let wait = card::wait(&self.rival, judge, &task).expect("a wait");
+            match (task.status.as_str(), wait) {
+                ("ready", None) => format!("{id} nothing\n"),
+                ("ready", Some(Wait::Hold(hold))) => format!("{id} {hold:?}\n"),
+                ("ready" | "todo", Some(Wait::Parents(_))) => format!("{id} parents\n"),
+                (_, Some(Wait::Promotion)) => format!("{id} promotion\n"),
+                _ => format!("{id} others\n"),
+            }
+        });
+        said.collect()
     }
 
     /// The rows of a query, columns separated by blanks, NULL as `-`.

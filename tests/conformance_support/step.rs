@@ -1,11 +1,11 @@
-//! Random steps. They are numbers that get their meaning from the board as it is then, so that most
-//! of them hit something.
+//! Random steps. They are numbers that get their meaning from the board as it is then: three of four
+//! hit a task that they can do something to.
 
 use proptest::prelude::*;
-use sexton::machine::exchange::{Change, Expired, Fence, Lane, LeaseEnd, Request};
+use sexton::machine::exchange::{Change, Expired, Fence, Lane, LeaseEnd, Observation, Request};
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
-use sexton_sim::board::{BlockKind, Holder, NewTask, Status};
+use sexton_sim::board::{BlockKind, Holder, Instance, NewTask, Status, Task};
 
 use super::verb::{ANCHOR, Verb};
 use super::{Pair, Step, current_run, task};
@@ -17,7 +17,7 @@ const PIDS: std::ops::Range<i32> = 100..104;
 #[derive(Clone, Debug)]
 pub enum Op {
     Send { asks: Vec<Ask>, fresh: bool, relist: bool, want: u32, contended: bool },
-    Do { verb: u8, task: usize, other: usize, flag: bool, n: u8 },
+    Do { verb: u8, task: u8, other: u8, flag: bool, n: u8 },
     Wait(i64),
     Sit(u32),
     Lives { pid: i32, alive: bool },
@@ -29,19 +29,18 @@ pub enum Op {
 #[derive(Clone, Debug)]
 pub struct Ask {
     kind: u8,
-    task: usize,
-    /// A fence that is off by this: 0 to 2 are right.
+    task: u8,
+    /// What a fence is off by: less than 10 is nothing.
     off: u8,
     n: u8,
 }
 
 pub fn ops() -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(op(), 1..60)
+    prop::collection::vec(op(), 1..150)
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let task = 0..IDS.len();
-    let ask = (0..9_u8, task.clone(), 0..6_u8, any::<u8>()).prop_map(|(kind, task, off, n)| Ask {
+    let ask = (0..12_u8, any::<u8>(), 0..12_u8, any::<u8>()).prop_map(|(kind, task, off, n)| Ask {
         kind,
         task,
         off,
@@ -52,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
     let send = (asks, flags, 0..4_u32).prop_map(|(asks, (fresh, relist, contended), want)| {
         Op::Send { asks, fresh: fresh && relist, relist, want, contended }
     });
-    let verb = (0..24_u8, task.clone(), task, any::<bool>(), any::<u8>())
+    let verb = (0..25_u8, any::<u8>(), any::<u8>(), any::<bool>(), any::<u8>())
         .prop_map(|(verb, task, other, flag, n)| Op::Do { verb, task, other, flag, n });
     let waits = prop::sample::select(vec![0, 1, 2, 29, 30, 31, 299, 300, 870, 901, -5]);
     prop_oneof![
@@ -71,13 +70,15 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// A run through random steps.
 pub struct Walk {
-    pub pair: Pair,
+    pair: Pair,
     spawn: u64,
+    /// What the boards last showed.
+    seen: Observation,
 }
 
 impl Walk {
     pub fn new(pair: Pair) -> Walk {
-        let mut walk = Walk { pair, spawn: 0 };
+        let mut walk = Walk { pair, spawn: 0, seen: Observation::default() };
         walk.pair.add(ANCHOR);
         walk.pair.verb(&Verb::Schedule(task(ANCHOR))).expect("out of the way");
         for id in &IDS[..3] {
@@ -104,7 +105,8 @@ impl Walk {
                     Request { changes, fresh: *fresh, relist: *relist, want: *want, unix };
                 self.pair.contended = *contended;
                 *trace += &format!("{request:?}\n");
-                self.pair.exchange(&request)?;
+                let answer = self.pair.exchange(&request)?;
+                self.seen = answer.observation.unwrap_or(std::mem::take(&mut self.seen));
             }
             Op::Do { verb, task, other, flag, n } => {
                 let verb = self.verb(*verb, *task, *other, *flag, *n);
@@ -114,7 +116,11 @@ impl Walk {
                 }
                 self.pair.verb(&verb)?;
             }
-            _ => {
+            Op::Wait(_)
+            | Op::Sit(_)
+            | Op::Lives { .. }
+            | Op::Attends { .. }
+            | Op::Policy { .. } => {
                 *trace += &format!("{op:?}\n");
                 self.turn(op);
             }
@@ -147,30 +153,56 @@ impl Walk {
         }
     }
 
+    /// A task that is likely to be hit, or any.
+    fn pick(&self, n: u8, likely: impl Fn(&Task) -> bool) -> TaskId {
+        let (any, n) = (n % 4 == 3, usize::from(n / 4));
+        let tasks = self.pair.model.tasks().iter().filter(|t| t.id != task(ANCHOR) && likely(t));
+        let tasks: Vec<_> = tasks.map(|task| task.id).collect();
+        let anything = || task(IDS[n % IDS.len()]);
+        if any || tasks.is_empty() { anything() } else { tasks[n % tasks.len()] }
+    }
+
     fn change(&mut self, ask: &Ask) -> Change {
-        let id = task(IDS[ask.task]);
-        let fence = self.fence(id, ask.off);
         let failure_limit = self.pair.policy.failure_limit;
+        let ready = |task: &Task| task.status == Status::Ready && task.claim.holder.is_none();
+        let owner = Instance(self.pair.owner);
+        let ours =
+            |task: &Task| matches!(task.claim.holder, Some(Holder::Sexton(o, _)) if o == owner);
+        let run = self.pick(ask.task, ours);
+        let fence = self.fence(run, ask.off);
         match ask.kind {
-            0..=3 => {
-                self.spawn += u64::from(ask.off < 5);
-                let spawn = SpawnId(self.spawn);
-                // Mostly the right worker.
-                let worker = WorkerId(u16::from(ask.n % 8 == 0));
-                let cap = if ask.n % 4 == 0 { 1 } else { 3 };
-                Change::Claim { spawn, task: id, worker, ttl_s: 900, cap }
-            }
+            0..=3 => self.claim(self.pick(ask.task, ready), ask),
             4 => Change::Started { fence, pid: pid(ask.n) },
-            5 => Change::Renew { fence, ttl_s: 900, heartbeat: ask.n % 2 == 0 },
-            6 => Change::Finish { fence, pid: None, verdict: verdict(ask.n), failure_limit },
-            7 => Change::Promote { task: id, failure_limit },
-            _ => {
-                let run = self.pair.model.task(id).and_then(|task| task.claim.run);
-                let by = if ask.n % 2 == 0 { LeaseEnd::Expired } else { LeaseEnd::WorkerGone };
-                let run = run.filter(|_| ask.off > 0);
-                Change::Free { expired: Expired { task: id, run, by }, failure_limit }
+            5 => Change::Renew { fence, ttl_s: 900, heartbeat: ask.n.is_multiple_of(2) },
+            6..=8 => Change::Finish { fence, pid: None, verdict: verdict(ask.n), failure_limit },
+            9 => {
+                let promotable = |task: &Task| self.seen.promotable.contains(&task.id);
+                Change::Promote { task: self.pick(ask.task, promotable), failure_limit }
             }
+            _ => Change::Free { expired: self.expired(ask), failure_limit },
         }
+    }
+
+    fn claim(&mut self, id: TaskId, ask: &Ask) -> Change {
+        self.spawn += u64::from(ask.off < 10);
+        let meant = match self.pair.model.task(id).map(|task| task.lane) {
+            Some(Lane::Worker(worker)) => worker,
+            Some(Lane::Unassigned | Lane::Foreign) | None => WorkerId(0),
+        };
+        let worker = if ask.off == 9 { WorkerId(1) } else { meant };
+        let cap = if ask.n.is_multiple_of(8) { 1 } else { 3 };
+        Change::Claim { spawn: SpawnId(self.spawn), task: id, worker, ttl_s: 900, cap }
+    }
+
+    fn expired(&self, ask: &Ask) -> Expired {
+        let seen = &self.seen.expired;
+        if !ask.n.is_multiple_of(4) && !seen.is_empty() {
+            return seen[usize::from(ask.task) % seen.len()];
+        }
+        let id = self.pick(ask.task, |task| task.status == Status::Running);
+        let run = self.pair.model.task(id).and_then(|task| task.claim.run);
+        let by = if ask.n.is_multiple_of(2) { LeaseEnd::Expired } else { LeaseEnd::WorkerGone };
+        Expired { task: id, run: run.filter(|_| ask.off > 0), by }
     }
 
     fn fence(&self, id: TaskId, off: u8) -> Fence {
@@ -182,40 +214,53 @@ impl Walk {
         let run = current_run(&self.pair.model, id);
         Fence {
             task: id,
-            run: RunId(run.0 + i64::from(off == 4)),
-            spawn: SpawnId(spawn + u64::from(off == 5)),
+            run: RunId(run.0 + i64::from(off == 10)),
+            spawn: SpawnId(spawn + u64::from(off == 11)),
         }
     }
 
-    fn verb(&self, verb: u8, id: usize, other: usize, flag: bool, n: u8) -> Verb {
-        let (id, other) = (task(IDS[id]), task(IDS[other]));
-        let run = current_run(&self.pair.model, id);
+    fn verb(&self, verb: u8, id: u8, other: u8, flag: bool, n: u8) -> Verb {
+        use Status::{Archived, Blocked, Done, Ready, Running, Scheduled, Todo, Triage};
+        let among = |likely: &[Status]| self.pick(id, |task| likely.contains(&task.status));
+        let other = self.pick(other, |_| true);
+        let any = self.pick(id, |_| true);
+        let running = among(&[Running]);
+        let run = current_run(&self.pair.model, running);
         let own_run = [None, Some(run), Some(run), Some(RunId(run.0 + 1))][usize::from(n % 4)];
         match verb {
-            0..=2 => Verb::Create(new_task(id, other, flag, n)),
-            3 => Verb::Complete(id, own_run, flag),
-            4 | 5 => Verb::Block(id, own_run, flag, kind(n / 4)),
-            6 => Verb::Heartbeat(id, own_run.unwrap_or(run)),
-            7 => Verb::Archive(id),
-            8 | 9 => Verb::Unblock(id),
-            10 => Verb::Promote(id, flag),
+            0 | 1 => Verb::Create(new_task(task(IDS[usize::from(id) % IDS.len()]), other, flag, n)),
+            2 => Verb::Complete(running, own_run, flag),
+            3 => Verb::Complete(among(&[Ready, Blocked]), None, flag),
+            4 => Verb::Block(running, own_run, flag, kind(n / 4)),
+            5 => Verb::Block(among(&[Ready]), None, flag, kind(n / 4)),
+            6 => Verb::Heartbeat(running, own_run.unwrap_or(run)),
+            7 => Verb::Archive(any),
+            8 | 9 => Verb::Unblock(among(&[Blocked, Scheduled])),
+            10 => Verb::Promote(among(&[Todo, Blocked]), flag),
             11 | 12 => {
-                let to = [Status::Todo, Status::Triage, Status::Ready, Status::Ready];
-                Verb::Reopen(id, to[usize::from(n % 4)])
+                let to = [Todo, Triage, Ready, Ready][usize::from(n % 4)];
+                Verb::Reopen(among(&[Done, Archived, Triage]), to)
             }
-            13 => Verb::Reclaim(id),
-            14 => Verb::Schedule(id),
-            15 => Verb::Assign(id, lane(n)),
-            16 => Verb::Prioritise(id, i64::from(n % 3)),
-            17 => Verb::Edit(id, flag),
-            18 => Verb::Link(id, other),
-            19 => Verb::Unlink(id, other),
-            20 => Verb::Delete(id),
-            21 => Verb::Refuse(id, flag),
+            13 => Verb::Reclaim(running),
+            14 if flag => Verb::Schedule(any),
+            14 => Verb::Reopen(running, Ready),
+            15 => Verb::Assign(any, lane(n)),
+            16 => Verb::Prioritise(any, i64::from(n % 3)),
+            17 => Verb::Edit(any, flag),
+            18 => Verb::Link(any, other),
+            19 => {
+                let links: Vec<_> = self.pair.model.links().collect();
+                let link = links.get(usize::from(n) % links.len().max(1));
+                let (parent, child) = link.copied().unwrap_or((any, other));
+                Verb::Unlink(parent, child)
+            }
+            20 => Verb::Delete(any),
+            21 => Verb::Refuse(any, flag),
             22 => {
-                let by = if n % 3 == 0 { Holder::Elsewhere } else { Holder::Neighbour };
-                Verb::Claim(id, by, flag.then_some(pid(n)))
+                let by = if n.is_multiple_of(3) { Holder::Elsewhere } else { Holder::Neighbour };
+                Verb::Claim(among(&[Ready]), by, flag.then_some(pid(n)))
             }
+            23 => Verb::Disown(running),
             _ => Verb::PromoteAll,
         }
     }
@@ -225,9 +270,9 @@ fn new_task(id: TaskId, parent: TaskId, flag: bool, n: u8) -> NewTask {
     NewTask {
         parents: if flag && parent != id { vec![parent] } else { vec![] },
         priority: i64::from(n % 2),
-        has_body: n % 4 > 0,
-        max_retries: (n % 5 == 0).then_some(u32::from(n % 3)),
-        max_runtime_s: (n % 7 == 0).then_some(u32::from(n % 2)),
+        has_body: !n.is_multiple_of(4),
+        max_retries: n.is_multiple_of(5).then_some(u32::from(n % 3)),
+        max_runtime_s: n.is_multiple_of(7).then_some(u32::from(n % 2)),
         blocked: n % 6 == 1,
         triage: n % 9 == 1,
         ..NewTask::new(id, lane(n))
@@ -239,9 +284,9 @@ fn pid(n: u8) -> Pid {
 }
 
 fn lane(n: u8) -> Lane {
-    match n % 8 {
+    match n % 12 {
         0 => Lane::Foreign,
-        1 => Lane::Unassigned,
+        1 | 4 => Lane::Unassigned,
         2 => Lane::Worker(WorkerId(1)),
         3 => Lane::Worker(WorkerId(2)),
         _ => Lane::Worker(WorkerId(0)),
@@ -266,7 +311,7 @@ fn verdict(n: u8) -> Verdict {
         4 | 5 => Verdict::ProtocolViolation,
         6 => Verdict::RateLimited,
         7 => Verdict::CredentialsRefused,
-        8 if n % 4 == 0 => Verdict::SpawnFailed,
+        8 if n.is_multiple_of(4) => Verdict::SpawnFailed,
         8 => Verdict::TimedOut { elapsed_s: 2, limit_s: 1, killed: false },
         _ => Verdict::Released(Release::Shutdown),
     }

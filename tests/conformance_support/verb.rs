@@ -36,6 +36,7 @@ pub enum Verb {
     Delete(TaskId),
     Refuse(TaskId, bool),
     Claim(TaskId, Holder, Option<Pid>),
+    Disown(TaskId),
     PromoteAll,
 }
 
@@ -69,6 +70,7 @@ impl Verb {
             Verb::Delete(task) => board.delete(task),
             Verb::Refuse(task, refuses) => board.refuse(task, refuses),
             Verb::Claim(task, by, pid) => board.claim(task, by, pid, now).is_some(),
+            Verb::Disown(task) => board.disown(task),
             Verb::PromoteAll => {
                 board.promote_all(2);
                 true
@@ -108,6 +110,7 @@ impl Verb {
             Verb::Delete(task) => on.delete(task),
             Verb::Refuse(task, refuses) => on.refuse(task, refuses),
             Verb::Claim(task, by, pid) => on.claim(task, by, pid),
+            Verb::Disown(task) => on.disown(task),
             Verb::PromoteAll => on.promote_all(),
         }
     }
@@ -268,7 +271,11 @@ impl Verbs<'_> {
         let condition = match to {
             Status::Ready => PARENTS_ALL_DONE,
             Status::Todo | Status::Triage => "true",
-            _ => "false",
+            Status::Scheduled
+            | Status::Running
+            | Status::Blocked
+            | Status::Done
+            | Status::Archived => "false",
         };
         if !self.is(task, condition) {
             return false;
@@ -351,6 +358,7 @@ impl Verbs<'_> {
 
     fn delete(&self, task: TaskId) -> bool {
         let id = [task.as_str()];
+        self.execute(&format!("DROP TRIGGER IF EXISTS no_{task}"), []);
         for table in ["task_comments", "task_events", "task_runs"] {
             self.execute(&format!("DELETE FROM {table} WHERE task_id = ?1"), id);
         }
@@ -401,6 +409,12 @@ impl Verbs<'_> {
         self.execute(update, values);
         self.event(task, "claimed");
         true
+    }
+
+    fn disown(&self, task: TaskId) -> bool {
+        let update = "UPDATE tasks SET claim_lock = NULL, claim_expires = NULL \
+                      WHERE id = ?1 AND status = 'running' AND claim_lock IS NOT NULL";
+        self.execute(update, [task.as_str()]) == 1
     }
 
     fn promote_all(&self) -> bool {

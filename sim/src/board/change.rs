@@ -21,7 +21,7 @@ impl Pass<'_> {
                 self.claim(spawn, task, worker, ttl_s, cap)
             }
             Change::Started { fence, pid } => self.started(fence, pid),
-            Change::Renew { fence, ttl_s, heartbeat: _ } => self.renew(fence, ttl_s),
+            Change::Renew { fence, ttl_s, heartbeat } => self.renew(fence, ttl_s, heartbeat),
             Change::Finish { fence, pid: _, verdict, failure_limit } => {
                 self.finish(fence, verdict, failure_limit)
             }
@@ -52,13 +52,17 @@ impl Pass<'_> {
         if let Some(refusal) = self.refuse(task, worker, cap) {
             return Taken::No(refusal);
         }
-        let refuses = task.refuses;
+        let (refuses, unassigned) = (task.refuses, task.lane == Lane::Unassigned);
         if !self.board.parents_done(id) {
             self.set(id, |task| task.status = Status::Todo);
             self.board.tell(id);
             return SUPERSEDED;
         }
         if refuses {
+            // What was written before the refusal is undone, but others see that something was.
+            if unassigned || self.board.has_open_run(id) {
+                self.board.wrote(Some(self.owner));
+            }
             return Taken::No(Refusal::Rejected);
         }
         self.assign(id, worker);
@@ -116,13 +120,18 @@ impl Pass<'_> {
         Taken::Yes
     }
 
-    /// A lease that goes on.
-    fn renew(&mut self, fence: Fence, ttl_s: u32) -> Taken {
-        if self.fenced(fence).is_none() {
-            return SUPERSEDED;
+    /// A lease that goes on, and a heartbeat for workers that have none of their own. Where that
+    /// changes no row, SQLite writes nothing.
+    fn renew(&mut self, fence: Fence, ttl_s: u32, heartbeat: bool) -> Taken {
+        let Some(task) = self.fenced(fence) else { return SUPERSEDED };
+        let claim = Claim {
+            expires: Some(self.unix.saturating_add(i64::from(ttl_s))),
+            heartbeat: if heartbeat { Some(self.unix) } else { task.claim.heartbeat },
+            ..task.claim
+        };
+        if claim != task.claim {
+            self.set(fence.task, |task| task.claim = claim);
         }
-        let expires = self.unix.saturating_add(i64::from(ttl_s));
-        self.set(fence.task, |task| task.claim.expires = Some(expires));
         Taken::Yes
     }
 

@@ -92,9 +92,7 @@ impl ModelBoard {
             task.blocks = None;
         });
         self.tell(id);
-        let mut children = self.children(id);
-        children.sort_by_key(|child| self.task(*child).map(|task| (task.status, task.order)));
-        for child in children {
+        for child in self.children(id) {
             self.promote_if_due(child, with.failure_limit);
         }
         true
@@ -121,7 +119,10 @@ impl ModelBoard {
             return false;
         }
         let expires = now.saturating_add(i64::from(CLIENT_TTL_S));
-        self.set(id, |task| task.claim.expires = Some(expires));
+        self.set(id, |task| {
+            task.claim.expires = Some(expires);
+            task.claim.heartbeat = Some(now);
+        });
         true
     }
 }
@@ -356,11 +357,18 @@ impl ModelBoard {
         Some(run)
     }
 
+    /// Takes the lock off a running task, so that it runs for nobody. No event says so.
+    pub fn disown(&mut self, id: TaskId) -> bool {
+        let held = |task: &&Task| task.status == Status::Running && task.claim.holder.is_some();
+        self.task(id).filter(held).is_some() && {
+            self.set(id, |task| (task.claim.holder, task.claim.expires) = (None, None));
+            true
+        }
+    }
+
     /// Makes every waiting task ready that may be.
     pub fn promote_all(&mut self, failure_limit: u32) {
-        let mut waiting: Vec<&Task> = self.tasks.iter().collect();
-        waiting.sort_by_key(|task| (task.status != Status::Blocked, task.order));
-        for id in waiting.iter().map(|task| task.id).collect::<Vec<_>>() {
+        for id in self.tasks.iter().map(|task| task.id).collect::<Vec<_>>() {
             self.promote_if_due(id, failure_limit);
         }
     }

@@ -21,10 +21,14 @@ impl Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) {
-            write!(f, "{}s", self.0 / 1000)
-        } else {
+        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+        if millis == 0 {
+            write!(f, "{seconds}s")
+        } else if i64::try_from(self.0).is_ok() {
             write!(f, "{}ms", self.0)
+        } else {
+            // Too many for one number, as far as the parser is concerned.
+            write!(f, "{seconds}s {millis}ms")
         }
     }
 }

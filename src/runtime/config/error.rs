@@ -38,7 +38,8 @@ impl ConfigError {
         problem: impl Into<String>,
     ) -> ConfigError {
         let (line, column) = position(text, span.map_or(0, |span| span.start));
-        ConfigError::Invalid { path: path.to_owned(), line, column, problem: problem.into() }
+        let problem = printable(&problem.into());
+        ConfigError::Invalid { path: path.to_owned(), line, column, problem }
     }
 
     /// True if the file is not there.
@@ -48,6 +49,18 @@ impl ConfigError {
             ConfigError::Invalid { .. } => false,
         }
     }
+}
+
+/// The text on one line and without a say over terminals, whatever of the file it repeats.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut printable, c| {
+        if c.is_control() {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+        printable
+    })
 }
 
 /// Line and column of a byte offset, both counted from one.

@@ -1,0 +1,763 @@
+//! Boards that are damaged, altered or full of wrong values: a clear finding, or correct work; never
+//! a panic, a loop, or a write to a file that failed its checks.
+//!
+//! An input is no database but a small program: which real board, and what is done to it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arbitrary::{Result, Unstructured};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params};
+use sexton::board::{Board, BoardError, Context, Liveness, Owner, Workers, sql};
+use sexton::machine::Dispatcher;
+use sexton::machine::effect::Effect;
+use sexton::machine::event::{Blame, Event, Fault, FaultClass, Group, SignalOutcome};
+use sexton::machine::exchange::{Change, Request, Taken};
+use sexton::machine::ids::{BoardId, Pid, SpawnId, WorkerId};
+use sexton::machine::now::{Mono, Now};
+use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
+use sexton::machine::verdict::ExitStatus;
+use tempfile::TempDir;
+
+const BOARDS: [&[u8]; 3] = [
+    include_bytes!("../../tests/fixtures/hermes-0.19.0.db"),
+    include_bytes!("../../tests/fixtures/hermes-newer.db"),
+    include_bytes!("../../tests/fixtures/hermes-0.13.0.db"),
+];
+
+/// The wall clock at the start.
+const EPOCH: i64 = 1_795_500_000;
+const BOARD: BoardId = BoardId(1);
+const CAP: u32 = 4;
+
+/// Most changes to one file, most workers (a board may make tasks without end), most times that the
+/// clock moves on, and most exchanges between two of those.
+const MOST_MUTATIONS: usize = 12;
+const MOST_SPAWNS: usize = 16;
+const MOST_WAKES: usize = 8;
+const MOST_AT_ONCE: usize = 60;
+
+/// Makes the board that `data` stands for, opens it, and works with it for a while.
+pub fn check(data: &[u8]) {
+    let mut u = Unstructured::new(data);
+    let (_folder, path) = place();
+    // Bytes that have run out read as zeroes.
+    let Ok(made) = make(&mut u, &path) else { return };
+    let before = Files::of(&path);
+    let opened = Board::open(&path);
+    if let Err(error) = &opened {
+        is_clear(error, &path);
+        assert_eq!(Files::of(&path), before, "written to although refused: {error}");
+    }
+    let refused = opened.is_err();
+    drop(opened);
+    let command = Board::open_for_command(&path);
+    if let Err(error) = &command {
+        is_clear(error, &path);
+        assert!(refused, "refused for a command only: {error}");
+    }
+    drop(command);
+    assert_eq!(Files::of(&path).board, before.board, "written to by looking");
+    if !refused {
+        work(&mut u, &path, made);
+    }
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let folder = folder.expect("a folder");
+    let path = folder.path().join("kanban.db");
+    (folder, path)
+}
+
+/// The bytes of a board.
+#[derive(PartialEq, Eq)]
+struct Files {
+    board: Vec<u8>,
+    journal: Option<Vec<u8>>,
+    log: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let size = |file: &Option<Vec<u8>>| file.as_ref().map(Vec::len);
+        write!(f, "{} bytes, {:?}, {:?}", self.board.len(), size(&self.journal), size(&self.log))
+    }
+}
+
+impl Files {
+    fn of(path: &Path) -> Files {
+        // SQLite makes an empty log when it opens a board for reading.
+        let beside = |suffix| fs::read(beside(path, suffix)).ok().filter(|file| !file.is_empty());
+        Files {
+            board: fs::read(path).expect("the board"),
+            journal: beside("-journal"),
+            log: beside("-wal"),
+        }
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Names the file, what is wrong with it, and what to do.
+fn is_clear(error: &BoardError, path: &Path) {
+    assert_eq!(error.path, path);
+    assert!(!error.finding.trim().is_empty(), "no finding: {error:?}");
+    assert!(!error.tried.is_empty() && !error.remedy.is_empty(), "{error:?}");
+}
+
+// ---- what is done to the file -------------------------------------------------------------------
+
+/// What may be expected of a board after what was done to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Made {
+    /// Rows were changed, whatever they hold now: all of it must work.
+    Rows,
+    /// Its schema was changed, too.
+    Schema,
+    /// Its bytes were.
+    Bytes,
+}
+
+fn make(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
+    let board = u.choose_index(BOARDS.len())?;
+    fs::write(path, BOARDS[board]).expect("a board in memory");
+    let mut made = Made::Rows;
+    for _ in 0..u.int_in_range(0..=MOST_MUTATIONS)? {
+        made = made.max(match u.int_in_range(0..=15)? {
+            0..=5 => one_value(u, path)?,
+            6..=8 => one_statement(u, path)?,
+            9 => schema_text(u, path)?,
+            _ => bytes(u, path)?,
+        });
+    }
+    Ok(made)
+}
+
+const COLUMNS: &[(&str, &[&str])] = &[
+    (
+        "tasks",
+        &[
+            "id",
+            "title",
+            "body",
+            "assignee",
+            "status",
+            "priority",
+            "created_at",
+            "started_at",
+            "completed_at",
+            "workspace_kind",
+            "workspace_path",
+            "claim_lock",
+            "claim_expires",
+            "worker_pid",
+            "current_run_id",
+            "consecutive_failures",
+            "last_failure_error",
+            "worker_started_at",
+            "max_runtime_seconds",
+            "max_retries",
+            "last_heartbeat_at",
+            "skills",
+            "goal_mode",
+        ],
+    ),
+    (
+        "task_runs",
+        &[
+            "id",
+            "task_id",
+            "profile",
+            "status",
+            "claim_lock",
+            "claim_expires",
+            "worker_pid",
+            "started_at",
+            "ended_at",
+            "outcome",
+            "summary",
+            "metadata",
+            "error",
+            "worker_started_at",
+            "max_runtime_seconds",
+        ],
+    ),
+    ("task_events", &["id", "task_id", "run_id", "kind", "payload", "created_at"]),
+    ("task_links", &["parent_id", "child_id"]),
+];
+
+const TEXTS: &[&str] = &[
+    "",
+    " ",
+    "ready",
+    "running",
+    "todo",
+    "blocked",
+    "done",
+    "archived",
+    "review",
+    "triage",
+    "scheduled",
+    "shell",
+    "Shell ",
+    "critic",
+    "nobody",
+    "rate_limited",
+    "completed",
+    "crashed",
+    "gave_up",
+    "promoted",
+    "protocol_violation",
+    "vm:4242",
+    "elsewhere:1",
+    "vm:77:zz-1",
+    "vm:77",
+    ":",
+    "{}",
+    "[]",
+    "{\"failures\": -1}",
+    "{\"limit\": 1e400}",
+    "\u{0}",
+    "é\u{202e}",
+    "75",
+    "unverified",
+    "boot:1|1",
+    "9223372036854775807",
+    "-1",
+    "1e300",
+    "NaN",
+];
+
+const NUMBERS: &[i64] = &[
+    0,
+    1,
+    -1,
+    2,
+    77,
+    4242,
+    4_194_305,
+    i64::MAX,
+    i64::MIN,
+    i64::MAX - 1,
+    1 << 31,
+    (1 << 32) + 1,
+    -(1 << 31),
+    1 << 53,
+    EPOCH,
+    EPOCH - 1,
+    EPOCH + 1,
+    EPOCH + 100,
+    EPOCH - 100_000,
+    EPOCH * 1000,
+];
+
+const REALS: &[f64] =
+    &[0.5, -0.0, 1e300, -1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 9e15, 1_795_500_000.25];
+
+fn any_value(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(match u.int_in_range(0..=11)? {
+        0 => Value::Null,
+        1..=3 => Value::Text((*u.choose(TEXTS)?).to_owned()),
+        4 | 5 => Value::Integer(*u.choose(NUMBERS)?),
+        6 => Value::Integer(u.arbitrary()?),
+        7 => Value::Real(*u.choose(REALS)?),
+        8 => Value::Text("x".repeat(*u.choose(&[31, 32, 200, 5_000, 140_000])?)),
+        9 => {
+            let count = usize::from(u.int_in_range(0..=9_u8)?).min(u.len());
+            Value::Blob(u.bytes(count)?.to_vec())
+        }
+        10 => Value::Text(owner().lock(SpawnId(u.int_in_range(0..=20)?))),
+        _ => Value::Real(f64::from_bits(u.arbitrary()?)),
+    })
+}
+
+/// Another value in one row, or the same in all.
+fn one_value(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
+    let (table, columns) = *u.choose(COLUMNS)?;
+    let column = *u.choose(columns)?;
+    let row = u.int_in_range(0..=24_u8)?;
+    let value = any_value(u)?;
+    // A text that is no text: SQLite does not look at its bytes.
+    let new = if u.ratio(1, 8)? { "CAST(?1 AS TEXT)" } else { "?1" };
+    let which = if row == 24 {
+        "?2 = ?2".to_owned()
+    } else {
+        format!("rowid = (SELECT rowid FROM {table} ORDER BY rowid LIMIT 1 OFFSET ?2)")
+    };
+    let update = format!("UPDATE OR IGNORE {table} SET {column} = {new} WHERE {which}");
+    alter(path, |conn| conn.execute(&update, params![value, row]).map(drop));
+    Ok(Made::Rows)
+}
+
+/// What somebody may have done to a board with SQL.
+const STATEMENTS: &[(Made, &str)] = &[
+    (Made::Rows, "UPDATE tasks SET status = 'ready', assignee = 'shell', claim_lock = NULL"),
+    (Made::Rows, "UPDATE tasks SET status = 'todo'"),
+    (Made::Rows, "UPDATE tasks SET status = 'running', claim_lock = 'vm:4242', claim_expires = 1"),
+    (Made::Rows, "UPDATE tasks SET consecutive_failures = rowid, status = 'blocked'"),
+    (Made::Rows, "UPDATE tasks SET id = NULL WHERE rowid % 2"),
+    (Made::Rows, "UPDATE tasks SET body = NULL, title = x'ff00ff'"),
+    (Made::Rows, "INSERT OR IGNORE INTO task_links SELECT id, id FROM tasks"),
+    (Made::Rows, "INSERT OR IGNORE INTO task_links SELECT a.id, b.id FROM tasks a, tasks b"),
+    (Made::Rows, "INSERT OR IGNORE INTO task_links SELECT id, 'nothing' FROM tasks"),
+    (Made::Rows, "DELETE FROM task_runs"),
+    (Made::Rows, "DELETE FROM task_events"),
+    (Made::Rows, "DELETE FROM task_links"),
+    (Made::Rows, "DELETE FROM sqlite_sequence"),
+    (Made::Rows, "UPDATE sqlite_sequence SET seq = 'x'"),
+    (Made::Rows, "UPDATE task_runs SET ended_at = NULL"),
+    (Made::Rows, "PRAGMA journal_mode = DELETE"),
+    (Made::Rows, "PRAGMA journal_mode = WAL"),
+    (Made::Rows, "PRAGMA page_size = 512"),
+    (Made::Rows, "PRAGMA auto_vacuum = FULL"),
+    (Made::Rows, "VACUUM"),
+    (Made::Rows, "PRAGMA user_version = -1"),
+    (Made::Rows, "DROP INDEX idx_tasks_status"),
+    (Made::Rows, "DROP INDEX idx_tasks_assignee_status"),
+    (Made::Schema, "ALTER TABLE tasks ADD COLUMN more TEXT NOT NULL DEFAULT 'x'"),
+    (Made::Schema, "ALTER TABLE tasks DROP COLUMN body"),
+    (Made::Schema, "ALTER TABLE tasks DROP COLUMN skills"),
+    (Made::Schema, "ALTER TABLE tasks RENAME COLUMN claim_lock TO lock"),
+    (Made::Schema, "ALTER TABLE task_runs RENAME COLUMN outcome TO result"),
+    (Made::Schema, "ALTER TABLE tasks RENAME TO old_tasks"),
+    (Made::Schema, "CREATE VIEW tasks AS SELECT rowid, * FROM old_tasks"),
+    (Made::Schema, "CREATE TABLE tasks (id)"),
+    (Made::Schema, "CREATE TABLE \"a'b]\"\"c\" (\"d'e.\" , f)"),
+    (Made::Schema, "DROP TABLE task_links"),
+    (Made::Schema, "DROP TABLE task_comments"),
+    (Made::Schema, "DROP TABLE task_events"),
+    (Made::Schema, "CREATE UNIQUE INDEX one_run ON task_runs(status)"),
+    (Made::Schema, "CREATE UNIQUE INDEX one_event ON task_events(kind)"),
+    (Made::Schema, "CREATE TRIGGER a BEFORE UPDATE ON tasks BEGIN SELECT RAISE(ABORT, 'no'); END"),
+    (
+        Made::Schema,
+        "CREATE TRIGGER b AFTER INSERT ON task_runs BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    ),
+    (
+        Made::Schema,
+        "CREATE TRIGGER c AFTER INSERT ON task_events BEGIN SELECT RAISE(FAIL, 'no'); END",
+    ),
+    (Made::Schema, "CREATE TRIGGER d BEFORE UPDATE ON tasks BEGIN SELECT RAISE(IGNORE); END"),
+    (
+        Made::Schema,
+        "CREATE TRIGGER e AFTER UPDATE ON tasks BEGIN DELETE FROM tasks WHERE id = new.id; END",
+    ),
+    (
+        Made::Schema,
+        "CREATE TRIGGER f AFTER INSERT ON task_events BEGIN UPDATE tasks SET status = 'ready', \
+         claim_lock = NULL WHERE id = new.task_id; END",
+    ),
+    (
+        Made::Schema,
+        "CREATE TRIGGER g AFTER INSERT ON task_runs BEGIN INSERT INTO tasks (id, title, status, \
+         created_at) VALUES (new.id, 'again', 'ready', 0); END",
+    ),
+    (
+        Made::Schema,
+        "CREATE TRIGGER h AFTER UPDATE ON task_runs BEGIN UPDATE task_runs SET ended_at = NULL; END",
+    ),
+];
+
+fn one_statement(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
+    let (made, statement) = *u.choose(STATEMENTS)?;
+    alter(path, |conn| sql::run(conn, statement));
+    Ok(made)
+}
+
+/// The text of the schema, which SQLite believes.
+fn schema_text(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
+    const WORDS: &[&str] = &[
+        "TEXT",
+        "INTEGER",
+        "PRIMARY KEY",
+        "AUTOINCREMENT",
+        "NOT NULL",
+        "UNIQUE",
+        "tasks",
+        "task_",
+        "id",
+        "status",
+        "body",
+        "(",
+        ")",
+        ",",
+        "CREATE TABLE",
+        "CREATE INDEX",
+        "CREATE VIEW x AS",
+        "CREATE VIRTUAL TABLE",
+        "USING nosuch",
+        "STRICT",
+        "WITHOUT ROWID",
+        "DEFAULT (random())",
+        "GENERATED ALWAYS AS (1)",
+        "CHECK (0)",
+        "COLLATE nosuch",
+        "ON CONFLICT REPLACE",
+        "REFERENCES tasks(id)",
+        "\u{0}",
+        "",
+    ];
+    let (find, other) = (*u.choose(WORDS)?, *u.choose(WORDS)?);
+    let row = u.int_in_range(0..=24_u8)?;
+    let column = *u.choose(&["sql", "sql", "sql", "name", "tbl_name", "type"])?;
+    let root = if u.ratio(1, 6)? { Some(u.int_in_range(-1..=40_i64)?) } else { None };
+    alter(path, |conn| {
+        sql::run(conn, "PRAGMA writable_schema = ON")?;
+        match root {
+            Some(page) => conn.execute(
+                "UPDATE sqlite_schema SET rootpage = ?1 WHERE rowid = ?2",
+                params![page, row],
+            )?,
+            None => conn.execute(
+                &format!(
+                    "UPDATE sqlite_schema SET {column} = replace({column}, ?1, ?2) WHERE rowid = ?3"
+                ),
+                params![find, other, row],
+            )?,
+        };
+        sql::run(conn, "PRAGMA schema_version = 4711")
+    });
+    Ok(Made::Schema)
+}
+
+/// Works on the board past the dispatcher, as far as the damage done before lets it.
+fn alter(path: &Path, f: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let Ok(conn) = Connection::open_with_flags(path, flags) else { return };
+    for pragma in ["PRAGMA ignore_check_constraints = ON", "PRAGMA synchronous = OFF"] {
+        let _as_far_as_it_goes = sql::run(&conn, pragma);
+    }
+    let _as_far_as_it_goes = f(&conn);
+}
+
+/// The bytes of the file itself, or of those beside it.
+fn bytes(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
+    const PAGE: usize = 4096;
+    let mut file = fs::read(path).expect("the board");
+    let pages = file.len().div_ceil(PAGE).max(1);
+    let page = u.int_in_range(0..=31_usize)? % pages * PAGE;
+    // Page 1 has the file's header in front of its own.
+    let head = page + if page == 0 { 100 } else { 0 };
+    let mut put = |at: usize, bytes: &[u8]| {
+        let end = file.len().min(at + bytes.len());
+        if at < end {
+            file[at..end].copy_from_slice(&bytes[..end - at]);
+        }
+    };
+    match u.int_in_range(0..=9)? {
+        // The file's header, byte by byte and field by field.
+        0 => put(u.int_in_range(0..=99)?, &[u.arbitrary()?]),
+        1 => {
+            let field = u.int_in_range(6..=24_usize)? * 4;
+            let numbers = [0, 1, u32::MAX, 1 << 31, 4, 5, u.int_in_range(0..=64)?];
+            put(field, &u.choose(&numbers)?.to_be_bytes());
+        }
+        // A page's header: kind, first free block, cells, where they begin, fragments, last child.
+        2 => {
+            let at = head + u.int_in_range(0..=11_usize)?;
+            let values = [0, 1, 2, 5, 10, 13, 255, u.arbitrary()?];
+            put(at, &[*u.choose(&values)?]);
+        }
+        // A pointer to a cell.
+        3 => {
+            let at = head + 8 + 2 * u.int_in_range(0..=40_usize)?;
+            put(at, &u16::to_be_bytes(u.arbitrary()?));
+        }
+        // Anything in it, a byte or a stretch.
+        4 | 5 => put(page + u.int_in_range(0..=PAGE - 1)?, &[u.arbitrary()?]),
+        6 => {
+            let count = u.int_in_range(1..=PAGE)?;
+            put(page + u.int_in_range(0..=PAGE - 1)?, &vec![u.arbitrary()?; count]);
+        }
+        // A page in the place of another.
+        7 => {
+            let from = u.int_in_range(0..=31_usize)? % pages * PAGE;
+            let other = file[from..file.len().min(from + PAGE)].to_vec();
+            let end = file.len().min(page + other.len());
+            file[page..end].copy_from_slice(&other[..end - page]);
+        }
+        // Too short, or too long.
+        8 => {
+            let odd = u.int_in_range(0..=PAGE)?;
+            file.resize((page + odd).min(64 * PAGE), 0);
+        }
+        // A log or a journal of something else.
+        _ => {
+            let suffix = *u.choose(&["-wal", "-journal"])?;
+            let magic: &[u8] = match u.int_in_range(0..=2)? {
+                0 => b"\x37\x7f\x06\x82\x00\x2d\xe2\x18\x00\x00\x10\x00",
+                1 => b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",
+                _ => b"",
+            };
+            let count = usize::from(u.int_in_range(0..=40_u8)?).min(u.len());
+            let rest = u.bytes(count)?;
+            fs::write(beside(path, suffix), [magic, rest].concat()).expect("a file in memory");
+        }
+    }
+    fs::write(path, file).expect("a board in memory");
+    Ok(Made::Bytes)
+}
+
+// ---- working with it ----------------------------------------------------------------------------
+
+fn owner() -> Owner {
+    Owner::new("vm", Pid(77), "boot:ns:1")
+}
+
+/// A host on which nobody lives.
+struct Nobody;
+
+impl Liveness for Nobody {
+    fn worker(&self, _: Pid, _: Option<&str>) -> bool {
+        false
+    }
+
+    fn dispatcher(&self, _: Pid, _: &str) -> bool {
+        false
+    }
+}
+
+/// The machine with one real board, and workers that end as soon as they begin.
+struct Work<'a, 'b> {
+    u: &'a mut Unstructured<'b>,
+    path: &'a Path,
+    machine: Dispatcher,
+    policy: Policy,
+    workers: Workers,
+    owner: Owner,
+    board: Option<Board>,
+    mono: u64,
+    wake: Option<u64>,
+    at_once: usize,
+    spawns: usize,
+    made: Made,
+    /// No trigger undoes what is written, and no index says anything else than its table.
+    sound: bool,
+    events: VecDeque<Event>,
+}
+
+fn work(u: &mut Unstructured<'_>, path: &Path, made: Made) {
+    let worker = WorkerPolicy {
+        completion: if u.ratio(1, 4).unwrap_or(false) {
+            Completion::Board
+        } else {
+            Completion::ExitStatus
+        },
+        ..WorkerPolicy::default()
+    };
+    let policy = Policy {
+        max_in_progress: CAP,
+        default_worker: Some(WorkerId(0)),
+        workers: vec![worker; 2],
+        ..Policy::default()
+    };
+    let sound = made != Made::Bytes && is_sound(path);
+    let mut work = Work {
+        u,
+        path,
+        machine: Dispatcher::new(policy.clone()),
+        policy,
+        workers: Workers::new(["shell", "critic"]),
+        owner: owner(),
+        board: None,
+        mono: 1_000,
+        wake: None,
+        at_once: 0,
+        spawns: 0,
+        made,
+        sound,
+        events: VecDeque::new(),
+    };
+    work.events.extend([Event::BoardAdded { board: BOARD }, Event::BoardsListed, Event::Tick]);
+    for _ in 0..MOST_WAKES {
+        work.go_on();
+        let soon = |at: &u64| at.saturating_sub(work.mono) < 10_000_000;
+        let Some(at) = work.wake.filter(soon).filter(|_| work.spawns < MOST_SPAWNS) else { break };
+        work.pass(at.saturating_sub(work.mono).max(1));
+        work.events.push_back(Event::Wake);
+    }
+    work.board = None;
+    if sound {
+        assert!(is_sound(path), "it was sound, and after our work it is not");
+    }
+}
+
+/// Whether SQLite finds nothing at all to say against a board without triggers.
+fn is_sound(path: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let text = |conn: &Connection, query: &str| {
+        sql::one(conn, query, [], |row| row.get::<_, String>(0)).ok().flatten()
+    };
+    Connection::open_with_flags(path, flags).is_ok_and(|conn| {
+        let odd = "SELECT 'trigger' FROM sqlite_schema WHERE type IN ('trigger', 'view')";
+        text(&conn, "PRAGMA integrity_check(1)").as_deref() == Some("ok")
+            && text(&conn, odd).is_none()
+    })
+}
+
+impl Work<'_, '_> {
+    fn unix(&self) -> i64 {
+        EPOCH + i64::try_from(self.mono / 1000).unwrap_or(0)
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.mono += millis;
+        self.at_once = 0;
+    }
+
+    /// Lets the machine and the board have it out until both are quiet.
+    fn go_on(&mut self) {
+        while let Some(event) = self.events.pop_front().filter(|_| self.spawns < MOST_SPAWNS) {
+            if event == Event::Wake {
+                self.wake = None;
+            }
+            let now = Now { mono: Mono(self.mono), unix: self.unix() };
+            let mut effects = Vec::new();
+            self.machine.step(now, event, &mut effects);
+            effects.into_iter().for_each(|effect| self.perform(effect));
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reap { seq } => self.events.push_back(Event::Reaped { seq }),
+            Effect::ListBoards => self.events.push_back(Event::BoardsListed),
+            Effect::Connect { board, seq, .. } => {
+                self.board = None;
+                let event = match Board::open(self.path) {
+                    Ok(open) => {
+                        self.board = Some(open);
+                        Event::Connected { board, seq }
+                    }
+                    Err(error) => {
+                        is_clear(&error, self.path);
+                        assert_ne!(self.made, Made::Rows, "refused for its rows: {error}");
+                        Event::ConnectFailed { board, seq, fault: fault(error.class) }
+                    }
+                };
+                self.events.push_back(event);
+            }
+            Effect::Disconnect { .. } => self.board = None,
+            Effect::Exchange { board, seq, request } => self.exchange(board, seq, &request),
+            Effect::Spawn { spawn, .. } => self.live_and_die(spawn),
+            Effect::Signal { spawn, signal } => {
+                let outcome = SignalOutcome::Gone;
+                self.events.push_back(Event::Signalled { spawn, signal, outcome });
+            }
+            Effect::WakeAt(Mono(at)) => self.wake = Some(at),
+            Effect::CancelSpawn { .. } | Effect::Forget { .. } | Effect::Report(_) => {}
+        }
+    }
+
+    /// A worker takes ten milliseconds for whatever it does.
+    fn live_and_die(&mut self, spawn: SpawnId) {
+        self.pass(10);
+        self.spawns += 1;
+        let pid = Pid(i32::try_from(spawn.0 % 1000).unwrap_or(0) + 5_000);
+        let code = match self.u.int_in_range(0..=7).unwrap_or(0) {
+            0..=2 => Some(0),
+            3 => Some(1),
+            4 => Some(75),
+            5 => Some(78),
+            6 => Some(255),
+            _ => None,
+        };
+        match code {
+            Some(code) => self.events.extend([
+                Event::SpawnOk { spawn, pid },
+                Event::ChildExited {
+                    spawn,
+                    pid,
+                    status: ExitStatus::Code(code),
+                    group: Group::Gone,
+                },
+            ]),
+            None => {
+                self.events.push_back(Event::SpawnFailed { spawn, blame: Blame::Task, errno: 2 });
+            }
+        }
+    }
+
+    fn exchange(&mut self, board: BoardId, seq: u64, request: &Request) {
+        self.at_once += 1;
+        assert!(self.at_once < MOST_AT_ONCE, "it goes round in circles: {request:?}");
+        let Some(open) = &mut self.board else { panic!("an exchange with a board that is shut") };
+        let running_before = running(open);
+        let context = Context {
+            policy: &self.policy,
+            workers: &self.workers,
+            owner: &self.owner,
+            spawn_error: &|_| Some("no such program".to_owned()),
+            fingerprint: &|spawn| Some(format!("boot:1|{}", spawn.0)),
+            liveness: &Nobody,
+        };
+        let event = match open.exchange(request, &context) {
+            Ok(exchanged) => {
+                let answer = exchanged.answer;
+                if !request.changes.is_empty() {
+                    assert_eq!(answer.taken.len(), request.changes.len(), "{request:?}");
+                }
+                if self.sound {
+                    let claims = |c: &Change| matches!(c, Change::Claim { .. });
+                    let most = running_before.max(Some(i64::from(CAP)));
+                    if request.changes.iter().any(claims) {
+                        assert!(running(open) <= most, "more running than allowed: {request:?}");
+                    }
+                    for (change, taken) in request.changes.iter().zip(&answer.taken) {
+                        is_written(open, &self.owner, *change, *taken);
+                    }
+                }
+                Event::Exchanged { board, seq, answer: Box::new(answer) }
+            }
+            Err(failed) => {
+                let (error, commit) = (failed.error, failed.commit);
+                is_clear(&error, self.path);
+                let of_rows = self.made == Made::Rows && error.class == FaultClass::Content;
+                assert!(!of_rows, "out of use for its rows: {error}");
+                Event::ExchangeFailed { board, seq, fault: fault(error.class), commit }
+            }
+        };
+        self.events.push_back(event);
+    }
+}
+
+fn fault(class: FaultClass) -> Fault {
+    Fault { class, unchanged: false }
+}
+
+fn running(board: &Board) -> Option<i64> {
+    let query = "SELECT count(*) FROM tasks WHERE status = 'running'";
+    sql::one(board.connection(), query, [], |row| row.get(0)).ok().flatten()
+}
+
+/// What took is in the board, and what is over no longer is.
+fn is_written(board: &Board, owner: &Owner, change: Change, taken: Taken) {
+    let holds = |lock: String, run: i64, task: &str| {
+        let query = "SELECT count(*) FROM tasks WHERE id = ?1 AND status = 'running' \
+                     AND claim_lock = ?2 AND current_run_id = ?3";
+        let count = sql::one(board.connection(), query, params![task, lock, run], |row| {
+            row.get::<_, i64>(0)
+        });
+        count.expect("a count") == Some(1)
+    };
+    match (change, taken) {
+        (Change::Claim { spawn, task, .. }, Taken::Claimed { run, .. }) => {
+            assert!(
+                holds(owner.lock(spawn), run.0, task.as_str()),
+                "claimed, but not in the board"
+            );
+        }
+        (Change::Finish { fence, .. }, Taken::Yes) => {
+            let held = holds(owner.lock(fence.spawn), fence.run.0, fence.task.as_str());
+            assert!(!held, "ended, but still in the board: {fence:?}");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,209 @@
+//! What an outsider would have written down: every spawn, exit, reap, signal, claim and write, told by
+//! the world and never by the machine. All promises are judged from this.
+
+use std::collections::BTreeMap;
+
+use sexton::machine::event::{Blame, Signal};
+use sexton::machine::ids::{BoardId, SpawnId, TaskId, WorkerId};
+use sexton::machine::policy::Completion;
+use sexton::machine::verdict::{ExitStatus, Verdict};
+
+use crate::board::Instance;
+use crate::kernel::Uid;
+
+/// One attempt of one dispatcher.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Where.
+    pub board: BoardId,
+    /// Of what.
+    pub task: TaskId,
+    /// By whom.
+    pub worker: WorkerId,
+    /// Its claim is, or was, in the board.
+    pub claimed: bool,
+    /// Its process, once there is one.
+    pub process: Option<Uid>,
+    /// How that ended.
+    pub status: Option<ExitStatus>,
+    /// It was reaped.
+    pub reaped: bool,
+    /// It was asked to end, or was killed, by its dispatcher.
+    pub signalled: Option<Signal>,
+    /// Why its process could not be made.
+    pub failed: Option<Blame>,
+    /// How often its end was recorded.
+    pub recorded: u32,
+}
+
+/// Something that an outsider saw, for the promises to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A tick was handed in. Had anything ended by then, and did the tick begin with reaping?
+    Tick {
+        /// The zombies of that moment.
+        zombies: usize,
+        /// Reaping was the first thing asked for.
+        reaps_first: bool,
+    },
+    /// A reaping step ended well. How many of those that had ended when its tick began are left?
+    Reaped {
+        /// These.
+        left: usize,
+    },
+    /// A reaping step failed.
+    ReapFailed,
+    /// At a tick, a sound board with an open connection and nothing under way was not looked at.
+    PassedOver(BoardId),
+    /// A claim took.
+    Claimed {
+        /// Rows that run there now.
+        running: u32,
+        /// How many may.
+        cap: u32,
+    },
+    /// A write on a run took.
+    Wrote {
+        /// It was the writer's at that moment.
+        ours: bool,
+    },
+    /// Something was written to a file that had failed its checks.
+    WroteSick(BoardId),
+    /// A process was made.
+    Spawned {
+        /// Workers of this dispatcher that are alive or have left something alive, this one included.
+        live: u32,
+        /// How many may be.
+        max_workers: u32,
+        /// Those of the same board.
+        live_there: u32,
+        /// How many of those may be.
+        max_in_progress: u32,
+        /// Its claim is in the board, or was.
+        claimed: bool,
+        /// Something of an earlier worker of the same task and dispatcher is alive.
+        twin: bool,
+    },
+    /// A group was signalled.
+    Signalled {
+        /// What.
+        signal: Signal,
+        /// It was the one of that attempt.
+        own: bool,
+        /// It had been asked to end before, or everything is being killed.
+        asked: bool,
+    },
+    /// The end of a run was recorded.
+    Recorded {
+        /// As what.
+        verdict: Verdict,
+        /// By a worker of this kind.
+        completion: Completion,
+        /// Of this attempt, if it is known; as it was before.
+        attempt: Option<Attempt>,
+        /// Consecutive failures before and after.
+        failures: (u32, u32),
+    },
+    /// Something was asked of a board.
+    Asked {
+        /// Which.
+        board: BoardId,
+        /// Something was under way there.
+        busy: bool,
+        /// Its connection is open, or this is to open it.
+        open: bool,
+    },
+    /// A wake-up was asked for, this many milliseconds from now.
+    WakeAt(i64),
+    /// A process that nobody spawned was reaped.
+    Orphan,
+}
+
+/// What is owed when the faults have stopped and everything has had its time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Tasks that could run, or run still: board, task, and why it waits.
+    pub tasks: Vec<(BoardId, TaskId, String)>,
+    /// Ready tasks that wait without a reason that ends.
+    pub held: Vec<(BoardId, TaskId)>,
+    /// Runs that a dispatcher still keeps.
+    pub kept: Vec<(Instance, SpawnId)>,
+    /// Processes that nobody ended.
+    pub alive: Vec<Uid>,
+    /// Zombies of living dispatchers.
+    pub zombies: Vec<Uid>,
+    /// Exits reaped by a dispatcher that is still alive, whose run is open in its board.
+    pub open: Vec<(BoardId, TaskId)>,
+}
+
+/// Everything that was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// What the last event brought. Emptied before each.
+    pub news: Vec<News>,
+    /// Every attempt, by dispatcher and number.
+    attempts: BTreeMap<Instance, Vec<Option<Attempt>>>,
+    /// Processes ever made, and reaped by dispatchers or by pid 1.
+    pub spawned: u64,
+    /// See `spawned`.
+    pub reaped: u64,
+    /// Dispatchers whose newest reaping step failed.
+    pub reap_failing: Vec<Instance>,
+    /// At the end.
+    pub remains: Remains,
+    /// Workers that ignored TERM and are alive at the end.
+    pub deaf_left: Vec<Uid>,
+}
+
+impl Ledger {
+    /// Writes something down for the promises.
+    pub fn note(&mut self, news: News) {
+        self.news.push(news);
+    }
+
+    /// A claim was asked for.
+    pub fn attempt(&mut self, of: Instance, spawn: SpawnId, attempt: Attempt) {
+        let place = usize::try_from(spawn.0).unwrap_or_default();
+        let attempts = self.attempts.entry(of).or_default();
+        if attempts.len() <= place {
+            attempts.resize(place + 1, None);
+        }
+        attempts[place] = attempts[place].take().or(Some(attempt));
+    }
+
+    /// An attempt.
+    #[must_use]
+    pub fn get(&self, of: Instance, spawn: SpawnId) -> Option<&Attempt> {
+        self.attempts.get(&of)?.get(usize::try_from(spawn.0).ok()?)?.as_ref()
+    }
+
+    /// An attempt, to be written on.
+    pub fn get_mut(&mut self, of: Instance, spawn: SpawnId) -> Option<&mut Attempt> {
+        self.attempts.get_mut(&of)?.get_mut(usize::try_from(spawn.0).ok()?)?.as_mut()
+    }
+
+    /// All attempts of a dispatcher.
+    pub fn of(&self, instance: Instance) -> impl Iterator<Item = (SpawnId, &Attempt)> {
+        let attempts = self.attempts.get(&instance).into_iter().flatten();
+        (0..).map(SpawnId).zip(attempts).filter_map(|(id, a)| Some((id, a.as_ref()?)))
+    }
+}
+
+impl Attempt {
+    /// One whose claim was only just asked for.
+    #[must_use]
+    pub fn new(board: BoardId, task: TaskId, worker: WorkerId) -> Attempt {
+        Attempt {
+            board,
+            task,
+            worker,
+            claimed: false,
+            process: None,
+            status: None,
+            reaped: false,
+            signalled: None,
+            failed: None,
+            recorded: 0,
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The promises, each one function over the ledger. `ALWAYS` is judged after every event,
+//! `EVENTUALLY` when the faults have stopped and everything has had its time; `SOMETIMES` are states
+//! that a sweep must have reached, or it has shown little.
+
+use sexton::machine::event::{Blame, Signal};
+use sexton::machine::verdict::{ExitStatus, Release, Verdict};
+
+use crate::ledger::{Attempt, Ledger, News};
+
+/// Something that must hold.
+#[derive(Clone, Copy)]
+pub struct Promise {
+    /// By which it is known.
+    pub name: &'static str,
+    /// How it is broken, if it is.
+    pub check: fn(&Ledger) -> Option<String>,
+}
+
+/// Judged after every event.
+pub const ALWAYS: &[Promise] = &[
+    Promise { name: "no_zombie_outlives_a_tick", check: no_zombie_outlives_a_tick },
+    Promise { name: "no_task_has_two_workers", check: no_task_has_two_workers },
+    Promise { name: "a_worker_follows_a_claim", check: a_worker_follows_a_claim },
+    Promise { name: "caps_hold", check: caps_hold },
+    Promise { name: "every_write_is_fenced", check: every_write_is_fenced },
+    Promise { name: "a_sick_board_is_untouched", check: a_sick_board_is_untouched },
+    Promise { name: "a_sick_board_is_alone", check: a_sick_board_is_alone },
+    Promise { name: "one_request_at_a_time", check: one_request_at_a_time },
+    Promise { name: "only_our_own_is_signalled", check: only_our_own_is_signalled },
+    Promise { name: "term_comes_before_kill", check: term_comes_before_kill },
+    Promise { name: "an_exit_is_recorded_once", check: an_exit_is_recorded_once },
+    Promise { name: "a_verdict_is_what_happened", check: a_verdict_is_what_happened },
+    Promise { name: "every_failure_is_counted", check: every_failure_is_counted },
+    Promise { name: "no_budget_pays_for_the_host", check: no_budget_pays_for_the_host },
+    Promise { name: "wakes_lie_ahead", check: wakes_lie_ahead },
+];
+
+/// Judged at the end.
+pub const EVENTUALLY: &[Promise] = &[
+    Promise { name: "a_failed_reaping_is_made_good", check: a_failed_reaping_is_made_good },
+    Promise { name: "spawned_is_reaped_and_alive", check: spawned_is_reaped_and_alive },
+    Promise { name: "kill_follows_term", check: kill_follows_term },
+    Promise { name: "no_exit_is_lost", check: no_exit_is_lost },
+    Promise { name: "every_hold_has_an_end", check: every_hold_has_an_end },
+    Promise { name: "calm_drains_the_board", check: calm_drains_the_board },
+    Promise { name: "nothing_is_kept_for_ever", check: nothing_is_kept_for_ever },
+];
+
+/// The name under which a run that differs from its twin is told.
+pub const SAME_SEED_SAME_RUN: &str = "same_seed_same_run";
+
+/// The first of `news` for which `judge` has something to say.
+fn first(ledger: &Ledger, judge: impl Fn(&News) -> Option<String>) -> Option<String> {
+    ledger.news.iter().find_map(judge)
+}
+
+fn when(broken: bool, how: impl FnOnce() -> String) -> Option<String> {
+    broken.then(how)
+}
+
+/// Every child that had exited when a tick began has been reaped when that tick's reaping step ends,
+/// and that step comes before anything of the tick that can fail or block.
+fn no_zombie_outlives_a_tick(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Tick { zombies, reaps_first } => when(*zombies > 0 && !reaps_first, || {
+            format!("{zombies} zombie(s) when a tick began, and it did not begin with reaping")
+        }),
+        News::Reaped { left } => {
+            when(*left > 0, || format!("{left} zombie(s) of before the tick left at its Reaped"))
+        }
+        _ => None,
+    })
+}
+
+/// A task is never spawned again while an earlier worker of ours, or any process of that worker's
+/// group, may still be alive.
+fn no_task_has_two_workers(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Spawned { twin: true, .. } => {
+            Some("a worker was started while something of the last one lives".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// A worker is started only for a claim that is in its board.
+fn a_worker_follows_a_claim(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Spawned { claimed: false, .. } => {
+            Some("a worker was started for a claim that never took".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// Live workers of one dispatcher never exceed `max_workers` nor, of one board, `max_in_progress`;
+/// rows that run never exceed `max_in_progress` at a claim, whoever runs them.
+fn caps_hold(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Spawned { live, max_workers, live_there, max_in_progress, .. } => {
+            when(live > max_workers || live_there > max_in_progress, || {
+                format!(
+                    "{live} live workers of {max_workers}, {live_there} of {max_in_progress} on \
+                     the board"
+                )
+            })
+        }
+        News::Claimed { running, cap } => {
+            when(running > cap, || format!("{running} rows run after a claim, {cap} may"))
+        }
+        _ => None,
+    })
+}
+
+/// No write lands on a run that is no longer the writer's.
+fn every_write_is_fenced(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Wrote { ours: false } => Some("a run was written that is not ours".to_owned()),
+        _ => None,
+    })
+}
+
+/// Nothing is ever written to a file that failed its checks.
+fn a_sick_board_is_untouched(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::WroteSick(board) => Some(format!("board {} was written while corrupt", board.0)),
+        _ => None,
+    })
+}
+
+/// A board that is corrupt, busy, read-only, full or hung delays no other board: each tick looks at
+/// every board that is well and has nothing under way.
+fn a_sick_board_is_alone(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::PassedOver(board) => {
+            Some(format!("board {} is well and idle, and a tick passed it over", board.0))
+        }
+        _ => None,
+    })
+}
+
+/// A board is asked one thing at a time, and only while its connection is open.
+fn one_request_at_a_time(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Asked { board, busy, open } => when(*busy || !open, || {
+            let why = if *busy { "something was under way there" } else { "it is not open" };
+            format!("board {} was asked although {why}", board.0)
+        }),
+        _ => None,
+    })
+}
+
+/// A signal reaches only the group of the worker that it is meant for.
+fn only_our_own_is_signalled(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Signalled { own: false, signal, .. } => {
+            Some(format!("{signal:?} went to a process of somebody else"))
+        }
+        _ => None,
+    })
+}
+
+/// A worker is asked to end before it is killed, unless everything is to end at once.
+fn term_comes_before_kill(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Signalled { signal: Signal::Kill, asked: false, .. } => {
+            Some("a worker was killed that had not been asked to end".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// The end of a run is applied to it once.
+fn an_exit_is_recorded_once(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Recorded { attempt: Some(Attempt { recorded: 1.., .. }), .. } => {
+            Some("the end of one attempt was recorded twice".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// What is recorded of a worker's end is how it ended, or that we ended it.
+fn a_verdict_is_what_happened(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Recorded { verdict, completion, attempt: Some(attempt), .. } => {
+            let told = attempt.status.map(|status| Verdict::of(status, *completion));
+            let fits = match verdict {
+                Verdict::TimedOut { .. } => attempt.signalled.is_some(),
+                Verdict::SpawnFailed => attempt.failed == Some(Blame::Task),
+                Verdict::Released(Release::HostRefused) => {
+                    matches!(attempt.failed, Some(Blame::Host | Blame::Board))
+                }
+                Verdict::Released(Release::NotStarted) => attempt.process.is_none(),
+                Verdict::Released(Release::Shutdown | Release::Superseded) => {
+                    attempt.process.is_none() || attempt.signalled.is_some()
+                }
+                Verdict::Completed
+                | Verdict::Crashed(_)
+                | Verdict::ProtocolViolation
+                | Verdict::RateLimited
+                | Verdict::CredentialsRefused => told == Some(*verdict),
+            };
+            when(!fits, || format!("{verdict:?} was recorded for {attempt:?}"))
+        }
+        _ => None,
+    })
+}
+
+/// An attempt that failed by its own fault spends the task's budget.
+fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Recorded { verdict, attempt: Some(attempt), failures: (before, after), .. } => {
+            let failed = matches!(
+                attempt.status,
+                Some(ExitStatus::Code(1..=74 | 76..=77 | 79..) | ExitStatus::Signal(_))
+            );
+            let spared = attempt.signalled.is_some() || *verdict == Verdict::Completed;
+            when(failed && !spared && after <= before, || {
+                format!("{:?} left the failures at {after}", attempt.status)
+            })
+        }
+        _ => None,
+    })
+}
+
+/// Neither a host that refuses nor an end that we caused ourselves spends a task's budget.
+fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Recorded { attempt: Some(attempt), failures: (before, after), .. } => {
+            let host = matches!(attempt.failed, Some(Blame::Host | Blame::Board));
+            when(host && after > before, || {
+                format!("{:?} was charged to the task: {before} -> {after}", attempt.failed)
+            })
+        }
+        _ => None,
+    })
+}
+
+/// Nobody asks to be woken at a moment that has passed.
+fn wakes_lie_ahead(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::WakeAt(ms @ ..=0) => Some(format!("a wake-up was asked for {ms} ms from now")),
+        _ => None,
+    })
+}
+
+/// A reaping step that failed is in the end followed by one that succeeds.
+fn a_failed_reaping_is_made_good(ledger: &Ledger) -> Option<String> {
+    when(!ledger.reap_failing.is_empty(), || {
+        format!("the last reaping step of {:?} failed", ledger.reap_failing)
+    })
+}
+
+/// What was spawned was reaped or is alive; and at the end nothing of it is left.
+fn spawned_is_reaped_and_alive(ledger: &Ledger) -> Option<String> {
+    let (spawned, reaped) = (ledger.spawned, ledger.reaped);
+    let left = ledger.remains.zombies.len();
+    when(spawned != reaped || left > 0, || {
+        format!("{spawned} spawned, {reaped} reaped, {left} zombie(s) left")
+    })
+}
+
+/// A worker that is asked to end and does not is killed.
+fn kill_follows_term(ledger: &Ledger) -> Option<String> {
+    when(!ledger.deaf_left.is_empty(), || {
+        format!("{:?} ignored TERM and lived on", ledger.deaf_left)
+    })
+}
+
+/// Every reaped exit is applied to its run: none is open in its board.
+fn no_exit_is_lost(ledger: &Ledger) -> Option<String> {
+    ledger.remains.open.first().map(|(board, task)| {
+        format!("the run of {task} on board {} is open although its worker was reaped", board.0)
+    })
+}
+
+/// Whatever keeps a ready task from running has an end, or somebody who can end it.
+fn every_hold_has_an_end(ledger: &Ledger) -> Option<String> {
+    let (board, task) = ledger.remains.held.first()?;
+    Some(format!("{task} on board {} is ready, and nothing says why it does not run", board.0))
+}
+
+/// Once faults stop, every task that can run ends.
+fn calm_drains_the_board(ledger: &Ledger) -> Option<String> {
+    let (board, task, why) = ledger.remains.tasks.first()?;
+    Some(format!("{task} on board {} {why}", board.0))
+}
+
+/// Of a run that is over, nothing is kept.
+fn nothing_is_kept_for_ever(ledger: &Ledger) -> Option<String> {
+    let (of, spawn) = ledger.remains.kept.first()?;
+    Some(format!("dispatcher {} still keeps run {}", of.0, spawn.0))
+}

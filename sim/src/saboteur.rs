@@ -1,0 +1,81 @@
+//! Planted bugs: each breaks one promise, from between the machine and its world, and the sweep has
+//! to find it by that promise's name. A check that cannot find its bug is worth nothing.
+
+/// Defines the saboteurs once.
+macro_rules! saboteurs {
+    ($($(#[doc = $doc:literal])+ $name:ident $text:literal breaks [$($promise:literal),+],)+) => {
+        /// One planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Saboteur {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Saboteur {
+            /// All of them.
+            pub const ALL: &[Saboteur] = &[$(Saboteur::$name),+];
+
+            /// Its name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Saboteur::$name => $text),+ }
+            }
+
+            /// The promises by which it may be found; the first is the one that it is meant to break.
+            #[must_use]
+            pub fn breaks(self) -> &'static [&'static str] {
+                match self { $(Saboteur::$name => &[$($promise),+]),+ }
+            }
+        }
+    };
+}
+
+saboteurs! {
+    /// The historical bug: reaping is a part of the pass, after whatever may fail.
+    ReapInsideThePass "reap inside the pass" breaks ["no_zombie_outlives_a_tick"],
+    /// Reaping waits until no board is out of use.
+    ReapWhenBoardsAreWell "reap only when all boards are well" breaks ["no_zombie_outlives_a_tick"],
+    /// Each reaping step stops after the first zombie.
+    ReapOne "reap one zombie a tick" breaks ["no_zombie_outlives_a_tick"],
+    /// A verdict whose commit failed is dropped.
+    DropVerdictOnFailure "drop a verdict whose commit failed" breaks ["no_exit_is_lost"],
+    /// A failed commit is taken for "nothing was written", and what is seen later is not believed.
+    FailureIsNotCommitted "a failed commit was no commit" breaks ["calm_drains_the_board"],
+    /// A failed commit is taken for "everything was written".
+    FailureIsCommitted "a failed commit was a commit"
+        breaks ["a_worker_follows_a_claim", "no_exit_is_lost"],
+    /// A worker is started although its claim was lost.
+    SpawnAfterLostClaim "spawn after a lost claim" breaks ["a_worker_follows_a_claim"],
+    /// A task is run again while processes of its last worker live.
+    RespawnWhileGroupLives "respawn while the group lives" breaks ["no_task_has_two_workers"],
+    /// Signals go to whoever has the pid now.
+    SignalByPid "signal by pid" breaks ["only_our_own_is_signalled"],
+    /// TERM is never followed by KILL.
+    NeverKill "TERM is never escalated" breaks ["kill_follows_term", "calm_drains_the_board"],
+    /// Workers are killed without being asked to end.
+    KillAtOnce "KILL without TERM" breaks ["term_comes_before_kill"],
+    /// Writes do not ask whose run it is.
+    IgnoreFence "fence ignored" breaks ["every_write_is_fenced"],
+    /// A rest after a failure never ends.
+    HoldWithoutEnd "hold without end" breaks ["every_hold_has_an_end", "calm_drains_the_board"],
+    /// The limit of running rows is not checked by the claim.
+    IgnoreCap "cap not checked by the claim" breaks ["caps_hold"],
+    /// A slot is free as soon as a worker was signalled.
+    SlotFreeTooSoon "slot free before the exit" breaks ["caps_hold", "no_task_has_two_workers"],
+    /// A board that was out of use once is never tried again.
+    NeverLift "quarantine never lifted" breaks ["calm_drains_the_board", "no_exit_is_lost"],
+    /// A file that failed its checks is used all the same.
+    WriteSickBoard "quarantined board written" breaks ["a_sick_board_is_untouched"],
+    /// While one board's answer is outstanding for long, the others wait.
+    AwaitHungLane "hung lane awaited" breaks ["a_sick_board_is_alone"],
+    /// The order of what is claimed comes from a hash with a random key.
+    HashOrder "order from a hash" breaks ["same_seed_same_run"],
+    /// A host that refuses a process is charged to the task.
+    ChargeHostToTask "host's refusal charged to the task" breaks ["no_budget_pays_for_the_host"],
+    /// A failed attempt is not counted.
+    ForgetFailure "failure not counted" breaks ["every_failure_is_counted"],
+    /// What was kept for a run is never let go.
+    NeverForget "finished runs never forgotten" breaks ["nothing_is_kept_for_ever"],
+    /// A failed reaping step is never tried again, and ticks no longer reap either.
+    ReapNeverAgain "no reaping after a failed one"
+        breaks ["no_zombie_outlives_a_tick", "a_failed_reaping_is_made_good"],
+}

@@ -1,0 +1,99 @@
+//! States that a sweep must have reached: one that never saw them has shown little.
+
+use crate::ledger::{Ledger, News};
+
+macro_rules! states {
+    ($($(#[doc = $doc:literal])+ $name:ident $text:literal,)+) => {
+        /// One such state.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Sometimes {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Sometimes {
+            /// All of them.
+            pub const ALL: [Sometimes; Sometimes::COUNT] = [$(Sometimes::$name),+];
+            /// How many there are.
+            pub const COUNT: usize = [$($text),+].len();
+
+            /// Its name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Sometimes::$name => $text),+ }
+            }
+        }
+    };
+}
+
+states! {
+    /// A tick began with something to reap.
+    ATickFoundZombies "a tick found zombies",
+    /// A child was reaped before its spawn's answer was read.
+    AnExitCameBeforeItsSpawnsAnswer "an exit came before its spawn's answer",
+    /// A reaping step failed with zombies left.
+    AReapingWasCutShort "a reaping step was cut short",
+    /// An adopted process was reaped.
+    AnOrphanWasReaped "an orphan was reaped",
+    /// All slots of the host were in use.
+    TheHostWasFull "all slots of the host were in use",
+    /// All slots of a board were in use.
+    ABoardWasFull "all slots of a board were in use",
+    /// A worker that did not end by TERM was killed.
+    AWorkerWasKilledAfterTerm "a worker was killed after TERM",
+    /// A worker used up its time.
+    AWorkerRanOutOfTime "a worker ran out of time",
+    /// A worker ended well without completing its task.
+    AWorkerBrokeProtocol "a worker broke the protocol",
+    /// A group lived on when its leader was reaped.
+    AGroupOutlivedItsLeader "a group outlived its leader",
+    /// A pid meant another process than before.
+    APidCameBack "a pid came back",
+    /// A task rested after a rate limit.
+    ATaskCooledDown "a task cooled down",
+    /// A waiting task became ready.
+    ATaskWasPromoted "a task was promoted",
+    /// A task was blocked after too many failures.
+    TheBreakerTripped "the breaker tripped",
+    /// A claim did not take.
+    AClaimWasRefused "a claim was refused",
+    /// The claim of a dead dispatcher, or of a client, ended by the rules.
+    AClaimOfOthersEnded "a claim of others ended",
+    /// The end of a run found it taken away.
+    ARunWasTakenAway "a run was taken away",
+    /// Nobody could say whether a commit took.
+    ACommitWasAMaybe "a commit was a maybe",
+    /// A claim without a run here was put back.
+    AStrayWasPutBack "a stray claim was put back",
+    /// A lane did not answer in time.
+    ALaneWasOverdue "a lane was overdue",
+    /// A spawn was called off.
+    ASpawnWasCalledOff "a spawn was called off",
+    /// The host refused a process.
+    TheHostRefused "the host refused a process",
+    /// A board came back into use.
+    AQuarantineWasLifted "a quarantine was lifted",
+    /// A dispatcher died.
+    ADispatcherDied "a dispatcher died",
+    /// Two dispatchers had workers at the same time.
+    TwoDispatchersWorked "two dispatchers had workers at once",
+}
+
+/// The states that the last event shows.
+pub fn reached(ledger: &Ledger) -> impl Iterator<Item = Sometimes> {
+    ledger.news.iter().filter_map(|news| match news {
+        News::Tick { zombies: 1.., .. } => Some(Sometimes::ATickFoundZombies),
+        News::Spawned { live, max_workers, .. } if live == max_workers => {
+            Some(Sometimes::TheHostWasFull)
+        }
+        News::Spawned { live_there, max_in_progress, .. } if live_there == max_in_progress => {
+            Some(Sometimes::ABoardWasFull)
+        }
+        News::Recorded { attempt: None, .. } => Some(Sometimes::AStrayWasPutBack),
+        News::Recorded { attempt: Some(attempt), .. }
+            if attempt.process.is_none() && attempt.failed.is_none() =>
+        {
+            Some(Sometimes::AStrayWasPutBack)
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,145 @@
+//! What happened in a run: a hash over all of it, and, if somebody wants to read it, one record
+//! each.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use sexton::machine::ids::{BoardId, Pid};
+use sexton::machine::verdict::ExitStatus;
+
+use crate::fault::Fault;
+use crate::kernel::Uid;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When, in milliseconds since the beginning.
+    pub at: u64,
+    /// To or by whom.
+    pub who: Who,
+    /// What.
+    pub what: What,
+}
+
+/// The parties of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// The world as a whole.
+    World,
+    /// A dispatcher, by its seat.
+    Dispatcher(usize),
+    /// A board.
+    Board(BoardId),
+    /// A process.
+    Process(Uid),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Who::World => "world".to_owned(),
+            Who::Dispatcher(seat) => format!("sexton {seat}"),
+            Who::Board(board) => format!("board {}", board.0),
+            Who::Process(uid) => format!("process {}", uid.0),
+        };
+        f.pad(&text)
+    }
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A dispatcher was told this.
+    Event(String),
+    /// A dispatcher asked for this.
+    Effect(String),
+    /// A process began.
+    Started {
+        /// Its number.
+        pid: Pid,
+        /// For which task.
+        task: String,
+    },
+    /// A process ended.
+    Ended(ExitStatus),
+    /// A process was reaped.
+    Reaped,
+    /// Something was done to a board, or a dispatcher began or died.
+    Note(String),
+    /// A fault struck.
+    Fault(Fault),
+    /// No faults from here on.
+    Calm,
+    /// A promise was broken.
+    Broken {
+        /// Which.
+        promise: &'static str,
+        /// How.
+        how: String,
+    },
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.at / 1000, self.at % 1000);
+        write!(f, "{seconds:>6}.{millis:03}  {:<11}  ", self.who)?;
+        match &self.what {
+            What::Event(text) => write!(f, "<- {text}"),
+            What::Effect(text) => write!(f, "   -> {text}"),
+            What::Started { pid, task } => write!(f, "started, pid {} for {task}", pid.0),
+            What::Ended(status) => write!(f, "ended, {status:?}"),
+            What::Reaped => f.write_str("reaped"),
+            What::Note(text) => f.write_str(text),
+            What::Fault(fault) => write!(f, "!! {}", fault.name()),
+            What::Calm => f.write_str("== no more faults"),
+            What::Broken { promise, how } => write!(f, "## BROKEN {promise}: {how}"),
+        }
+    }
+}
+
+/// A hash over everything that happened: the same in every process, on every host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Trail(u64);
+
+impl Trail {
+    /// Goes on with this.
+    pub fn follow(&mut self, what: &impl Hash) {
+        what.hash(self);
+    }
+
+    /// What has come together.
+    #[must_use]
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+impl Hasher for Trail {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(n.into());
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(n.into());
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+}

@@ -1,0 +1,785 @@
+//! One world: dispatchers, boards and a host, driven by entropy through chaos and then calm. The
+//! machine in it is the shipped one; everything around it is made up.
+//!
+//! A request has three moments, each at a time of its own: it is sent, it takes effect, it is
+//! answered. An effect itself is atomic.
+
+mod calm;
+mod land;
+mod life;
+mod meddle;
+mod perform;
+mod sabotage;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
+
+use sexton::machine::effect::Effect;
+use sexton::machine::event::Event;
+use sexton::machine::exchange::{Lane, Request};
+use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
+use sexton::machine::now::{Mono, Now};
+use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
+use sexton::machine::verdict::ExitStatus;
+use sexton::machine::{Dispatcher, Mode};
+
+use crate::board::{Instance, Memory, ModelBoard, NewTask};
+use crate::entropy::Entropy;
+use crate::fault::{Fault, Faults};
+use crate::kernel::{Kernel, Uid};
+use crate::ledger::{Ledger, News};
+use crate::promise;
+use crate::saboteur::Saboteur;
+use crate::sometimes::{self, Sometimes};
+use crate::trace::{Record, Trail, What, Who};
+
+/// What the wall clock shows when a world begins.
+const EPOCH: i64 = 1_000_000;
+/// Moments of the world in a millisecond: what happens in the same one has an order all the same.
+const FINE: u64 = 256;
+/// In the calm, ticks are no closer than this: hours pass, and nothing depends on it.
+const CALM_INTERVAL_MS: u64 = 20_000;
+/// Milliseconds that the calm may take until everything has ended.
+const CALM_MS: u64 = 4 * 3_600_000;
+/// Events after which a world is stopped: nothing real takes so many.
+const MOST_EVENTS: u64 = 200_000;
+
+/// How a run is to be looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// A bug to plant.
+    pub saboteur: Option<Saboteur>,
+    /// Keep a record of everything.
+    pub trace: bool,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Events handed to machines.
+    pub events: u64,
+    /// A hash over everything that happened.
+    pub hash: u64,
+    /// How often each fault struck.
+    pub fired: [u32; Fault::COUNT],
+    /// How often each state was reached.
+    pub reached: [u32; Sometimes::COUNT],
+    /// The promise that was broken, if one was.
+    pub broken: Option<Broken>,
+    /// How many bytes of entropy were used.
+    pub used: usize,
+    /// If it was asked for.
+    pub trace: Vec<Record>,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name.
+    pub promise: &'static str,
+    /// How it was broken.
+    pub how: String,
+    /// When, in milliseconds since the beginning.
+    pub at: u64,
+}
+
+/// Runs the world that follows from this entropy, to its end or to the first broken promise.
+#[must_use]
+pub fn run(entropy: Vec<u8>, options: Options) -> Run {
+    let mut world = World::new(entropy, options);
+    while world.broken.is_none() && world.next() {}
+    if world.broken.is_none() {
+        world.judge_the_end();
+    }
+    Run {
+        events: world.events,
+        hash: world.trail.value(),
+        fired: world.faults.fired,
+        reached: world.reached,
+        broken: world.broken,
+        used: world.entropy.used(),
+        trace: world.trace,
+    }
+}
+
+/// Something that is to happen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Item {
+    /// A dispatcher's interval is over.
+    Tick(usize, Instance),
+    /// The moment that it asked for has come, if it has not asked for another since.
+    Wake(usize, u32),
+    /// Something for a dispatcher, unless it has died since.
+    Tell(usize, Instance, Event),
+    /// A request to open a board takes effect.
+    Connect { seat: usize, of: Instance, board: BoardId, seq: u64, if_changed: bool },
+    /// An exchange takes effect.
+    Exchange { seat: usize, of: Instance, board: BoardId, seq: u64, request: Request },
+    /// A spawn lane makes its process.
+    Make { seat: usize, of: Instance, spawn: SpawnId },
+    /// A process ends by itself.
+    End(Uid, ExitStatus),
+    /// A signal ends it.
+    EndBySignal(Uid, i32),
+    /// A worker starts another process in its group, which lives for so many milliseconds.
+    Fork(Uid, u64),
+    /// A worker does something with its own task.
+    Own(Uid, Deed),
+    /// A process that no signal could end goes on.
+    Release(Uid),
+    /// A person does something with a board.
+    Meddle(usize),
+    /// A board that was removed comes back.
+    Restore(usize),
+    /// A board whose content went bad is repaired.
+    Repair(usize),
+    /// A board is there that was not.
+    Add(usize),
+    /// A dispatcher dies.
+    Crash(usize),
+    /// Another takes its place.
+    Restart(usize),
+}
+
+/// What a worker does with its own task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Deed {
+    Complete,
+    Block,
+    Heartbeat,
+}
+
+/// A dispatcher's place. When it dies, another one takes it.
+#[derive(Clone, Debug)]
+struct Seat {
+    instance: Instance,
+    machine: Option<Dispatcher>,
+    conns: BTreeMap<BoardId, Conn>,
+    /// The file of each board that was refused for its content.
+    refused: BTreeMap<BoardId, (u32, u32)>,
+    /// Requests that are not answered, one for each board.
+    under_way: BTreeSet<BoardId>,
+    lanes: Vec<SpawnLane>,
+    wakes: u32,
+    /// What had ended when each tick whose reaping is not over began.
+    due: BTreeMap<u64, Vec<Uid>>,
+    /// The latest moment that it was told.
+    told: Mono,
+    /// Effects after which it dies, if it is to.
+    dies_after: Option<u32>,
+}
+
+/// An open connection.
+#[derive(Clone, Debug)]
+struct Conn {
+    file: u32,
+    memory: Memory,
+    /// The file had failed its checks, and somebody opened it all the same.
+    sick: bool,
+}
+
+impl Seat {
+    /// True if everything is to be killed at once.
+    fn is_aborting(&self) -> bool {
+        self.machine.as_ref().is_some_and(|machine| machine.mode() == Mode::Aborting)
+    }
+}
+
+/// A spawn lane at work.
+#[derive(Clone, Debug)]
+struct SpawnLane {
+    spawn: SpawnId,
+    board: BoardId,
+    task: TaskId,
+    worker: WorkerId,
+    /// Its process may exist: it cannot be called off any more.
+    past_gate: bool,
+}
+
+/// A board: the model of its content, and what is wrong with its file.
+#[derive(Clone, Debug)]
+struct Seen {
+    id: BoardId,
+    model: ModelBoard,
+    /// Which file the path leads to.
+    file: u32,
+    /// Changes when the file is written or replaced by anybody but us.
+    stamp: u32,
+    listed: bool,
+    present: bool,
+    corrupt: bool,
+    /// Until when, in moments of the world.
+    busy_until: u64,
+    full_until: u64,
+    read_only_until: u64,
+}
+
+/// The whole.
+struct World {
+    entropy: Entropy,
+    faults: Faults,
+    saboteur: Option<Saboteur>,
+    /// The moment: milliseconds times [`FINE`].
+    moment: u64,
+    /// What the wall clock is ahead of the monotonic one, in seconds.
+    ahead: i64,
+    /// The most that it ever was.
+    most_ahead: i64,
+    items: BTreeMap<(u64, u32), Item>,
+    numbered: u32,
+    /// Answers that do not come before the faults end.
+    hung: Vec<Item>,
+    kernel: Kernel,
+    /// The number that each process has, or had.
+    pids: BTreeMap<Uid, Pid>,
+    boards: Vec<Seen>,
+    seats: Vec<Seat>,
+    instances: u32,
+    policy: Policy,
+    ledger: Ledger,
+    calm_since: Option<u64>,
+    events: u64,
+    trail: Trail,
+    reached: [u32; Sometimes::COUNT],
+    broken: Option<Broken>,
+    tracing: bool,
+    trace: Vec<Record>,
+    nested: bool,
+    /// Workers that left something behind that may live on.
+    kept: BTreeSet<Uid>,
+    /// In the calm: when to look next whether everything has ended.
+    look_again: u64,
+    /// What a saboteur remembers.
+    notes: Notes,
+    buffers: Vec<Vec<Effect>>,
+}
+
+/// What a saboteur remembers.
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    dropped: BTreeSet<SpawnId>,
+    sick: BTreeSet<BoardId>,
+    reap_failed: bool,
+}
+
+impl World {
+    fn new(entropy: Vec<u8>, options: Options) -> World {
+        let mut entropy = Entropy::new(entropy);
+        let faults = Faults::swarm(|| entropy.byte());
+        let policy = policy(&mut entropy);
+        let mut world = World {
+            kernel: Kernel::new(entropy.one_of(&[60, 30, 18, 12])),
+            faults,
+            saboteur: options.saboteur,
+            moment: 0,
+            ahead: 0,
+            most_ahead: 0,
+            items: BTreeMap::new(),
+            numbered: 0,
+            hung: Vec::new(),
+            pids: BTreeMap::new(),
+            boards: Vec::new(),
+            seats: Vec::new(),
+            instances: 0,
+            policy,
+            ledger: Ledger::default(),
+            calm_since: None,
+            events: 0,
+            trail: Trail::default(),
+            reached: [0; Sometimes::COUNT],
+            broken: None,
+            tracing: options.trace,
+            trace: Vec::new(),
+            nested: false,
+            kept: BTreeSet::new(),
+            look_again: 0,
+            notes: Notes::default(),
+            buffers: Vec::new(),
+            entropy,
+        };
+        world.found_boards();
+        for _ in 0..world.entropy.one_of(&[1, 1, 2, 2, 3]) {
+            world.found_seat();
+        }
+        world
+    }
+
+    fn found_boards(&mut self) {
+        for n in 0..self.entropy.one_of(&[1_usize, 2, 2, 3]) {
+            let mut model = ModelBoard::new();
+            for task in 0..1 + self.entropy.below(8) {
+                let new = self.new_task(&model, n, task);
+                model.create(&new, EPOCH);
+            }
+            self.boards.push(Seen {
+                id: BoardId(n as u32),
+                model,
+                file: 0,
+                stamp: 0,
+                listed: true,
+                present: true,
+                corrupt: false,
+                busy_until: 0,
+                full_until: 0,
+                read_only_until: 0,
+            });
+            if n > 0 && self.fires(Fault::BoardAdded, Who::Board(BoardId(n as u32))) {
+                self.boards[n].listed = false;
+                let wait = 20 * self.millis();
+                self.after(wait, Item::Add(n));
+            }
+            if self.faults.weight(Fault::Meddling) > 0 {
+                let wait = self.millis();
+                self.after(wait, Item::Meddle(n));
+            }
+        }
+    }
+
+    fn new_task(&mut self, model: &ModelBoard, board: usize, number: usize) -> NewTask {
+        let id = TaskId::new(&format!("b{board}t{number}")).unwrap_or_else(|| unreachable!());
+        let worker = Lane::Worker(WorkerId(self.entropy.below(2) as u16));
+        let lane = match self.entropy.below(16) {
+            14 => Lane::Unassigned,
+            15 => Lane::Foreign,
+            _ => worker,
+        };
+        let parents = match self.entropy.below(4) {
+            3 => model.tasks().iter().map(|task| task.id).rev().take(1 + number % 2).collect(),
+            _ => Vec::new(),
+        };
+        NewTask {
+            parents,
+            priority: self.entropy.below(3) as i64,
+            has_body: self.entropy.below(8) < 7,
+            max_retries: [None, None, None, Some(1), Some(3)][self.entropy.below(5)],
+            max_runtime_s: [None, None, Some(1), Some(3)][self.entropy.below(4)],
+            ..NewTask::new(id, lane)
+        }
+    }
+
+    fn found_seat(&mut self) {
+        let seat = self.seats.len();
+        self.seats.push(Seat {
+            instance: Instance(self.instances),
+            machine: None,
+            conns: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            lanes: Vec::new(),
+            wakes: 0,
+            due: BTreeMap::new(),
+            told: Mono(0),
+            dies_after: None,
+        });
+        self.begin(seat);
+    }
+
+    /// A dispatcher begins its life in this seat.
+    fn begin(&mut self, seat: usize) {
+        let instance = Instance(self.instances);
+        self.instances += 1;
+        let wakes = self.seats[seat].wakes + 1;
+        self.seats[seat] = Seat {
+            instance,
+            machine: Some(Dispatcher::new(self.policy.clone())),
+            conns: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            lanes: Vec::new(),
+            wakes,
+            due: BTreeMap::new(),
+            told: Mono(0),
+            dies_after: None,
+        };
+        self.tell(Who::Dispatcher(seat), || What::Note(format!("begins as {}", instance.0)));
+        let wait = self.entropy.below(8) as u64;
+        self.after(wait, Item::Tick(seat, instance));
+    }
+
+    /// Lets the next thing happen. False once nothing is left to wait for.
+    fn next(&mut self) -> bool {
+        if self.calm_since.is_none() && self.entropy.is_spent() {
+            self.calm_down();
+        }
+        let Some(((moment, _), item)) = self.items.pop_first() else { return false };
+        self.moment = self.moment.max(moment);
+        if self.is_over() {
+            return false;
+        }
+        self.happen(item);
+        true
+    }
+
+    fn happen(&mut self, item: Item) {
+        match item {
+            Item::Tick(seat, of) => self.tick(seat, of),
+            Item::Wake(seat, number) => {
+                if self.seats[seat].wakes == number {
+                    self.feed(seat, Event::Wake);
+                }
+            }
+            Item::Tell(seat, of, event) => self.deliver(seat, of, event),
+            Item::Connect { seat, of, board, seq, if_changed } => {
+                if self.is_alive(seat, of) {
+                    self.connect_lands(seat, board, seq, if_changed);
+                }
+            }
+            Item::Exchange { seat, of, board, seq, request } => {
+                if self.is_alive(seat, of) {
+                    self.exchange_lands(seat, board, seq, request);
+                }
+            }
+            Item::Make { seat, of, spawn } => {
+                if self.is_alive(seat, of) {
+                    self.make_process(seat, spawn);
+                }
+            }
+            Item::End(uid, status) => {
+                if self.kernel.get(uid).is_some_and(|p| !p.stuck) {
+                    self.end(uid, status);
+                } else if self.kernel.get(uid).is_some() {
+                    self.after(1_000, Item::End(uid, status));
+                }
+            }
+            Item::EndBySignal(uid, signal) => self.end(uid, ExitStatus::Signal(signal)),
+            Item::Fork(uid, lives_ms) => self.fork(uid, lives_ms),
+            Item::Own(uid, deed) => self.own_deed(uid, deed),
+            Item::Release(uid) => {
+                if self.kernel.release(uid) {
+                    self.end(uid, ExitStatus::Signal(9));
+                }
+            }
+            Item::Meddle(board) => self.meddle(board),
+            Item::Restore(board) => self.restore(board),
+            Item::Repair(board) => self.repair(board),
+            Item::Add(board) => self.boards[board].listed = true,
+            Item::Crash(seat) => {
+                let after = self.entropy.below(4) as u32;
+                self.seats[seat].dies_after = Some(after);
+            }
+            Item::Restart(seat) => self.begin(seat),
+        }
+    }
+
+    fn tick(&mut self, seat: usize, of: Instance) {
+        if !self.is_alive(seat, of) {
+            return;
+        }
+        let wait = match self.calm_since {
+            None => self.policy.interval_ms,
+            Some(_) => self.policy.interval_ms.max(CALM_INTERVAL_MS),
+        };
+        self.after(wait, Item::Tick(seat, of));
+        self.upset(seat);
+        self.feed(seat, Event::Tick);
+    }
+
+    /// What can go wrong at any time, decided once in each interval.
+    fn upset(&mut self, seat: usize) {
+        let who = Who::Dispatcher(seat);
+        match self
+            .strike(&[Fault::Crash, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended], who)
+        {
+            Some(Fault::Crash) => {
+                let wait = self.millis();
+                self.after(wait, Item::Crash(seat));
+            }
+            Some(Fault::ClockAhead) => self.ahead += self.entropy.one_of(&[1, 60, 1_000, 100_000]),
+            Some(Fault::ClockBack) => self.ahead -= self.entropy.one_of(&[1, 60, 1_000, 100_000]),
+            Some(Fault::Suspended) => self.ahead += self.entropy.one_of(&[30, 600, 4_000]),
+            _ => {}
+        }
+        self.most_ahead = self.most_ahead.max(self.ahead);
+    }
+
+    fn deliver(&mut self, seat: usize, of: Instance, event: Event) {
+        if !self.is_alive(seat, of) {
+            return;
+        }
+        match &event {
+            Event::Connected { board, .. }
+            | Event::ConnectFailed { board, .. }
+            | Event::Exchanged { board, .. }
+            | Event::ExchangeFailed { board, .. } => {
+                self.seats[seat].under_way.remove(board);
+            }
+            Event::SpawnOk { spawn, .. } => {
+                self.seats[seat].lanes.retain(|lane| lane.spawn != *spawn);
+            }
+            _ => {}
+        }
+        if self.fires(Fault::Duplicate, Who::Dispatcher(seat)) {
+            let wait = self.millis();
+            self.after(wait, Item::Tell(seat, of, event.clone()));
+        }
+        self.feed(seat, event);
+    }
+
+    /// Hands an event to a dispatcher, and does what it asks for, until it asks for nothing more.
+    fn feed(&mut self, seat: usize, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(mut event) = events.pop_front() {
+            if self.seats[seat].machine.is_none() || self.broken.is_some() {
+                return;
+            }
+            if !self.sabotage_event(seat, &mut event) {
+                continue;
+            }
+            let mut effects = self.buffers.pop().unwrap_or_default();
+            self.step(seat, &event, &mut effects);
+            for effect in effects.drain(..) {
+                if self.seats[seat].machine.is_none() {
+                    break;
+                }
+                self.perform(seat, effect, &mut events);
+                self.between_effects(seat, &mut events);
+            }
+            self.buffers.push(effects);
+            self.judge();
+        }
+    }
+
+    fn step(&mut self, seat: usize, event: &Event, effects: &mut Vec<Effect>) {
+        let now = self.now_for(seat);
+        self.ledger.news.clear();
+        let zombies = self.before(seat, event);
+        self.events += 1;
+        self.trail.follow(event);
+        self.tell(Who::Dispatcher(seat), || What::Event(brief(event)));
+        self.seats[seat].told = self.seats[seat].told.max(now.mono);
+        if let Some(machine) = &mut self.seats[seat].machine {
+            machine.step(now, event.clone(), effects);
+        }
+        self.sabotage_effects(seat, event, effects);
+        self.trail.follow(effects);
+        if matches!(event, Event::Tick) {
+            self.note_tick(seat, zombies, effects);
+        }
+    }
+
+    /// What is to be written down before an event is handled. For a tick: what has ended by now.
+    fn before(&mut self, seat: usize, event: &Event) -> Vec<Uid> {
+        let instance = self.seats[seat].instance;
+        match event {
+            Event::Tick => self.kernel.zombies(instance).map(|zombie| zombie.uid).collect(),
+            Event::Reaped { seq } => {
+                self.ledger.reap_failing.retain(|failing| *failing != instance);
+                let due = self.seats[seat].due.remove(seq).unwrap_or_default();
+                let left = due.iter().filter(|uid| self.kernel.get(**uid).is_some()).count();
+                self.ledger.note(News::Reaped { left });
+                Vec::new()
+            }
+            Event::ReapFailed { seq, .. } => {
+                // Those are due at the next one.
+                let due = self.seats[seat].due.remove(seq).unwrap_or_default();
+                self.seats[seat].due.entry(seq + 1).or_default().extend(due);
+                if !self.ledger.reap_failing.contains(&instance) {
+                    self.ledger.reap_failing.push(instance);
+                }
+                self.ledger.note(News::ReapFailed);
+                Vec::new()
+            }
+            Event::OrphanReaped { .. } => {
+                self.ledger.note(News::Orphan);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn note_tick(&mut self, seat: usize, zombies: Vec<Uid>, effects: &[Effect]) {
+        let reaps_first = matches!(effects.first(), Some(Effect::Reap { .. }));
+        self.ledger.note(News::Tick { zombies: zombies.len(), reaps_first });
+        if let Some(Effect::Reap { seq }) = effects.first() {
+            self.seats[seat].due.insert(*seq, zombies);
+        }
+        let place = &self.seats[seat];
+        for board in place.conns.keys() {
+            let asked = |effect: &Effect| {
+                matches!(effect, Effect::Exchange { board: id, .. }
+                    | Effect::Connect { board: id, .. }
+                    | Effect::Disconnect { board: id } if id == board)
+            };
+            let known = place
+                .machine
+                .as_ref()
+                .is_some_and(|machine| machine.boards().any(|b| b.id == *board && b.is_idle()));
+            if known && !place.under_way.contains(board) && !effects.iter().any(asked) {
+                self.ledger.news.push(News::PassedOver(*board));
+            }
+        }
+    }
+
+    /// What may come between two effects of the same step.
+    fn between_effects(&mut self, seat: usize, events: &mut VecDeque<Event>) {
+        if let Some(left) = self.seats[seat].dies_after {
+            if left == 0 {
+                return self.die(seat);
+            }
+            self.seats[seat].dies_after = Some(left - 1);
+        }
+        if self.nested || self.seats.len() < 2 || events.is_empty() {
+            return;
+        }
+        if self.fires(Fault::RivalTick, Who::Dispatcher(seat)) {
+            let rival = (seat + 1) % self.seats.len();
+            self.nested = true;
+            let news = std::mem::take(&mut self.ledger.news);
+            self.feed(rival, Event::Tick);
+            self.ledger.news = news;
+            self.nested = false;
+        }
+    }
+
+    /// A dispatcher dies with all its lanes; what it had asked for and not begun never happens.
+    fn die(&mut self, seat: usize) {
+        let instance = self.seats[seat].instance;
+        self.tell(Who::Dispatcher(seat), || What::Note("dies".to_owned()));
+        self.reach(Sometimes::ADispatcherDied);
+        let left = &mut self.seats[seat];
+        left.machine = None;
+        left.dies_after = None;
+        left.conns.clear();
+        for board in &mut self.boards {
+            board.model.forget(instance);
+        }
+        let ended: Vec<Uid> = self.kernel.zombies(instance).map(|zombie| zombie.uid).collect();
+        self.ledger.reaped += ended.len() as u64;
+        self.kernel.orphan(instance);
+        self.ledger.reap_failing.retain(|failing| *failing != instance);
+        let wait = self.millis();
+        self.after(wait, Item::Restart(seat));
+    }
+
+    fn judge(&mut self) {
+        for state in sometimes::reached(&self.ledger) {
+            self.reached[state as usize] += 1;
+        }
+        if self.broken.is_none() {
+            self.judge_by(promise::ALWAYS);
+        }
+        if self.events > MOST_EVENTS && self.broken.is_none() {
+            self.breaks("calm_drains_the_board", format!("{MOST_EVENTS} events and no end"));
+        }
+    }
+
+    fn judge_by(&mut self, promises: &[promise::Promise]) {
+        for promise in promises {
+            if let Some(how) = (promise.check)(&self.ledger) {
+                return self.breaks(promise.name, how);
+            }
+        }
+    }
+
+    fn breaks(&mut self, promise: &'static str, how: String) {
+        self.tell(Who::World, || What::Broken { promise, how: how.clone() });
+        self.broken = Some(Broken { promise, how, at: self.moment / FINE });
+    }
+
+    fn reach(&mut self, state: Sometimes) {
+        self.reached[state as usize] += 1;
+    }
+
+    fn is_alive(&self, seat: usize, of: Instance) -> bool {
+        self.seats[seat].machine.is_some() && self.seats[seat].instance == of
+    }
+
+    fn now(&self) -> Now {
+        let mono = self.moment / FINE;
+        Now { mono: Mono(mono), unix: EPOCH + self.ahead + (mono / 1000) as i64 }
+    }
+
+    fn now_for(&mut self, seat: usize) -> Now {
+        let now = self.now();
+        // Few events show it; asking each would use up all entropy.
+        if self.events % 16 == 0 && self.fires(Fault::MonoBack, Who::Dispatcher(seat)) {
+            return Now { mono: Mono(now.mono.0.saturating_sub(700)), ..now };
+        }
+        now
+    }
+
+    /// Lets something happen in so many milliseconds, and a moment.
+    fn after(&mut self, millis: u64, item: Item) {
+        let fine = u64::from(self.entropy.byte());
+        let moment = self.moment.saturating_add(millis.saturating_mul(FINE)).saturating_add(fine);
+        self.items.insert((moment, self.numbered), item);
+        self.numbered += 1;
+    }
+
+    /// How long something takes, in milliseconds: as a rule not long.
+    fn millis(&mut self) -> u64 {
+        match self.entropy.byte() {
+            byte @ 0..128 => u64::from(byte) / 16,
+            byte @ 128..224 => u64::from(byte - 127) * 10,
+            byte => u64::from(byte - 223) * 400,
+        }
+    }
+
+    /// Whether a fault strikes here.
+    fn fires(&mut self, fault: Fault, who: Who) -> bool {
+        self.strike(&[fault], who).is_some()
+    }
+
+    /// Which of these faults strikes here, if one does.
+    fn strike(&mut self, among: &[Fault], who: Who) -> Option<Fault> {
+        let weights = among.iter().map(|fault| u16::from(self.faults.weight(*fault)));
+        let total: u16 = weights.clone().sum();
+        if total == 0 {
+            return None;
+        }
+        let drawn = u16::from(self.entropy.byte());
+        // The highest bytes strike, so that a zero never does.
+        let (drawn, total) = if total > 192 { (drawn * 4 / 3, 256) } else { (drawn, total) };
+        let mut left = (drawn + total).checked_sub(256)?;
+        for (fault, weight) in among.iter().zip(weights) {
+            if left < weight {
+                self.faults.fired[*fault as usize] += 1;
+                self.tell(who, || What::Fault(*fault));
+                return Some(*fault);
+            }
+            left -= weight;
+        }
+        None
+    }
+
+    fn tell(&mut self, who: Who, what: impl FnOnce() -> What) {
+        if self.tracing {
+            self.trace.push(Record { at: self.moment / FINE, who, what: what() });
+        }
+    }
+}
+
+/// What the owner wants, of all that he may want.
+fn policy(entropy: &mut Entropy) -> Policy {
+    let completion = [Completion::ExitStatus, Completion::Board];
+    let workers = completion
+        .into_iter()
+        .map(|completion| WorkerPolicy {
+            completion,
+            needs_body: entropy.below(4) == 3,
+            max_runtime_s: entropy.one_of(&[None, None, Some(2), Some(20)]),
+            kill_after_ms: entropy.one_of(&[5_000, 1_000, 50, 0]),
+            keep_leftovers: entropy.below(4) == 3,
+            ..WorkerPolicy::default()
+        })
+        .collect();
+    Policy {
+        max_workers: entropy.one_of(&[8, 4, 2, 1]),
+        max_in_progress: entropy.one_of(&[8, 4, 2, 1]),
+        failure_limit: entropy.one_of(&[2, 1, 3]),
+        interval_ms: entropy.one_of(&[1_000, 5_000, 60_000, 200]),
+        claim_ttl_s: entropy.one_of(&[900, 60, 6]),
+        cooldown_s: entropy.one_of(&[5, 30, 300]),
+        ended_grace_ms: entropy.one_of(&[1_000, 10_000, 0]),
+        lane_deadline_ms: entropy.one_of(&[10_000, 1_000, 100]),
+        spawn_deadline_ms: entropy.one_of(&[10_000, 1_000, 100]),
+        lookahead: entropy.one_of(&[64, 4, 0]),
+        default_worker: [None, Some(WorkerId(0))][entropy.below(2)],
+        workers,
+    }
+}
+
+/// An event in one line, without what is too long to read.
+fn brief(event: &impl Debug) -> String {
+    format!("{event:?}")
+}

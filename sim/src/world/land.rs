@@ -1,0 +1,392 @@
+//! Requests to boards take effect, or fail to.
+
+use sexton::machine::event::{Commit, Event, Fault as Trouble, FaultClass};
+use sexton::machine::exchange::{Answer, Change, Fence, Request, Taken};
+use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId};
+use sexton::machine::verdict::Verdict;
+
+use super::{Conn, FINE, Item, Seat, World};
+use crate::board::{Env, Holder, Instance, Liveness, Memory, ModelBoard, Status};
+use crate::fault::Fault;
+use crate::kernel::Kernel;
+use crate::ledger::News;
+use crate::saboteur::Saboteur;
+use crate::sometimes::Sometimes;
+use crate::trace::{What, Who};
+
+/// Who is alive, for the leases of others.
+struct Alive<'a> {
+    kernel: &'a Kernel,
+    seats: &'a [Seat],
+}
+
+impl Liveness for Alive<'_> {
+    fn worker(&self, pid: Pid) -> bool {
+        self.kernel.pid_alive(pid)
+    }
+
+    fn dispatcher(&self, instance: Instance) -> bool {
+        self.seats.iter().any(|seat| seat.instance == instance && seat.machine.is_some())
+    }
+}
+
+impl World {
+    /// A board's file is checked and opened.
+    pub(super) fn connect_lands(&mut self, seat: usize, id: BoardId, seq: u64, if_changed: bool) {
+        let n = id.0 as usize;
+        if self.fires(Fault::CorruptHeader, Who::Board(id)) {
+            self.corrupt(n);
+        }
+        let board = &self.boards[n];
+        let mark = (board.file, board.stamp);
+        let refused = self.seats[seat].refused.get(&id) == Some(&mark);
+        let failed = if !board.present {
+            Some((FaultClass::Access, false))
+        } else if board.corrupt {
+            Some((FaultClass::Content, if_changed && refused))
+        } else if board.busy_until > self.moment {
+            Some((FaultClass::Busy, false))
+        } else if self.fires(Fault::ConnectEio, Who::Board(id)) {
+            Some((FaultClass::Access, false))
+        } else {
+            None
+        };
+        let instance = self.seats[seat].instance;
+        self.boards[n].model.forget(instance);
+        self.seats[seat].refused.remove(&id);
+        let sick = failed.is_some_and(|(class, _)| class == FaultClass::Content);
+        if sick {
+            self.seats[seat].refused.insert(id, mark);
+        }
+        let falsified = sick && self.saboteur == Some(Saboteur::WriteSickBoard);
+        match failed {
+            Some((class, unchanged)) if !falsified => {
+                self.seats[seat].conns.remove(&id);
+                let fault = Trouble { class, unchanged };
+                self.answer(seat, Event::ConnectFailed { board: id, seq, fault });
+            }
+            _ => {
+                let conn = Conn { file: self.boards[n].file, memory: Memory::default(), sick };
+                self.seats[seat].conns.insert(id, conn);
+                self.answer(seat, Event::Connected { board: id, seq });
+            }
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, seat: usize, id: BoardId) {
+        self.seats[seat].conns.remove(&id);
+        let instance = self.seats[seat].instance;
+        if let Some(board) = self.boards.get_mut(id.0 as usize) {
+            board.model.forget(instance);
+        }
+    }
+
+    /// An exchange takes effect, wholly or not at all.
+    pub(super) fn exchange_lands(&mut self, seat: usize, id: BoardId, seq: u64, request: Request) {
+        let n = id.0 as usize;
+        let fail = |class, commit| {
+            let fault = Trouble { class, unchanged: false };
+            Event::ExchangeFailed { board: id, seq, fault, commit }
+        };
+        if let Some(class) = self.what_is_wrong(seat, id, &request) {
+            return self.answer(seat, fail(class, Commit::No));
+        }
+        let writes = !request.changes.is_empty();
+        let struck = self.strike(&FAULTS, Who::Board(id));
+        match struck {
+            Some(Fault::ReadEio) => {
+                return self.answer(seat, fail(FaultClass::Access, Commit::No));
+            }
+            Some(Fault::CommitEioBefore) if writes => {
+                self.reach(Sometimes::ACommitWasAMaybe);
+                return self.answer(seat, fail(FaultClass::Access, Commit::Maybe));
+            }
+            Some(Fault::CommitEioAfter) if writes => {
+                self.reach(Sometimes::ACommitWasAMaybe);
+                self.apply(seat, n, &request, false);
+                return self.answer(seat, fail(FaultClass::Access, Commit::Maybe));
+            }
+            Some(Fault::FileReplaced) => {
+                // Replaced while the exchange ran: what it wrote is in the file that is gone.
+                self.replace_file(n);
+                let commit = if writes { Commit::Maybe } else { Commit::No };
+                return self.answer(seat, fail(FaultClass::Replaced, commit));
+            }
+            Some(Fault::Refusal) => self.refuse_a_task(n),
+            Some(_) | None => {}
+        }
+        let locked = struck == Some(Fault::DispatchLocked);
+        let answer = self.apply(seat, n, &request, locked);
+        self.spread_trouble(n, struck);
+        let answer = self.sabotage_answer(seat, &request, answer);
+        self.answer(seat, Event::Exchanged { board: id, seq, answer: Box::new(answer) });
+    }
+
+    /// What keeps an exchange from taking effect at all.
+    fn what_is_wrong(&mut self, seat: usize, id: BoardId, request: &Request) -> Option<FaultClass> {
+        let board = &self.boards[id.0 as usize];
+        let Some(conn) = self.seats[seat].conns.get(&id) else { return Some(FaultClass::Access) };
+        if !board.present || conn.file != board.file {
+            return Some(FaultClass::Replaced);
+        }
+        if board.corrupt && !conn.sick {
+            return Some(FaultClass::Content);
+        }
+        let until = |moment: u64| moment > self.moment;
+        if until(board.busy_until) {
+            return Some(FaultClass::Busy);
+        }
+        let writes = !request.changes.is_empty();
+        (writes && (until(board.full_until) || until(board.read_only_until)))
+            .then_some(FaultClass::Access)
+    }
+
+    /// Trouble that begins with this exchange and lasts.
+    fn spread_trouble(&mut self, n: usize, struck: Option<Fault>) {
+        let until = |moment: u64, millis: u64| moment.saturating_add(millis * FINE);
+        let (short, long) = (self.millis(), 1_000 + 40 * self.millis());
+        let moment = self.moment;
+        let board = &mut self.boards[n];
+        match struck {
+            Some(Fault::BusyShort) => board.busy_until = until(moment, short),
+            Some(Fault::BusyLong) => board.busy_until = until(moment, long),
+            Some(Fault::BusyForEver) => board.busy_until = u64::MAX,
+            Some(Fault::DiskFull) => board.full_until = until(moment, long),
+            Some(Fault::ReadOnly) => board.read_only_until = until(moment, long),
+            Some(Fault::HeaderGoesBad) => self.corrupt(n),
+            Some(Fault::BoardRemoved) => self.remove(n),
+            _ => {}
+        }
+    }
+
+    /// Lets the model do what the request asks for, and writes down what took.
+    fn apply(&mut self, seat: usize, n: usize, request: &Request, contended: bool) -> Answer {
+        let instance = self.seats[seat].instance;
+        let mut conns = std::mem::take(&mut self.seats[seat].conns);
+        let id = self.boards[n].id;
+        let Some(conn) = conns.get_mut(&id) else {
+            return Answer { taken: Vec::new(), observation: None };
+        };
+        let before: Vec<Before> = request
+            .changes
+            .iter()
+            .map(|change| Before::of(&self.boards[n].model, change))
+            .collect();
+        let mut request = request.clone();
+        self.sabotage_request(n, &mut request);
+        let model = &mut self.boards[n].model;
+        let answer = {
+            let liveness = Alive { kernel: &self.kernel, seats: &self.seats };
+            let env = Env { policy: &self.policy, liveness: &liveness, contended };
+            // One after another, because whose a run is may depend on the change before.
+            model.exchange(instance, &mut conn.memory, &request, &env)
+        };
+        let sick = conn.sick;
+        self.seats[seat].conns = conns;
+        let wrote = !request.changes.is_empty();
+        if wrote && sick {
+            self.ledger.note(News::WroteSick(id));
+        }
+        let pairs = request.changes.iter().zip(answer.taken.iter()).zip(&before);
+        for ((change, taken), before) in pairs {
+            self.write_down(instance, n, *change, *taken, before);
+        }
+        self.judge();
+        self.ledger.news.clear();
+        if wrote {
+            self.notice(n, None);
+        }
+        answer
+    }
+
+    fn write_down(
+        &mut self,
+        of: Instance,
+        n: usize,
+        change: Change,
+        taken: Taken,
+        before: &Before,
+    ) {
+        let model = &self.boards[n].model;
+        match (change, taken) {
+            (Change::Claim { spawn, task, .. }, Taken::Claimed { .. }) => {
+                let running = count_running(model);
+                let again = before.holder == Some(Holder::Sexton(of, spawn));
+                let cap = self.policy.max_in_progress;
+                if let Some(attempt) = self.ledger.get_mut(of, spawn) {
+                    attempt.claimed = true;
+                }
+                if !again {
+                    self.ledger.note(News::Claimed { running, cap });
+                    self.ledger.note(News::Wrote { ours: before.status == Some(Status::Ready) });
+                }
+                let _ = task;
+            }
+            (Change::Started { fence, .. } | Change::Renew { fence, .. }, Taken::Yes) => {
+                self.ledger.note(News::Wrote { ours: before.is(of, fence) });
+            }
+            (Change::Finish { fence, verdict, .. }, Taken::Yes) => {
+                let task = self.boards[n].model.task(fence.task);
+                let after = task.map_or(0, |task| task.failures);
+                if task.is_some_and(|task| task.status == Status::Blocked) {
+                    self.reach(Sometimes::TheBreakerTripped);
+                }
+                self.ledger.note(News::Wrote { ours: before.is(of, fence) });
+                self.note_finish(of, fence.spawn, verdict, (before.failures, after));
+            }
+            _ => {}
+        }
+    }
+
+    fn note_finish(
+        &mut self,
+        of: Instance,
+        spawn: SpawnId,
+        verdict: Verdict,
+        failures: (u32, u32),
+    ) {
+        let attempt = self.ledger.get(of, spawn).cloned();
+        let completion = attempt
+            .as_ref()
+            .map(|attempt| self.policy.worker(attempt.worker).completion)
+            .unwrap_or(sexton::machine::policy::Completion::ExitStatus);
+        if let Some(attempt) = self.ledger.get_mut(of, spawn) {
+            attempt.recorded += 1;
+        }
+        match verdict {
+            Verdict::RateLimited => self.reach(Sometimes::ATaskCooledDown),
+            Verdict::TimedOut { .. } => self.reach(Sometimes::AWorkerRanOutOfTime),
+            Verdict::ProtocolViolation => self.reach(Sometimes::AWorkerBrokeProtocol),
+            _ => {}
+        }
+        self.ledger.note(News::Recorded { verdict, completion, attempt, failures });
+    }
+
+    /// A board changed: whoever watches its folder is told.
+    pub(super) fn notice(&mut self, n: usize, early: Option<u64>) {
+        let board = self.boards[n].id;
+        for seat in 0..self.seats.len() {
+            if self.seats[seat].machine.is_none() {
+                continue;
+            }
+            if self.fires(Fault::LostNotice, Who::Dispatcher(seat)) {
+                continue;
+            }
+            let of = self.seats[seat].instance;
+            let wait = early.unwrap_or(0);
+            self.after(wait, Item::Tell(seat, of, Event::BoardChanged { board }));
+        }
+    }
+
+    fn refuse_a_task(&mut self, n: usize) {
+        let tasks: Vec<TaskId> = self.boards[n].model.tasks().iter().map(|task| task.id).collect();
+        if !tasks.is_empty() {
+            let task = self.entropy.one_of(&tasks);
+            self.boards[n].model.refuse(task, true);
+        }
+    }
+
+    pub(super) fn corrupt(&mut self, n: usize) {
+        self.boards[n].corrupt = true;
+        self.boards[n].stamp += 1;
+        let id = self.boards[n].id;
+        self.tell(Who::Board(id), || What::Note("its header is overwritten".to_owned()));
+        let wait = 40 * self.millis();
+        self.after(wait, Item::Repair(n));
+    }
+
+    pub(super) fn repair(&mut self, n: usize) {
+        if !self.boards[n].corrupt {
+            return;
+        }
+        self.boards[n].corrupt = false;
+        self.replace_file(n);
+        self.notice(n, None);
+    }
+
+    /// Puts a copy in the place of the file: the content is the same, the file another.
+    pub(super) fn replace_file(&mut self, n: usize) {
+        self.boards[n].file += 1;
+        self.boards[n].stamp += 1;
+        let id = self.boards[n].id;
+        self.tell(Who::Board(id), || What::Note("another file takes its place".to_owned()));
+        for seat in 0..self.seats.len() {
+            let instance = self.seats[seat].instance;
+            self.boards[n].model.forget(instance);
+        }
+    }
+
+    /// The file goes; a copy of it comes back later.
+    fn remove(&mut self, n: usize) {
+        self.boards[n].present = false;
+        let id = self.boards[n].id;
+        self.tell(Who::Board(id), || What::Note("its file is removed".to_owned()));
+        self.notice(n, None);
+        let wait = 20 * self.millis();
+        self.after(wait, Item::Restore(n));
+    }
+
+    pub(super) fn restore(&mut self, n: usize) {
+        if self.boards[n].present {
+            return;
+        }
+        self.boards[n].present = true;
+        self.replace_file(n);
+        self.notice(n, None);
+    }
+}
+
+/// What can strike an exchange that takes effect, or is about to.
+const FAULTS: [Fault; 13] = [
+    Fault::ReadEio,
+    Fault::CommitEioBefore,
+    Fault::CommitEioAfter,
+    Fault::FileReplaced,
+    Fault::BusyShort,
+    Fault::BusyLong,
+    Fault::BusyForEver,
+    Fault::DiskFull,
+    Fault::ReadOnly,
+    Fault::HeaderGoesBad,
+    Fault::BoardRemoved,
+    Fault::DispatchLocked,
+    Fault::Refusal,
+];
+
+/// Whose a task was before a change.
+struct Before {
+    status: Option<Status>,
+    holder: Option<Holder>,
+    run: Option<RunId>,
+    failures: u32,
+}
+
+impl Before {
+    fn of(model: &ModelBoard, change: &Change) -> Before {
+        let task = match change {
+            Change::Claim { task, .. } | Change::Promote { task, .. } => *task,
+            Change::Started { fence, .. }
+            | Change::Renew { fence, .. }
+            | Change::Finish { fence, .. } => fence.task,
+            Change::Free { expired, .. } => expired.task,
+        };
+        let task = model.task(task);
+        Before {
+            status: task.map(|task| task.status),
+            holder: task.and_then(|task| task.claim.holder),
+            run: task.and_then(|task| task.claim.run),
+            failures: task.map_or(0, |task| task.failures),
+        }
+    }
+
+    fn is(&self, of: Instance, fence: Fence) -> bool {
+        self.status == Some(Status::Running)
+            && self.holder == Some(Holder::Sexton(of, fence.spawn))
+            && self.run == Some(fence.run)
+    }
+}
+
+fn count_running(model: &ModelBoard) -> u32 {
+    let running = model.tasks().iter().filter(|task| task.status == Status::Running).count();
+    u32::try_from(running).unwrap_or(u32::MAX)
+}

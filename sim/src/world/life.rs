@@ -1,0 +1,227 @@
+//! Workers come into being, do what they do, and end.
+
+use sexton::machine::event::{Blame, Event};
+use sexton::machine::ids::{BoardId, SpawnId, TaskId};
+use sexton::machine::policy::Completion;
+use sexton::machine::verdict::ExitStatus;
+
+use super::{Deed, Item, World};
+use crate::board::{Block, Complete, Holder};
+use crate::fault::Fault;
+use crate::kernel::Uid;
+use crate::ledger::News;
+use crate::saboteur::Saboteur;
+use crate::sometimes::Sometimes;
+use crate::trace::{What, Who};
+
+/// Too many processes.
+const EAGAIN: i32 = 11;
+/// Cannot be executed.
+const EACCES: i32 = 13;
+/// The disk fails.
+const EIO: i32 = 5;
+
+impl World {
+    /// A spawn lane makes its process, unless it was called off.
+    pub(super) fn make_process(&mut self, seat: usize, spawn: SpawnId) {
+        let of = self.seats[seat].instance;
+        let Some(at) = self.seats[seat].lanes.iter().position(|lane| lane.spawn == spawn) else {
+            return;
+        };
+        let struck = self.strike(
+            &[Fault::ForkRefused, Fault::ExecFails, Fault::FolderFails],
+            Who::Dispatcher(seat),
+        );
+        let failed = match struck {
+            Some(Fault::ForkRefused) => Some((Blame::Host, EAGAIN)),
+            Some(Fault::ExecFails) => Some((Blame::Task, EACCES)),
+            Some(_) => Some((Blame::Board, EIO)),
+            None => None,
+        };
+        let made = if failed.is_none() { self.kernel.spawn(of, spawn) } else { None };
+        let Some(uid) = made else {
+            let (blame, errno) = failed.unwrap_or((Blame::Host, EAGAIN));
+            self.seats[seat].lanes.remove(at);
+            if let Some(attempt) = self.ledger.get_mut(of, spawn) {
+                attempt.failed = Some(blame);
+            }
+            let blame = match self.saboteur {
+                Some(Saboteur::ChargeHostToTask) => Blame::Task,
+                _ => blame,
+            };
+            return self.answer(seat, Event::SpawnFailed { spawn, blame, errno });
+        };
+        self.seats[seat].lanes[at].past_gate = true;
+        self.begin_life(seat, spawn, uid);
+        let pid = self.pids[&uid];
+        let wait = match self.fires(Fault::SpawnAnswerHangs, Who::Dispatcher(seat)) {
+            true => self.policy.spawn_deadline_ms + self.millis(),
+            false => self.millis(),
+        };
+        self.after(wait, Item::Tell(seat, of, Event::SpawnOk { spawn, pid }));
+    }
+
+    fn begin_life(&mut self, seat: usize, spawn: SpawnId, uid: Uid) {
+        let lane = self.seats[seat].lanes.iter().find(|lane| lane.spawn == spawn).cloned();
+        let (Some(lane), Some(process)) = (lane, self.kernel.get(uid)) else { return };
+        let pid = process.pid;
+        if self.pids.values().any(|known| *known == pid) {
+            self.reach(Sometimes::APidCameBack);
+        }
+        self.pids.insert(uid, pid);
+        self.tell(Who::Process(uid), || What::Started { pid, task: lane.task.to_string() });
+        self.note_spawn(seat, spawn, uid, lane.board, lane.task);
+        let life_ms = match self.fires(Fault::Slow, Who::Process(uid)) {
+            true => 3_600_000,
+            false => self.entropy.one_of(&[1, 5, 30, 200, 1_000, 3_000]),
+        };
+        let deaf = self.fires(Fault::DeafWorker, Who::Process(uid));
+        let stuck = self.fires(Fault::StuckWorker, Who::Process(uid));
+        self.kernel.harden(uid, deaf, stuck);
+        if stuck {
+            let wait = 20 * self.millis();
+            self.after(wait, Item::Release(uid));
+        }
+        if self.fires(Fault::Leftovers, Who::Process(uid)) {
+            let lives_ms = life_ms + self.entropy.one_of(&[20, 500, 10_000, 3_600_000]);
+            self.after(life_ms / 2, Item::Fork(uid, lives_ms));
+        }
+        if self.policy.worker(lane.worker).completion == Completion::Board {
+            let deeds = [Deed::Complete, Deed::Complete, Deed::Heartbeat, Deed::Block];
+            let deed = self.entropy.one_of(&deeds);
+            self.after(life_ms / 2, Item::Own(uid, deed));
+        }
+        let codes = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 75, 78];
+        let status = match self.entropy.below(16) {
+            n @ 0..12 => ExitStatus::Code(codes[n]),
+            12..14 => ExitStatus::Code(1),
+            14 => ExitStatus::Signal(9),
+            _ => ExitStatus::Signal(11),
+        };
+        self.after(life_ms, Item::End(uid, status));
+    }
+
+    fn note_spawn(&mut self, seat: usize, spawn: SpawnId, uid: Uid, board: BoardId, task: TaskId) {
+        let of = self.seats[seat].instance;
+        self.ledger.spawned += 1;
+        let mut claimed = false;
+        if let Some(attempt) = self.ledger.get_mut(of, spawn) {
+            attempt.process = Some(uid);
+            claimed = attempt.claimed;
+        }
+        let (mut live, mut live_there, mut twin) = (0, 0, false);
+        for (number, attempt) in self.ledger.of(of) {
+            if !attempt.process.is_some_and(|leader| self.may_live(leader)) {
+                continue;
+            }
+            live += 1;
+            live_there += u32::from(attempt.board == board);
+            twin |= attempt.board == board && attempt.task == task && number != spawn;
+        }
+        if self.kernel.processes().iter().any(|p| p.parent.is_some_and(|parent| parent != of)) {
+            self.reach(Sometimes::TwoDispatchersWorked);
+        }
+        self.ledger.note(News::Spawned {
+            live,
+            max_workers: self.policy.max_workers,
+            live_there,
+            max_in_progress: self.policy.max_in_progress,
+            claimed,
+            twin,
+        });
+        self.judge();
+        self.ledger.news.clear();
+    }
+
+    /// Whether anything of a worker's group lives that is not meant to live on.
+    fn may_live(&self, leader: Uid) -> bool {
+        self.kernel.group_alive(leader) && !self.kept.contains(&leader)
+    }
+
+    /// A process ends.
+    pub(super) fn end(&mut self, uid: Uid, status: ExitStatus) {
+        let Some(process) = self.kernel.get(uid).filter(|process| process.is_alive()) else {
+            return;
+        };
+        let (leader, spawn, parent) = (process.leader, process.spawn, process.parent);
+        self.tell(Who::Process(uid), || What::Ended(status));
+        let reaper = self.kernel.end(uid, status);
+        if let (Some(of), Some(spawn)) = (parent, spawn)
+            && let Some(attempt) = self.ledger.get_mut(of, spawn)
+        {
+            attempt.status = Some(status);
+        }
+        if spawn.is_some() && self.kernel.group_alive(leader) {
+            self.reach(Sometimes::AGroupOutlivedItsLeader);
+            self.maybe_keep(parent, spawn, leader, status);
+        }
+        match reaper {
+            Some(of) => self.wake(of),
+            None => self.ledger.reaped += 1,
+        }
+    }
+
+    /// What a completed task leaves behind may live on where its owner wants that.
+    fn maybe_keep(
+        &mut self,
+        of: Option<crate::board::Instance>,
+        spawn: Option<SpawnId>,
+        leader: Uid,
+        status: ExitStatus,
+    ) {
+        let attempt = of.zip(spawn).and_then(|(of, spawn)| self.ledger.get(of, spawn));
+        let Some(attempt) = attempt.filter(|attempt| attempt.signalled.is_none()) else { return };
+        let worker = self.policy.worker(attempt.worker);
+        let done = status == ExitStatus::Code(0) && worker.completion == Completion::ExitStatus;
+        if done && worker.keep_leftovers {
+            self.kept.insert(leader);
+        }
+    }
+
+    fn wake(&mut self, of: crate::board::Instance) {
+        let Some(seat) = self.seats.iter().position(|seat| seat.instance == of) else { return };
+        if !self.fires(Fault::LostWakeup, Who::Dispatcher(seat)) {
+            self.after(0, Item::Tell(seat, of, Event::KernelReady));
+        }
+    }
+
+    pub(super) fn fork(&mut self, leader: Uid, lives_ms: u64) {
+        if let Some(uid) = self.kernel.fork(leader) {
+            self.ledger.spawned += 1;
+            if let Some(process) = self.kernel.get(uid) {
+                let pid = process.pid;
+                self.pids.insert(uid, pid);
+                self.tell(Who::Process(uid), || What::Started { pid, task: "a group".to_owned() });
+            }
+            self.after(lives_ms, Item::End(uid, ExitStatus::Code(0)));
+        }
+    }
+
+    /// A worker does something with its task, through the client: by task and run.
+    pub(super) fn own_deed(&mut self, uid: Uid, deed: Deed) {
+        let Some(process) = self.kernel.get(uid).filter(|process| process.is_alive()) else {
+            return;
+        };
+        let (Some(of), Some(spawn)) = (process.parent, process.spawn) else { return };
+        let Some(attempt) = self.ledger.get(of, spawn) else { return };
+        let (n, task) = (attempt.board.0 as usize, attempt.task);
+        let holder = Holder::Sexton(of, spawn);
+        let model = &self.boards[n].model;
+        let own_run = model.runs().iter().rev().find(|run| run.holder == Some(holder));
+        let Some(run) = own_run.map(|run| run.id) else { return };
+        let now = self.now().unix;
+        let failure_limit = self.policy.failure_limit;
+        let model = &mut self.boards[n].model;
+        let own_run = Some(run);
+        let did = match deed {
+            Deed::Complete => {
+                model.complete(task, Complete { own_run, told: true, failure_limit }, now)
+            }
+            Deed::Block => model.block(task, Block { own_run, told: true, kind: None }, now),
+            Deed::Heartbeat => model.heartbeat(task, run, now),
+        };
+        if did && self.boards[n].present {
+            self.notice(n, None);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The machine's effects, each made to happen in the world or set on its way.
+
+use std::collections::VecDeque;
+
+use sexton::machine::effect::{Effect, Report};
+use sexton::machine::event::{Event, Signal, SignalOutcome};
+use sexton::machine::exchange::{Change, Request};
+use sexton::machine::ids::{BoardId, SpawnId, TaskId, WorkerId};
+use sexton::machine::verdict::ExitStatus;
+
+use super::{FINE, Item, SpawnLane, World, brief};
+use crate::fault::Fault;
+use crate::kernel::Uid;
+use crate::ledger::{Attempt, News};
+use crate::saboteur::Saboteur;
+use crate::sometimes::Sometimes;
+use crate::trace::{What, Who};
+
+/// Interrupted.
+const EINTR: i32 = 4;
+/// Not now.
+const EAGAIN: i32 = 11;
+
+impl World {
+    /// Makes one effect happen, or sets it on its way. What is known at once comes back as events.
+    pub(super) fn perform(&mut self, seat: usize, effect: Effect, events: &mut VecDeque<Event>) {
+        if !matches!(effect, Effect::WakeAt(_)) {
+            self.tell(Who::Dispatcher(seat), || What::Effect(brief(&effect)));
+        }
+        let of = self.seats[seat].instance;
+        match effect {
+            Effect::Reap { seq } => self.reap(seat, seq, events),
+            Effect::Signal { spawn, signal } => self.signal(seat, spawn, signal, events),
+            Effect::ListBoards => self.list_boards(seat),
+            Effect::Connect { board, seq, if_changed } => {
+                self.ask(seat, board, true);
+                let item = Item::Connect { seat, of, board, seq, if_changed };
+                self.send(board, item);
+            }
+            Effect::Exchange { board, seq, request } => {
+                let open = self.seats[seat].conns.contains_key(&board);
+                self.ask(seat, board, open);
+                self.note_claims(seat, board, &request);
+                let item = Item::Exchange { seat, of, board, seq, request };
+                self.send(board, item);
+            }
+            Effect::Disconnect { board } => self.disconnect(seat, board),
+            Effect::Spawn { spawn, board, task, run: _, worker } => {
+                self.spawn(seat, spawn, board, task, worker);
+            }
+            Effect::CancelSpawn { spawn } => {
+                let lanes = &mut self.seats[seat].lanes;
+                let lane = lanes.iter().position(|lane| lane.spawn == spawn && !lane.past_gate);
+                if let Some(at) = lane {
+                    lanes.remove(at);
+                    self.reach(Sometimes::ASpawnWasCalledOff);
+                    events.push_back(Event::SpawnCancelled { spawn });
+                }
+            }
+            Effect::Forget { .. } => {}
+            Effect::WakeAt(at) => {
+                let moment = at.0.saturating_mul(FINE);
+                let ahead = at.0 as i64 - self.seats[seat].told.0 as i64;
+                self.ledger.note(News::WakeAt(ahead));
+                self.seats[seat].wakes += 1;
+                let wakes = self.seats[seat].wakes;
+                self.items.insert((moment, self.numbered), Item::Wake(seat, wakes));
+                self.numbered += 1;
+            }
+            Effect::Report(report) => self.watch(&report),
+        }
+    }
+
+    /// What only the machine can tell, and only states that should be reached depend on.
+    fn watch(&mut self, report: &Report) {
+        match report {
+            Report::BoardHung(_) => self.reach(Sometimes::ALaneWasOverdue),
+            Report::BoardWell(_) => self.reach(Sometimes::AQuarantineWasLifted),
+            Report::Promoted(..) => self.reach(Sometimes::ATaskWasPromoted),
+            Report::Freed(..) => self.reach(Sometimes::AClaimOfOthersEnded),
+            Report::NotOurs(_) => self.reach(Sometimes::ARunWasTakenAway),
+            Report::HostRefuses(..) => self.reach(Sometimes::TheHostRefused),
+            Report::ClaimRefused(..) => self.reach(Sometimes::AClaimWasRefused),
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, seat: usize, board: BoardId, open: bool) {
+        let busy = !self.seats[seat].under_way.insert(board);
+        self.ledger.note(News::Asked { board, busy, open });
+    }
+
+    fn note_claims(&mut self, seat: usize, board: BoardId, request: &Request) {
+        let of = self.seats[seat].instance;
+        for change in &request.changes {
+            if let Change::Claim { spawn, task, worker, .. } = *change {
+                self.ledger.attempt(of, spawn, Attempt::new(board, task, worker));
+            }
+        }
+    }
+
+    /// Sets a request on its way: it may be long.
+    fn send(&mut self, board: BoardId, item: Item) {
+        match self.strike(&[Fault::LaneHangs, Fault::LaneHangsForEver], Who::Board(board)) {
+            Some(Fault::LaneHangsForEver) => self.hung.push(item),
+            Some(_) => {
+                let wait = self.policy.lane_deadline_ms + self.millis();
+                self.after(wait, item);
+            }
+            None => {
+                let wait = self.millis();
+                self.after(wait, item);
+            }
+        }
+    }
+
+    /// Tells a dispatcher's lane's answer, in a while.
+    pub(super) fn answer(&mut self, seat: usize, event: Event) {
+        let of = self.seats[seat].instance;
+        let wait = self.millis();
+        self.after(wait, Item::Tell(seat, of, event));
+    }
+
+    fn list_boards(&mut self, seat: usize) {
+        for n in 0..self.boards.len() {
+            let board = self.boards[n].id;
+            let event = match self.boards[n].listed {
+                true => Event::BoardAdded { board },
+                false => Event::BoardRemoved { board },
+            };
+            self.answer(seat, event);
+        }
+        // The same lane tells both, so this comes last.
+        let of = self.seats[seat].instance;
+        let wait = 4_096;
+        self.after(
+            wait.min(self.policy.interval_ms / 2),
+            Item::Tell(seat, of, Event::BoardsListed),
+        );
+    }
+
+    /// Takes what the kernel has, in one go.
+    fn reap(&mut self, seat: usize, seq: u64, events: &mut VecDeque<Event>) {
+        let of = self.seats[seat].instance;
+        let mut zombies: Vec<Uid> = self.kernel.zombies(of).map(|zombie| zombie.uid).collect();
+        let fault = self.strike(&[Fault::ReapError, Fault::ReapInterrupted], Who::Dispatcher(seat));
+        let errno = match fault {
+            Some(Fault::ReapError) => {
+                zombies.clear();
+                Some(EAGAIN)
+            }
+            Some(_) => {
+                zombies.truncate(zombies.len() / 2);
+                Some(EINTR)
+            }
+            None => None,
+        };
+        if self.saboteur == Some(Saboteur::ReapOne) {
+            zombies.truncate(1);
+        }
+        if !zombies.is_empty() && errno.is_some() {
+            self.reach(Sometimes::AReapingWasCutShort);
+        }
+        for uid in zombies {
+            self.reap_one(seat, uid, events);
+        }
+        if self.fires(Fault::NestedTick, Who::Dispatcher(seat)) {
+            events.push_back(Event::Tick);
+        }
+        events.push_back(match errno {
+            None => Event::Reaped { seq },
+            Some(errno) => Event::ReapFailed { seq, errno },
+        });
+    }
+
+    fn reap_one(&mut self, seat: usize, uid: Uid, events: &mut VecDeque<Event>) {
+        let of = self.seats[seat].instance;
+        let Some((process, status, group)) = self.kernel.reap(uid) else { return };
+        self.ledger.reaped += 1;
+        self.tell(Who::Process(uid), || What::Reaped);
+        let Some(spawn) = process.spawn else {
+            self.reach(Sometimes::AnOrphanWasReaped);
+            return events.push_back(Event::OrphanReaped { pid: process.pid });
+        };
+        if let Some(attempt) = self.ledger.get_mut(of, spawn) {
+            attempt.reaped = true;
+        }
+        if self.seats[seat].lanes.iter().any(|lane| lane.spawn == spawn) {
+            self.reach(Sometimes::AnExitCameBeforeItsSpawnsAnswer);
+        }
+        events.push_back(Event::ChildExited { spawn, pid: process.pid, status, group });
+    }
+
+    fn signal(
+        &mut self,
+        seat: usize,
+        spawn: SpawnId,
+        signal: Signal,
+        events: &mut VecDeque<Event>,
+    ) {
+        let of = self.seats[seat].instance;
+        let Some(attempt) = self.ledger.get_mut(of, spawn) else { return };
+        let Some(leader) = attempt.process else { return };
+        let asked = attempt.signalled.is_some();
+        if signal != Signal::Probe {
+            attempt.signalled = Some(signal);
+        }
+        let target = self.signalled_leader(spawn, leader);
+        let draining = self.kernel.get(leader).is_none_or(|leader| !leader.is_alive());
+        self.ledger.note(News::Signalled {
+            signal,
+            own: target == leader,
+            asked: asked || draining || self.seats[seat].is_aborting(),
+        });
+        let (outcome, ends) = self.kernel.signal(target, signal);
+        if outcome == SignalOutcome::Delivered && signal == Signal::Kill && asked {
+            self.reach(Sometimes::AWorkerWasKilledAfterTerm);
+        }
+        let number = if signal == Signal::Kill { 9 } else { 15 };
+        for uid in ends {
+            // A kill is not waited for; a term may take its time.
+            let wait = if signal == Signal::Kill { 0 } else { self.millis() };
+            self.after(wait, Item::EndBySignal(uid, number));
+        }
+        if self.saboteur == Some(Saboteur::SlotFreeTooSoon) && signal == Signal::Term {
+            let pid = self.kernel.get(leader).map(|leader| leader.pid);
+            events.extend(pid.map(|pid| Event::ChildExited {
+                spawn,
+                pid,
+                status: ExitStatus::Signal(15),
+                group: sexton::machine::event::Group::Gone,
+            }));
+        }
+        events.push_back(Event::Signalled { spawn, signal, outcome });
+    }
+
+    /// Whom a signal reaches: the worker's group, unless somebody goes by its number.
+    fn signalled_leader(&self, _spawn: SpawnId, leader: Uid) -> Uid {
+        if self.saboteur != Some(Saboteur::SignalByPid) {
+            return leader;
+        }
+        let number = self.pids.get(&leader).copied();
+        let now = number.and_then(|pid| self.kernel.by_pid(pid)).map(|process| process.leader);
+        now.unwrap_or(leader)
+    }
+
+    fn spawn(
+        &mut self,
+        seat: usize,
+        spawn: SpawnId,
+        board: BoardId,
+        task: TaskId,
+        worker: WorkerId,
+    ) {
+        self.seats[seat].lanes.push(SpawnLane { spawn, board, task, worker, past_gate: false });
+        let of = self.seats[seat].instance;
+        let wait = match self.fires(Fault::SpawnHangs, Who::Dispatcher(seat)) {
+            true => self.policy.spawn_deadline_ms + 4 * self.millis(),
+            false => self.millis(),
+        };
+        self.after(wait, Item::Make { seat, of, spawn });
+    }
+}

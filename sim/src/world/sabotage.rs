@@ -1,0 +1,254 @@
+//! Where planted bugs do their work: between the machine and its world.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+
+use sexton::machine::effect::Effect;
+use sexton::machine::event::{Commit, Event, Group, Signal};
+use sexton::machine::exchange::{Answer, Change, Refusal, Request, Taken};
+use sexton::machine::ids::{RunId, SpawnId};
+
+use super::World;
+use crate::board::Holder;
+use crate::saboteur::Saboteur;
+
+impl World {
+    /// What becomes of an event before the machine gets it. False: it never gets it.
+    pub(super) fn sabotage_event(&mut self, seat: usize, event: &mut Event) -> bool {
+        let Some(saboteur) = self.saboteur else { return true };
+        match (saboteur, &mut *event) {
+            (Saboteur::RespawnWhileGroupLives, Event::ChildExited { group, .. }) => {
+                *group = Group::Gone;
+            }
+            (Saboteur::ReapNeverAgain, Event::ReapFailed { .. }) => {
+                self.notes.reap_failed = true;
+            }
+            (Saboteur::ReapWhenBoardsAreWell | Saboteur::NeverLift, _) => match event {
+                Event::ConnectFailed { board, .. } | Event::ExchangeFailed { board, .. } => {
+                    self.notes.sick.insert(*board);
+                }
+                Event::Connected { board, .. } if saboteur != Saboteur::NeverLift => {
+                    self.notes.sick.remove(board);
+                }
+                _ => {}
+            },
+            (_, Event::ExchangeFailed { board, seq, commit, .. }) => {
+                let (board, seq, commit) = (*board, *seq, *commit);
+                if let Some(answer) = self.sabotage_failure(seat, saboteur, board, commit) {
+                    *event = Event::Exchanged { board, seq, answer: Box::new(answer) };
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// A failed exchange, told as one that was answered.
+    fn sabotage_failure(
+        &mut self,
+        seat: usize,
+        saboteur: Saboteur,
+        board: sexton::machine::ids::BoardId,
+        commit: Commit,
+    ) -> Option<Answer> {
+        let machine = self.seats[seat].machine.as_ref()?;
+        let state = machine.boards().find(|b| b.id == board)?;
+        let changes: Vec<Change> = state.under_way().to_vec();
+        match saboteur {
+            Saboteur::DropVerdictOnFailure => {
+                let finished = changes.iter().filter_map(|change| match change {
+                    Change::Finish { fence, .. } => Some(fence.spawn),
+                    _ => None,
+                });
+                self.notes.dropped.extend(finished);
+                None
+            }
+            Saboteur::FailureIsNotCommitted if commit == Commit::Maybe => {
+                let no = |_: &Change| Taken::No(Refusal::Locked);
+                Some(Answer { taken: changes.iter().map(no).collect(), observation: None })
+            }
+            Saboteur::FailureIsCommitted if commit == Commit::Maybe => {
+                let yes = |change: &Change| match change {
+                    Change::Claim { .. } => {
+                        Taken::Claimed { run: RunId(9_999), max_runtime_s: None }
+                    }
+                    _ => Taken::Yes,
+                };
+                Some(Answer { taken: changes.iter().map(yes).collect(), observation: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// What becomes of effects before the world gets them.
+    pub(super) fn sabotage_effects(
+        &mut self,
+        seat: usize,
+        event: &Event,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(saboteur) = self.saboteur else { return };
+        let reap = |effect: &Effect| matches!(effect, Effect::Reap { .. });
+        match saboteur {
+            Saboteur::ReapInsideThePass => {
+                effects.retain(|effect| !reap(effect));
+                if matches!(event, Event::Connected { .. } | Event::Exchanged { .. }) {
+                    effects.push(Effect::Reap { seq: 0 });
+                }
+            }
+            Saboteur::ReapWhenBoardsAreWell if !self.notes.sick.is_empty() => {
+                effects.retain(|effect| !reap(effect));
+            }
+            Saboteur::ReapNeverAgain if self.notes.reap_failed => {
+                effects.retain(|effect| !reap(effect));
+            }
+            Saboteur::NeverKill => {
+                effects.retain(|e| !matches!(e, Effect::Signal { signal: Signal::Kill, .. }))
+            }
+            Saboteur::KillAtOnce => {
+                for effect in effects.iter_mut() {
+                    if let Effect::Signal { signal, .. } = effect
+                        && *signal == Signal::Term
+                    {
+                        *signal = Signal::Kill;
+                    }
+                }
+            }
+            Saboteur::NeverLift => {
+                let sick = self.notes.sick.clone();
+                effects.retain(|effect| match effect {
+                    Effect::Connect { board, .. } | Effect::Exchange { board, .. } => {
+                        !sick.contains(board)
+                    }
+                    _ => true,
+                });
+            }
+            Saboteur::AwaitHungLane => {
+                let hung: BTreeSet<_> = self.hung_boards(seat);
+                if !hung.is_empty() {
+                    effects.retain(|effect| match effect {
+                        Effect::Exchange { board, .. } => hung.contains(board),
+                        _ => true,
+                    });
+                }
+            }
+            Saboteur::HashOrder => {
+                for effect in effects.iter_mut() {
+                    if let Effect::Exchange { request, .. } = effect {
+                        let keys = RandomState::new();
+                        request.changes.sort_by_cached_key(|change| keys.hash_one(change));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The boards whose answer is outstanding for longer than it may be.
+    fn hung_boards(&self, seat: usize) -> BTreeSet<sexton::machine::ids::BoardId> {
+        use sexton::machine::board::Phase;
+        let machine = self.seats[seat].machine.iter();
+        let overdue = machine.flat_map(|machine| machine.boards()).filter(|board| {
+            matches!(
+                board.phase,
+                Phase::Connecting { overdue: true, .. } | Phase::Exchanging { overdue: true, .. }
+            )
+        });
+        overdue.map(|board| board.id).collect()
+    }
+
+    /// What becomes of a request on its way into the board.
+    pub(super) fn sabotage_request(&mut self, n: usize, request: &mut Request) {
+        let model = &self.boards[n].model;
+        let dropped = &self.notes.dropped;
+        match self.saboteur {
+            Some(Saboteur::IgnoreCap) => {
+                for change in &mut request.changes {
+                    if let Change::Claim { cap, .. } = change {
+                        *cap = u32::MAX;
+                    }
+                }
+            }
+            Some(Saboteur::IgnoreFence) => {
+                for change in &mut request.changes {
+                    let (Change::Finish { fence, .. } | Change::Renew { fence, .. }) = change
+                    else {
+                        continue;
+                    };
+                    let claim = model.task(fence.task).map(|task| task.claim);
+                    if let Some((run, Holder::Sexton(_, spawn))) =
+                        claim.and_then(|claim| claim.run.zip(claim.holder))
+                    {
+                        (fence.run, fence.spawn) = (run, spawn);
+                    }
+                }
+            }
+            Some(Saboteur::ForgetFailure) => {
+                for change in &mut request.changes {
+                    if let Change::Finish { verdict, .. } = change
+                        && matches!(verdict, sexton::machine::verdict::Verdict::Crashed(_))
+                    {
+                        *verdict = sexton::machine::verdict::Verdict::Released(
+                            sexton::machine::verdict::Release::Superseded,
+                        );
+                    }
+                }
+            }
+            Some(Saboteur::DropVerdictOnFailure) => {
+                // Sent into nowhere, and told as taken: see `sabotage_answer`.
+                for change in &mut request.changes {
+                    if let Change::Finish { fence, .. } = change
+                        && dropped.contains(&fence.spawn)
+                    {
+                        fence.run = RunId(-1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What becomes of an answer on its way out of the board.
+    pub(super) fn sabotage_answer(
+        &mut self,
+        seat: usize,
+        request: &Request,
+        mut answer: Answer,
+    ) -> Answer {
+        match self.saboteur {
+            Some(Saboteur::SpawnAfterLostClaim) => {
+                for (change, taken) in request.changes.iter().zip(&mut answer.taken) {
+                    if let (Change::Claim { .. }, Taken::No(Refusal::Superseded | Refusal::Full)) =
+                        (change, *taken)
+                    {
+                        *taken = Taken::Claimed { run: RunId(9_999), max_runtime_s: None };
+                    }
+                }
+            }
+            Some(Saboteur::HoldWithoutEnd) => {
+                let seen = answer.observation.as_mut();
+                for candidate in
+                    seen.into_iter().flat_map(|seen| &mut seen.ready).flat_map(|r| &mut r.tasks)
+                {
+                    if let Some(end) = &mut candidate.last_end {
+                        (end.at, end.rate_limited) = (i64::MAX / 2, true);
+                    }
+                }
+            }
+            Some(Saboteur::FailureIsNotCommitted) => {
+                // What it does not believe to have claimed it does not see, either.
+                let known: BTreeSet<SpawnId> = self.seats[seat]
+                    .machine
+                    .iter()
+                    .flat_map(|machine| machine.runs())
+                    .map(|run| run.spawn)
+                    .collect();
+                if let Some(seen) = &mut answer.observation {
+                    seen.ours.retain(|fence| known.contains(&fence.spawn));
+                }
+            }
+            _ => {}
+        }
+        answer
+    }
+}
