@@ -115,13 +115,17 @@ impl Daemon {
         for event in events {
             let Some(folder) = self.watches.get(&event.wd) else { continue };
             let name = event.name.as_deref().unwrap_or(OsStr::new(""));
-            for (id, seat) in &self.boards {
-                let here = seat.paths.db.parent() == Some(folder.as_path());
-                if here && listing::concerns(name, &seat.paths.db) && !changed.contains(id) {
+            let here = |seat: &BoardSeat| seat.paths.db.parent() == Some(folder.as_path());
+            let mut is_listed = false;
+            for (id, seat) in self.boards.iter().filter(|(_, seat)| here(seat)) {
+                is_listed |= seat.listed;
+                if listing::concerns(name, &seat.paths.db) && !changed.contains(id) {
                     changed.push(*id);
                 }
             }
-            relist |= is_about_listing(name);
+            let comes =
+                event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO);
+            relist |= is_about_listing(name) || (comes && !is_listed && name == "kanban.db");
             // The folder itself is gone, and its watch with it.
             if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                 self.watches.remove(&event.wd);
@@ -140,7 +144,8 @@ impl Daemon {
     }
 }
 
-/// Whether a name in the root's folders says that a board may have come or gone.
+/// Whether a name in the root's folders says that a board may have come or gone. The database itself
+/// says so only where there was none.
 fn is_about_listing(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     !(name.starts_with("kanban.db-") || name.ends_with(".lock") || name.ends_with(".log"))
