@@ -79,14 +79,22 @@ struct Faults {
 }
 
 impl Faults {
-    /// Lets these calls fail with EIO where they are about one of the files; `None`, and says so,
-    /// where nobody may trace.
-    fn inject(s: &Sandbox, sexton: &Running, files: &[&Path], calls: &str) -> Option<Faults> {
+    /// Lets calls fail with EIO where they are about one of the files: of each rule the calls, and from
+    /// which of each thread's on. `None`, and says so, where nobody may trace.
+    fn inject(
+        s: &Sandbox,
+        sexton: &Running,
+        files: &[&Path],
+        rules: &[(&str, u32)],
+    ) -> Option<Faults> {
         let (log, told) = (s.path("faults"), s.path("strace"));
         let mut command = Command::new("strace");
         command.args(["-f", "-p", &sexton.pid().to_string(), "-o"]).arg(&log);
-        command.arg("-e").arg(format!("trace={calls}"));
-        command.arg("-e").arg(format!("inject={calls}:error=EIO"));
+        let traced: Vec<&str> = rules.iter().map(|(calls, _)| *calls).collect();
+        command.arg("-e").arg(format!("trace={}", traced.join(",")));
+        for (calls, from) in rules {
+            command.arg("-e").arg(format!("inject={calls}:error=EIO:when={from}+"));
+        }
         files.iter().for_each(|file| _ = command.arg("-P").arg(file));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&told).unwrap());
         let started = command.spawn().and_then(|mut strace| {
@@ -223,7 +231,7 @@ fn lives_through(calls: &str, untouched: bool) {
     let sexton = run(&s, &[]);
     let pids = [worker(&db, &held), worker(&s.db(), &elsewhere)];
     let wal = db.with_file_name("kanban.db-wal");
-    let Some(faults) = Faults::inject(&s, &sexton, &[&db, &wal], calls) else { return };
+    let Some(faults) = Faults::inject(&s, &sexton, &[&db, &wal], &[(calls, 1)]) else { return };
     let waiting = create_there(&s, "exit 0");
     let (bytes, names) = (bytes_of(&db), names_beside(&db));
 
@@ -276,4 +284,26 @@ fn a_board_whose_writes_fail_is_left_alone_until_they_work() {
 #[test]
 fn a_board_whose_bytes_do_not_reach_the_disk_is_left_alone_until_they_do() {
     lives_through("fsync,fdatasync,sync_file_range,msync", false);
+}
+
+#[test]
+fn a_board_with_pages_that_cannot_be_read_is_not_taken_for_a_damaged_one() {
+    // The schema's own page, and one of a table.
+    for first_bad_page in [3, 6] {
+        let s = sandbox("failure_limit = 1", "");
+        let sexton = run(&s, &[]);
+        let first = create(&s, "exit 0");
+        wait_for_state(&s.db(), &first, "done|0|NULL");
+        let db = s.root().join("kanban/boards/second/kanban.db");
+        let rules = [("read", 2), ("pread64", first_bad_page)];
+        let Some(faults) = Faults::inject(&s, &sexton, &[&db], &rules) else { return };
+        assert_eq!(second_board(&s), db);
+        wait_for_quarantine(&s, &sexton);
+        assert!(faults.were_met());
+        faults.end();
+        let id = create_there(&s, "exit 0");
+        wait_for_state(&db, &id, "done|0|NULL");
+        assert_eq!(times_told(&sexton, "out of use"), 1);
+        stop(sexton);
+    }
 }

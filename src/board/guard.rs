@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -91,12 +91,16 @@ fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
 }
 
 impl Pinned {
+    /// The file, to be read while nobody in this process has it open. By way of the pinned descriptor
+    /// it is certainly the same one, even if the path changed.
+    fn open(&self) -> io::Result<File> {
+        File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
     /// Reads and checks the header, while nobody in this process has the file open.
-    pub(super) fn check_header(self, path: &Path) -> Result<Reserved, BoardError> {
+    pub(super) fn check_header(&self, path: &Path) -> Result<(), BoardError> {
         const TRIED: &str = "reading the file header";
-        // By way of the pinned descriptor it is certainly the same file, even if the path changed.
-        let mut file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-            .map_err(|e| BoardError::io(path, TRIED, &e))?;
+        let mut file = self.open().map_err(|e| BoardError::io(path, TRIED, &e))?;
         let size = file.metadata().map_err(|e| BoardError::io(path, TRIED, &e))?.len();
         let mut bytes = Vec::with_capacity(header::LEN);
         file.by_ref()
@@ -104,7 +108,25 @@ impl Pinned {
             .read_to_end(&mut bytes)
             .map_err(|e| BoardError::io(path, TRIED, &e))?;
         header::check(&bytes, size).map_err(|error| BoardError::header(path, error))?;
-        Ok(self.reserved)
+        Ok(())
+    }
+
+    /// The fault that was found in the file, unless it cannot be read: SQLite takes some pages that it
+    /// does not get for damaged ones, and what is in them nobody knows. To be asked while nobody in
+    /// this process has the file open.
+    pub(super) fn or_unreadable(&self, path: &Path, fault: BoardError) -> BoardError {
+        if fault.class != FaultClass::Content {
+            return fault;
+        }
+        match self.open().and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
+            Ok(_) => fault,
+            Err(error) => BoardError::io(path, "reading the file", &error),
+        }
+    }
+
+    /// From now on somebody in this process may have it open.
+    pub(super) fn into_reserved(self) -> Reserved {
+        self.reserved
     }
 }
 

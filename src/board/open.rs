@@ -178,11 +178,12 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let pinned = guard::reserve(&path)?;
     // Whoever makes a board or brings it up to date holds this lock meanwhile.
     let init = InitLock::take(&path);
-    let reserved = pinned.check_header(&path)?;
+    pinned.check_header(&path)?;
     if check == Check::Whole {
-        check_pages(&path)?;
+        check_pages(&path).map_err(|fault| pinned.or_unreadable(&path, fault))?;
         check_writable(&path)?;
     }
+    let reserved = pinned.into_reserved();
     let conn = connect(&path)?;
     drop(init);
     reserved.still_at(&path)?;
