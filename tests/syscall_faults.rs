@@ -307,3 +307,29 @@ fn a_board_with_pages_that_cannot_be_read_is_not_taken_for_a_damaged_one() {
         stop(sexton);
     }
 }
+
+#[test]
+fn a_read_that_fails_in_the_middle_of_an_exchange_is_no_damage() {
+    let s = sandbox("failure_limit = 1", "");
+    let db = second_board(&s);
+    let gate = Gate::new(s.path("gate"));
+    let held = create_there(&s, &gate.wait());
+    let sexton = run(&s, &[]);
+    let pid = worker(&db, &held);
+    // The header can be read, then nothing.
+    let Some(faults) = Faults::inject(&s, &sexton, &[&db], &[("read", 2), ("pread64", 2)]) else {
+        return;
+    };
+    let waiting = create_there(&s, "exit 0");
+    gate.let_pass(1);
+    wait_until("it to be reaped", || was_reaped(&sexton, pid));
+    wait_for_quarantine(&s, &sexton);
+    assert!(faults.were_met());
+    faults.end();
+    for id in [&held, &waiting] {
+        wait_for_state(&db, id, "done|0|NULL");
+        assert_eq!(outcomes(&db, id), ["completed"]);
+    }
+    assert_eq!(times_told(&sexton, "out of use"), 1);
+    stop(sexton);
+}

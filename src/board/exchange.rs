@@ -74,7 +74,7 @@ impl Board {
             Ok(version) => version,
             // A transaction waits longer for whoever is in the way.
             Err(error) if transaction::is_busy(&error) => return Ok(false),
-            Err(error) => return Err(BoardError::sql(&self.path, "looking for changes", &error)),
+            Err(error) => return Err(fault::exchanging(&self.path, "looking for changes", &error)),
         };
         let judged_by = (context.policy, context.workers);
         Ok(self.memory.is_current(version, judged_by, request.unix))
@@ -96,7 +96,7 @@ impl Board {
                     skip.insert(index);
                 }
                 Err(Failed { error: Trouble::Sql(error), commit }) => {
-                    return Err(fault::exchanging(&self.path, &error).commit(commit));
+                    return Err(fault::exchanging(&self.path, "exchanging", &error).commit(commit));
                 }
             }
         }
