@@ -205,33 +205,42 @@ fn a_read_only_disk_is_left_alone_until_it_can_be_written() {
     stop(sexton);
 }
 
-/// The files of a board, and all their bytes but those that its readers share.
-fn bytes_of(db: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let wal = db.with_file_name("kanban.db-wal");
-    [db.to_owned(), wal].map(|path| (path.clone(), fs::read(path).unwrap())).to_vec()
+/// The bytes of a board and of its log.
+fn bytes_of(db: &Path) -> [Option<Vec<u8>>; 2] {
+    [db.to_owned(), db.with_file_name("kanban.db-wal")].map(|path| fs::read(path).ok())
 }
 
 fn names_beside(db: &Path) -> Vec<String> {
     let entries = fs::read_dir(db.parent().unwrap()).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    // A journal comes and goes with each transaction.
+    names.retain(|name| name != "kanban.db-journal");
     names.sort();
     names
 }
 
 /// While `calls` fail on one board's files, an exit and a ready task wait there, the rest goes on,
-/// and nothing is lost or done twice when they work again. `untouched`: not a byte of the board
-/// changes meanwhile.
+/// and nothing is lost or done twice when they work again, with a write-ahead log or without.
+/// `untouched`: not a byte of the board changes meanwhile.
 fn lives_through(calls: &str, untouched: bool) {
+    for journal_mode in ["wal", "delete"] {
+        lives_through_as(journal_mode, calls, untouched);
+    }
+}
+
+fn lives_through_as(journal_mode: &str, calls: &str, untouched: bool) {
     let s = sandbox("failure_limit = 1", "");
     let db = second_board(&s);
+    assert_eq!(rows(&db, &format!("PRAGMA journal_mode = {journal_mode}")), [journal_mode]);
     let gate = Gate::new(s.path("gate"));
     let held = create_there(&s, &gate.wait());
     let elsewhere = create(&s, &gate.wait());
     let sexton = run(&s, &[]);
     let pids = [worker(&db, &held), worker(&s.db(), &elsewhere)];
-    let wal = db.with_file_name("kanban.db-wal");
-    let Some(faults) = Faults::inject(&s, &sexton, &[&db, &wal], &[(calls, 1)]) else { return };
+    let [wal, journal] = ["kanban.db-wal", "kanban.db-journal"].map(|n| db.with_file_name(n));
+    let files = [&*db, &wal, &journal];
+    let Some(faults) = Faults::inject(&s, &sexton, &files, &[(calls, 1)]) else { return };
     let waiting = create_there(&s, "exit 0");
     let (bytes, names) = (bytes_of(&db), names_beside(&db));
 
@@ -264,8 +273,8 @@ fn lives_through(calls: &str, untouched: bool) {
     }
     sexton.wait_for_log("in use again");
     assert_eq!(times_told(&sexton, "out of use"), 1);
-    for board in [&db, &s.db()] {
-        assert_eq!(rows(board, "PRAGMA journal_mode"), ["wal"]);
+    for (board, mode) in [(&db, journal_mode), (&s.db(), "wal")] {
+        assert_eq!(rows(board, "PRAGMA journal_mode"), [mode]);
         assert_eq!(rows(board, "PRAGMA integrity_check"), ["ok"]);
     }
     stop(sexton);
