@@ -47,6 +47,9 @@ fn waits_while_exhausted(
 ) -> String {
     let first = create(s, "exit 0");
     wait_for_state(&s.db(), &first, "done|0|NULL");
+    // A thread that is just beginning needs memory, or ends the program; this is the last.
+    let workspace = s.root().join("kanban/workspaces").join(&first);
+    wait_until("its workspace to be removed", || !workspace.exists());
     limit(uid, &sexton, exhausted);
     let ids = [create(s, "exit 0"), create(s, "exit 0")];
     sexton.wait_for_log("the host starts no processes");
