@@ -1,6 +1,6 @@
 //! Scripts that a reader learns the machine's behaviour from: each file is a script with the
 //! machine's exact answers. `UPDATE=1 cargo test --test scenarios` writes them anew.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;
 
@@ -11,7 +11,8 @@ fn the_machine_answers_as_written() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let written = fs::read_to_string(&path).unwrap();
-        let played = sexton_sim::script::play(&written).unwrap();
+        let played = sexton_sim::script::play(&written)
+            .unwrap_or_else(|error| panic!("{}:{error}", path.display()));
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&path, &played).unwrap();
         } else {
@@ -19,5 +20,37 @@ fn the_machine_answers_as_written() {
         }
         count += 1;
     }
-    assert!(count >= 2);
+    assert!(count >= 46);
+}
+
+#[test]
+fn a_line_that_is_not_understood_is_named() {
+    for line in
+        ["at 1 tock", "at 1.0001 tick", "at 1 tick, ready t_1", "at 1 exchanged 1, redy t_1"]
+    {
+        let played = sexton_sim::script::play(&format!("# Once.\n{line}"));
+        assert_eq!(played, Err(format!("2: not understood: {line}")));
+    }
+}
+
+#[test]
+fn what_the_readme_names_is_there() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let readme = fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let (_, section) = readme.split_once("## What went wrong elsewhere").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut count = 0;
+    for shown_by in rows.map(|row| row.rsplit('|').nth(1).unwrap()) {
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            let (file, test) = name.split_once("::").unwrap_or((name, ""));
+            let scenario = format!("{root}/tests/scenarios/{file}.txt");
+            let source = fs::read_to_string(format!("{root}/{file}"));
+            let there = source.is_ok_and(|source| source.contains(&format!("fn {test}")));
+            // Settings stand there, too.
+            assert!(there || fs::exists(scenario).unwrap() || name == "max_runtime", "{name}");
+            count += 1;
+        }
+    }
+    assert!(count >= 70, "{count}");
 }

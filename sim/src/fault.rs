@@ -80,7 +80,7 @@ faults! {
     /// It takes longer after it made the process. The run counts as alive.
     SpawnAnswerHangs 8 "spawn answer hangs",
     /// Nothing wakes the dispatcher for an exit. The tick is the backstop.
-    LostWakeup 24 "lost wake-up",
+    LostWakeup 60 "lost wake-up",
     /// Nothing tells of a board's change. The tick is the backstop.
     LostNotice 24 "lost change notice",
     /// A change is told before it can be seen. The ladder of looks bears it.
@@ -106,7 +106,7 @@ faults! {
     /// A worker cannot be killed for a while (uninterruptible sleep). Its task is not run again.
     StuckWorker 8 "unkillable worker",
     /// A worker leaves processes behind in its group. The task waits for their end.
-    Leftovers 40 "group outlives its leader",
+    Leftovers 70 "group outlives its leader",
     /// A worker hangs: only a time limit or a person ends it.
     Slow 24 "slow worker",
     /// People and workers change a task under the dispatcher: archive, block, unblock, link, delete.

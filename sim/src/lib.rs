@@ -9,13 +9,16 @@
 //! answers.
 
 pub mod board;
+pub mod bugs;
 pub mod entropy;
 pub mod fault;
 pub mod kernel;
 pub mod ledger;
+pub mod page;
 pub mod promise;
 pub mod saboteur;
 pub mod script;
+pub mod shrink;
 pub mod sometimes;
 pub mod sweep;
 pub mod trace;

@@ -50,19 +50,19 @@ saboteurs! {
     /// Signals go to whoever has the pid now.
     SignalByPid "signal by pid" breaks ["only_our_own_is_signalled"],
     /// TERM is never followed by KILL.
-    NeverKill "TERM is never escalated" breaks ["kill_follows_term", "calm_drains_the_board"],
+    NeverKill "TERM is never escalated" breaks ["kill_follows_term"],
     /// Workers are killed without being asked to end.
     KillAtOnce "KILL without TERM" breaks ["term_comes_before_kill"],
     /// Writes do not ask whose run it is.
     IgnoreFence "fence ignored" breaks ["every_write_is_fenced"],
     /// A rest after a failure never ends.
-    HoldWithoutEnd "hold without end" breaks ["every_hold_has_an_end", "calm_drains_the_board"],
+    HoldWithoutEnd "hold without end" breaks ["every_hold_has_an_end"],
     /// The limit of running rows is not checked by the claim.
     IgnoreCap "cap not checked by the claim" breaks ["caps_hold"],
     /// A slot is free as soon as a worker was signalled.
     SlotFreeTooSoon "slot free before the exit" breaks ["caps_hold", "no_task_has_two_workers"],
     /// A board that was out of use once is never tried again.
-    NeverLift "quarantine never lifted" breaks ["calm_drains_the_board", "no_exit_is_lost"],
+    NeverLift "quarantine never lifted" breaks ["every_hold_has_an_end", "no_exit_is_lost"],
     /// A file that failed its checks is used all the same.
     WriteSickBoard "quarantined board written" breaks ["a_sick_board_is_untouched"],
     /// While one board's answer is outstanding for long, the others wait.

@@ -1,28 +1,80 @@
-//! Scripts: one event a line, and the machine's answer beneath it.
+//! Scripts: one event a line, and the machine's answers beneath it.
 //!
 //! ```text
-//! at 0 tick
+//! # A worker that exits is reaped and recorded.
 //! at 0 board-added 1
-//! at 1 connect-failed 1 content
-//! at 9 exited 1 pid 100 code 0
+//! at 0.001 connected 1
+//! at 0.002 exchanged 1, ready t_1
+//! at 0.003 exchanged 1
+//! at 0.004 spawn-ok 1 pid 101
+//! at 9 exited 1 pid 101 code 0
 //! ```
 //!
-//! `at` gives milliseconds. Answers carry the number of the newest question; `exchanged` takes every
-//! change and may list what is ready. Lines that begin with `#` are kept as they are.
+//! `at` gives seconds on the monotonic clock. The wall clock begins at 0 together with it.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `# …` | kept as it is |
+//! | `policy SETTING…` | only before the first event: what the owner wants |
+//! | `wall clock +N` | from here on the wall clock is N seconds further ahead (`-N`: back) |
+//! | `given board B[, running TASK…]` | it was opened, and these tasks run, attempt N as pid 100 + N |
+//! | `at SECONDS EVENT` | something happens |
+//!
+//! | event | meaning |
+//! |---|---|
+//! | `tick` `wake` `kernel-ready` | as they say |
+//! | `exited ATTEMPT pid N HOW [others-live]` | HOW: `code N`, `signal N`, `unknown` |
+//! | `orphan N` | a process that we never started was reaped; N is its pid |
+//! | `reaped` `reap-failed ERROR` | the end of a reaping step |
+//! | `boards-listed` `board-added B` `board-removed B` `board-changed B` | as they say |
+//! | `connected B` `connect-failed B FAULT [same-file]` | FAULT: `content` `access` `busy` `replaced` |
+//! | `exchanged B[, SEEN]…` | committed, see below |
+//! | `exchange-failed B FAULT [KEPT]` | KEPT: `perhaps-written` (but not) or `written-unseen` |
+//! | `spawn-ok ATTEMPT pid N` `spawn-cancelled ATTEMPT` | as they say |
+//! | `spawn-failed ATTEMPT BLAME ERROR` | BLAME: `task` `host` `board` |
+//! | `signalled ATTEMPT SIGNAL OUTCOME` | `probe` `term` `kill`; `delivered` `gone` `refused` |
+//! | `policy SETTING…` | the owner wants something else from now on |
+//! | `drain SECONDS` `abort` | shut down |
+//!
+//! Answers carry the number of the newest question. The board of a script takes each claim, and each
+//! other change whose fence is in it; attempt N has run 10·N. What it does besides is SEEN:
+//!
+//! | seen | meaning |
+//! |---|---|
+//! | `ready TASK…` | the head of the ready list; without it the list is no better than before |
+//! | `more` | and there are more behind them |
+//! | `promotable TASK…` | they wait, and their parents are done |
+//! | `expired TASK…` `abandoned TASK…` | claims of others: lease over, or worker and dispatcher gone |
+//! | `others N` | that many tasks are run by others |
+//! | `lost TASK…` | it was ours, and somebody has ended its run |
+//! | `due SECOND` | then something changes by itself |
+//! | `refused TASK WHY` | `superseded` `full` `locked` `rejected`, or a hold |
+//! | `limit TASK SECONDS` | the task's own limit, told with its claim |
+//! | `unchanged` | it is as it was, and not looked at |
+//!
+//! A ready TASK may say more of itself, as in `t_1:failures=3:ended=10`: `failures=N`, `ended=SECOND`,
+//! `rate-limited=SECOND`, `priority=N`, `no-body`, `unassigned`, `foreign`. Holds are `cooldown=SECOND`,
+//! `backoff=SECOND`, `foreign`, `unassigned`, `needs-body` and `review`.
+//!
+//! Settings, with what they are unless said: `max-workers 2`, `max-in-progress 2`, `failure-limit 2`,
+//! `lease 900`, `cooldown 300`, and of the one worker `runtime none`, `kill-after 5`,
+//! `completion exit-status` (or `board`), `leftovers end` (or `keep`), `body optional` (or `needed`),
+//! `default no` (or `yes`: it takes the tasks of nobody). Times are seconds.
+
+mod read;
+mod tell;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use sexton::machine::Dispatcher;
 use sexton::machine::effect::Effect;
-use sexton::machine::event::{Commit, Event, Fault, FaultClass, Group};
-use sexton::machine::exchange::{
-    Answer, Candidate, Change, Fence, Lane, Observation, Ready, Taken,
-};
-use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
+use sexton::machine::exchange::{Answer, Change, Fence, Observation, Ready, Refusal, Taken};
+use sexton::machine::ids::{BoardId, RunId};
 use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::{Policy, WorkerPolicy};
-use sexton::machine::verdict::ExitStatus;
+
+use self::read::Seen;
 
 /// What the lines of an answer begin with.
 const ANSWER: &str = "    ";
@@ -40,8 +92,10 @@ pub fn play(script: &str) -> Result<String, String> {
             continue;
         }
         let effects = stage.line(line).ok_or(format!("{}: not understood: {line}", number + 1))?;
-        for effect in effects {
-            let _to_a_string = writeln!(transcript, "{ANSWER}{effect:?}");
+        for effect in &effects {
+            for told in tell::effect(effect).lines() {
+                let _to_a_string = writeln!(transcript, "{ANSWER}{told}");
+            }
         }
     }
     Ok(transcript)
@@ -49,12 +103,18 @@ pub fn play(script: &str) -> Result<String, String> {
 
 struct Stage {
     machine: Dispatcher,
+    policy: Policy,
+    begun: bool,
+    /// When the last event came, in milliseconds.
+    at: u64,
+    /// How far the wall clock is ahead of the monotonic one, in seconds.
+    wall: i64,
     /// The newest question to each board, and to the kernel.
     asked: BTreeMap<BoardId, u64>,
     reap: u64,
     /// The changes that each board was sent.
     sent: BTreeMap<BoardId, Vec<Change>>,
-    /// Claims that took.
+    /// Running rows that carry a claim of ours.
     ours: BTreeMap<BoardId, Vec<Fence>>,
 }
 
@@ -67,7 +127,11 @@ impl Stage {
             ..Policy::default()
         };
         Stage {
-            machine: Dispatcher::new(policy),
+            machine: Dispatcher::new(policy.clone()),
+            policy,
+            begun: false,
+            at: 0,
+            wall: 0,
             asked: BTreeMap::new(),
             reap: 0,
             sent: BTreeMap::new(),
@@ -76,13 +140,55 @@ impl Stage {
     }
 
     fn line(&mut self, line: &str) -> Option<Vec<Effect>> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let ["at", at, rest @ ..] = words.as_slice() else { return None };
-        let mono: u64 = at.parse().ok()?;
-        let unix = i64::try_from(mono / 1000).ok()?;
-        let event = self.event(rest)?;
+        let (head, seen) = line.split_once(',').unwrap_or((line, ""));
+        let words: Vec<&str> = head.split_whitespace().collect();
+        match words.as_slice() {
+            ["policy", settings @ ..] if !self.begun => {
+                read::settings(&mut self.policy, settings)?;
+                self.machine = Dispatcher::new(self.policy.clone());
+                Some(Vec::new())
+            }
+            ["wall", "clock", by] => {
+                self.wall = self.wall.checked_add(by.parse().ok()?)?;
+                Some(Vec::new())
+            }
+            ["given", "board", board] => self.given(board, seen),
+            ["at", at, event @ ..] => self.happens(read::millis(at)?, event, seen),
+            _ => None,
+        }
+    }
+
+    /// What every script would otherwise begin with.
+    fn given(&mut self, board: &str, running: &str) -> Option<Vec<Effect>> {
+        let tasks = match running.trim() {
+            "" => "",
+            running => running.strip_prefix("running ")?,
+        };
+        let at = self.at;
+        self.happens(at, &["board-added", board], "")?;
+        self.happens(at, &["boards-listed"], "")?;
+        self.happens(at, &["connected", board], "")?;
+        self.happens(at, &["exchanged", board], &format!("ready {tasks}"))?;
+        if tasks.is_empty() {
+            return Some(Vec::new());
+        }
+        for effect in self.happens(at, &["exchanged", board], "")? {
+            if let Effect::Spawn { spawn, .. } = effect {
+                let (attempt, pid) = (spawn.0.to_string(), (spawn.0 + 100).to_string());
+                self.happens(at, &["spawn-ok", &attempt, "pid", &pid], "")?;
+            }
+        }
+        self.happens(at + 5, &["wake"], "")?;
+        self.happens(at + 5, &["exchanged", board], "")?;
+        Some(Vec::new())
+    }
+
+    fn happens(&mut self, at: u64, words: &[&str], seen: &str) -> Option<Vec<Effect>> {
+        (self.begun, self.at) = (true, at);
+        let unix = i64::try_from(at / 1000).ok()?.checked_add(self.wall)?;
+        let event = self.event(words, seen)?;
         let mut effects = Vec::new();
-        self.machine.step(Now { mono: Mono(mono), unix }, event, &mut effects);
+        self.machine.step(Now { mono: Mono(at), unix }, event, &mut effects);
         for effect in &effects {
             self.remember(effect);
         }
@@ -110,104 +216,56 @@ impl Stage {
         }
     }
 
-    fn event(&mut self, words: &[&str]) -> Option<Event> {
-        let seq = |board: BoardId| self.asked.get(&board).copied().unwrap_or_default();
-        Some(match words {
-            ["tick"] => Event::Tick,
-            ["wake"] => Event::Wake,
-            ["kernel-ready"] => Event::KernelReady,
-            ["reaped"] => Event::Reaped { seq: self.reap },
-            ["reap-failed", errno] => {
-                Event::ReapFailed { seq: self.reap, errno: errno.parse().ok()? }
-            }
-            ["exited", spawn, "pid", pid, "code", code] => Event::ChildExited {
-                spawn: SpawnId(spawn.parse().ok()?),
-                pid: Pid(pid.parse().ok()?),
-                status: ExitStatus::Code(code.parse().ok()?),
-                group: Group::Gone,
-            },
-            ["boards-listed"] => Event::BoardsListed,
-            ["board-added", board] => Event::BoardAdded { board: id(board)? },
-            ["connected", board] => {
-                let board = id(board)?;
-                Event::Connected { board, seq: seq(board) }
-            }
-            ["connect-failed", board, class] => {
-                let board = id(board)?;
-                Event::ConnectFailed { board, seq: seq(board), fault: fault(class)? }
-            }
-            ["exchange-failed", board, class] => {
-                let board = id(board)?;
-                let (fault, commit) = (fault(class)?, Commit::Maybe);
-                Event::ExchangeFailed { board, seq: seq(board), fault, commit }
-            }
-            ["exchanged", board, ready @ ..] => {
-                let board = id(board)?;
-                let seq = seq(board);
-                Event::Exchanged { board, seq, answer: Box::new(self.answer(board, ready)?) }
-            }
-            ["spawn-ok", spawn, "pid", pid] => {
-                Event::SpawnOk { spawn: SpawnId(spawn.parse().ok()?), pid: Pid(pid.parse().ok()?) }
-            }
-            _ => return None,
-        })
-    }
-
-    fn answer(&mut self, board: BoardId, ready: &[&str]) -> Option<Answer> {
-        let mut taken = Vec::new();
+    /// Writes what was sent into the board, and says what became of each change.
+    fn write(&mut self, board: BoardId, seen: &Seen) -> Vec<Taken> {
         let ours = self.ours.entry(board).or_default();
-        for change in self.sent.remove(&board).unwrap_or_default() {
-            taken.push(match change {
-                Change::Claim { spawn, task, .. } => {
-                    let run = RunId(i64::try_from(spawn.0).ok()?);
-                    ours.push(Fence { task, run, spawn });
-                    Taken::Claimed { run, max_runtime_s: None }
-                }
-                Change::Finish { fence, .. } => {
-                    ours.retain(|known| *known != fence);
-                    Taken::Yes
-                }
-                Change::Started { .. }
-                | Change::Renew { .. }
-                | Change::Promote { .. }
-                | Change::Free { .. } => Taken::Yes,
-            });
-        }
-        let tasks = ready.iter().enumerate().map(|(n, task)| candidate(n, task));
+        ours.retain(|fence| !seen.lost.contains(&fence.task));
+        let sent = self.sent.remove(&board).unwrap_or_default();
+        sent.iter().map(|change| write(ours, change, seen)).collect()
+    }
+
+    fn answer(&mut self, board: BoardId, seen: Seen) -> Option<Answer> {
+        let taken = self.write(board, &seen);
+        let ours = self.ours.get(&board).cloned().unwrap_or_default();
         let observation = Observation {
-            running: u32::try_from(ours.len()).ok()?,
-            ready: Some(Ready { tasks: tasks.collect::<Option<_>>()?, more: false }),
-            ours: ours.clone(),
-            ..Observation::default()
+            running: u32::try_from(ours.len()).ok()?.checked_add(seen.others)?,
+            ready: seen.ready.map(|tasks| Ready { tasks, more: seen.more }),
+            promotable: seen.promotable,
+            expired: seen.expired,
+            ours,
+            due: seen.due,
         };
-        Some(Answer { taken, observation: Some(observation) })
+        Some(Answer { taken, observation: (!seen.unchanged).then_some(observation) })
     }
 }
 
-fn id(word: &str) -> Option<BoardId> {
-    word.parse().ok().map(BoardId)
-}
-
-fn fault(word: &str) -> Option<Fault> {
-    let class = match word {
-        "content" => FaultClass::Content,
-        "access" => FaultClass::Access,
-        "busy" => FaultClass::Busy,
-        "replaced" => FaultClass::Replaced,
-        _ => return None,
-    };
-    Some(Fault { class, unchanged: false })
-}
-
-fn candidate(n: usize, task: &str) -> Option<Candidate> {
-    Some(Candidate {
-        task: TaskId::new(task)?,
-        lane: Lane::Worker(WorkerId(0)),
-        priority: 0,
-        created_at: 0,
-        order: i64::try_from(n).ok()?,
-        has_body: true,
-        failures: 0,
-        last_end: None,
-    })
+fn write(ours: &mut Vec<Fence>, change: &Change, seen: &Seen) -> Taken {
+    let refused = |task| seen.refused.iter().find(|(of, _)| *of == task).map(|(_, why)| *why);
+    match change {
+        Change::Claim { spawn, task, .. } => {
+            if let Some(why) = refused(*task) {
+                return Taken::No(why);
+            }
+            let run = RunId(i64::try_from(spawn.0).unwrap_or_default().saturating_mul(10));
+            ours.push(Fence { task: *task, run, spawn: *spawn });
+            let limit = seen.limits.iter().find(|(of, _)| of == task);
+            Taken::Claimed { run, max_runtime_s: limit.map(|(_, seconds)| *seconds) }
+        }
+        Change::Started { fence, .. }
+        | Change::Renew { fence, .. }
+        | Change::Finish { fence, .. } => {
+            if let Some(why) = refused(fence.task) {
+                return Taken::No(why);
+            }
+            if !ours.contains(fence) {
+                return Taken::No(Refusal::Superseded);
+            }
+            if matches!(change, Change::Finish { .. }) {
+                ours.retain(|known| known != fence);
+            }
+            Taken::Yes
+        }
+        Change::Promote { task, .. } => refused(*task).map_or(Taken::Yes, Taken::No),
+        Change::Free { expired, .. } => refused(expired.task).map_or(Taken::Yes, Taken::No),
+    }
 }

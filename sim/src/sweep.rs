@@ -11,7 +11,7 @@ use crate::sometimes::Sometimes;
 use crate::world::{Broken, Options, Run, run};
 
 /// Bytes of entropy that a seed is made into, unless somebody wants others.
-pub const SIZE: usize = 1_536;
+pub const SIZE: usize = 2_048;
 
 /// The entropy of a seed: not always as long, so that short lives are seen too.
 #[must_use]

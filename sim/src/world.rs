@@ -111,6 +111,10 @@ enum Item {
     Wake(usize, u32),
     /// Something for a dispatcher, unless it has died since.
     Tell(usize, Instance, Event),
+    /// The same again, although it was told before.
+    Repeat(usize, Instance, Event),
+    /// Which boards there were when a dispatcher's lane looked.
+    Listed(usize, Instance, Vec<bool>),
     /// A request to open a board takes effect.
     Connect { seat: usize, of: Instance, board: BoardId, seq: u64, if_changed: bool },
     /// An exchange takes effect.
@@ -159,6 +163,8 @@ struct Seat {
     refused: BTreeMap<BoardId, (u32, u32)>,
     /// Requests that are not answered, one for each board.
     under_way: BTreeSet<BoardId>,
+    /// Boards whose last answer was a good one.
+    well: BTreeSet<BoardId>,
     lanes: Vec<SpawnLane>,
     wakes: u32,
     /// What had ended when each tick whose reaping is not over began.
@@ -268,7 +274,7 @@ impl World {
         let faults = Faults::swarm(|| entropy.byte());
         let policy = policy(&mut entropy);
         let mut world = World {
-            kernel: Kernel::new(entropy.one_of(&[60, 30, 18, 12])),
+            kernel: Kernel::new(entropy.one_of(&[60, 16, 6, 4])),
             faults,
             saboteur: options.saboteur,
             moment: 0,
@@ -365,6 +371,7 @@ impl World {
             conns: BTreeMap::new(),
             refused: BTreeMap::new(),
             under_way: BTreeSet::new(),
+            well: BTreeSet::new(),
             lanes: Vec::new(),
             wakes: 0,
             due: BTreeMap::new(),
@@ -385,6 +392,7 @@ impl World {
             conns: BTreeMap::new(),
             refused: BTreeMap::new(),
             under_way: BTreeSet::new(),
+            well: BTreeSet::new(),
             lanes: Vec::new(),
             wakes,
             due: BTreeMap::new(),
@@ -419,6 +427,12 @@ impl World {
                 }
             }
             Item::Tell(seat, of, event) => self.deliver(seat, of, event),
+            Item::Repeat(seat, of, event) => {
+                if self.is_alive(seat, of) {
+                    self.feed(seat, event);
+                }
+            }
+            Item::Listed(seat, of, there) => self.listed(seat, of, &there),
             Item::Connect { seat, of, board, seq, if_changed } => {
                 if self.is_alive(seat, of) {
                     self.connect_lands(seat, board, seq, if_changed);
@@ -496,12 +510,15 @@ impl World {
         if !self.is_alive(seat, of) {
             return;
         }
+        let here = &mut self.seats[seat];
         match &event {
-            Event::Connected { board, .. }
-            | Event::ConnectFailed { board, .. }
-            | Event::Exchanged { board, .. }
-            | Event::ExchangeFailed { board, .. } => {
-                self.seats[seat].under_way.remove(board);
+            Event::Connected { board, .. } | Event::Exchanged { board, .. } => {
+                here.under_way.remove(board);
+                here.well.insert(*board);
+            }
+            Event::ConnectFailed { board, .. } | Event::ExchangeFailed { board, .. } => {
+                here.under_way.remove(board);
+                here.well.remove(board);
             }
             Event::SpawnOk { spawn, .. } => {
                 self.seats[seat].lanes.retain(|lane| lane.spawn != *spawn);
@@ -510,9 +527,22 @@ impl World {
         }
         if self.fires(Fault::Duplicate, Who::Dispatcher(seat)) {
             let wait = self.millis();
-            self.after(wait, Item::Tell(seat, of, event.clone()));
+            self.after(wait, Item::Repeat(seat, of, event.clone()));
         }
         self.feed(seat, event);
+    }
+
+    fn listed(&mut self, seat: usize, of: Instance, there: &[bool]) {
+        for (n, there) in there.iter().enumerate() {
+            let board = self.boards[n].id;
+            if self.is_alive(seat, of) {
+                let (added, removed) = (Event::BoardAdded { board }, Event::BoardRemoved { board });
+                self.feed(seat, if *there { added } else { removed });
+            }
+        }
+        if self.is_alive(seat, of) {
+            self.feed(seat, Event::BoardsListed);
+        }
     }
 
     /// Hands an event to a dispatcher, and does what it asks for, until it asks for nothing more.
@@ -593,18 +623,15 @@ impl World {
         if let Some(Effect::Reap { seq }) = effects.first() {
             self.seats[seat].due.insert(*seq, zombies);
         }
-        let place = &self.seats[seat];
-        for board in place.conns.keys() {
-            let asked = |effect: &Effect| {
-                matches!(effect, Effect::Exchange { board: id, .. }
-                    | Effect::Connect { board: id, .. }
-                    | Effect::Disconnect { board: id } if id == board)
+        let here = &self.seats[seat];
+        for board in here.well.iter().filter(|board| !here.under_way.contains(board)) {
+            let asks = |effect: &Effect| match effect {
+                Effect::Exchange { board: id, .. }
+                | Effect::Connect { board: id, .. }
+                | Effect::Disconnect { board: id } => id == board,
+                _ => false,
             };
-            let known = place
-                .machine
-                .as_ref()
-                .is_some_and(|machine| machine.boards().any(|b| b.id == *board && b.is_idle()));
-            if known && !place.under_way.contains(board) && !effects.iter().any(asked) {
+            if !effects.iter().any(asks) {
                 self.ledger.news.push(News::PassedOver(*board));
             }
         }

@@ -179,14 +179,14 @@ impl Phase {
 }
 
 impl Board {
-    /// A board that was just listed.
+    /// A board that was just listed. Its requests are numbered from behind `seq`.
     #[must_use]
-    pub fn new(id: BoardId, now: Mono) -> Board {
+    pub fn new(id: BoardId, seq: u64, now: Mono) -> Board {
         Board {
             id,
             phase: Phase::Absent,
             listed: true,
-            seq: 0,
+            seq,
             look: true,
             fresh: true,
             swept_at: now,

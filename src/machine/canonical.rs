@@ -26,6 +26,7 @@ pub struct Renaming {
     /// The next attempt's number, before and after.
     next: (u64, u64),
     seqs: BTreeMap<BoardId, u64>,
+    last_dropped: u64,
     reap: u64,
 }
 
@@ -51,6 +52,7 @@ impl Dispatcher {
             spawns,
             next: (self.next_spawn, next),
             seqs: self.boards().map(|board| (board.id, board.seq())).collect(),
+            last_dropped: self.last_dropped,
             reap: self.reaper.seq(),
         }
     }
@@ -108,7 +110,7 @@ impl Renaming {
     /// there.
     #[must_use]
     pub fn seq(&self, board: BoardId, seq: u64) -> u64 {
-        seq.wrapping_sub(self.seqs.get(&board).copied().unwrap_or(0))
+        seq.wrapping_sub(self.seqs.get(&board).copied().unwrap_or(self.last_dropped))
     }
 
     /// The number of a reaping step, in the same way.

@@ -24,6 +24,9 @@ pub struct Dispatcher {
     pub(super) runs: BTreeMap<SpawnId, Run>,
     pub(super) host: Host,
     pub(super) next_spawn: u64,
+    /// The highest number of a request to any board that was let go: one that comes back counts on
+    /// from there, or an answer to its former life could be taken for one to this.
+    pub(super) last_dropped: u64,
     /// Whether it is known which boards there are.
     pub(super) listed: bool,
     /// One tick only: the ready tasks of each board are claimed once.
@@ -97,6 +100,7 @@ impl Dispatcher {
             runs: BTreeMap::new(),
             host: Host { from: Mono(0), errno: 0, wait_ms: HOST_WAIT_MS.0 },
             next_spawn: 1,
+            last_dropped: 0,
             listed: false,
             once: false,
             latest: Mono(0),
@@ -246,7 +250,8 @@ impl Dispatcher {
     fn sabotaged_reap(&self, _: &mut Vec<Effect>) {}
 
     fn board_added(&mut self, id: BoardId, now: Mono) {
-        self.boards.entry(id).or_insert_with(|| Board::new(id, now)).listed_again(now);
+        let seq = self.last_dropped;
+        self.boards.entry(id).or_insert_with(|| Board::new(id, seq, now)).listed_again(now);
     }
 
     fn board_removed(&mut self, id: BoardId) {
@@ -260,11 +265,12 @@ impl Dispatcher {
         if self.boards.values().all(|board| board.listed) {
             return;
         }
-        let runs = &self.runs;
+        let (runs, last) = (&self.runs, &mut self.last_dropped);
         self.boards.retain(|id, board| {
             let owed = runs.values().any(|run| run.board == *id);
             let keep = board.listed || owed || board.is_under_way();
             if !keep {
+                *last = (*last).max(board.seq());
                 effects.push(Effect::Disconnect { board: *id });
             }
             keep
@@ -430,6 +436,7 @@ impl Dispatcher {
             runs: self.runs.iter().map(|(id, run)| (known(*id), run.relative(seen))).collect(),
             host: self.host.relative(seen),
             next_spawn: known(SpawnId(self.next_spawn)).0,
+            last_dropped: 0,
             listed: self.listed,
             once: self.once,
             latest: PRESENT.mono,

@@ -1,7 +1,6 @@
 //! The faults stop. From here on everything must come to its end within a bound, and at the end the
 //! books are closed.
 
-use sexton::machine::exchange::Lane;
 use sexton::machine::hold::{self, End};
 use sexton::machine::ids::{BoardId, TaskId};
 use sexton::machine::verdict::ExitStatus;
@@ -38,7 +37,10 @@ impl World {
         let alive: Vec<Uid> = self.kernel.processes().iter().map(|p| p.uid).collect();
         for uid in alive {
             self.after(1_000, Item::Release(uid));
-            self.after(60_000, Item::End(uid, ExitStatus::Code(0)));
+            // Who was asked to end and is deaf only ends when it is killed.
+            if !self.is_asked_to_end(uid) {
+                self.after(60_000, Item::End(uid, ExitStatus::Code(0)));
+            }
         }
         for seat in 0..self.seats.len() {
             if self.seats[seat].machine.is_none() {
@@ -69,16 +71,20 @@ impl World {
                 .all(|board| seats.iter().all(|seat| seat.conns.contains_key(&board.id)))
     }
 
+    /// Whether a living dispatcher has signalled this worker, or the worker of its group.
+    fn is_asked_to_end(&self, uid: Uid) -> bool {
+        let leader = self.kernel.get(uid).map(|process| process.leader);
+        let attempts = self.seats.iter().flat_map(|seat| self.ledger.of(seat.instance));
+        let mut mine = attempts.filter(|(_, attempt)| attempt.process == leader);
+        leader.is_some() && mine.any(|(_, attempt)| attempt.signalled.is_some())
+    }
+
     /// Closes the books.
     pub(super) fn judge_the_end(&mut self) {
         self.ledger.news.clear();
         self.ledger.remains = self.remains();
-        let deaf = |uid: &&Uid| {
-            let attempts = self.seats.iter().flat_map(|seat| self.ledger.of(seat.instance));
-            let mut mine = attempts.filter(|(_, attempt)| attempt.process == Some(**uid));
-            mine.any(|(_, attempt)| attempt.signalled.is_some())
-        };
-        self.ledger.deaf_left = self.ledger.remains.alive.iter().filter(deaf).copied().collect();
+        let alive = self.ledger.remains.alive.iter().copied();
+        self.ledger.deaf_left = alive.filter(|uid| self.is_asked_to_end(*uid)).collect();
         self.judge_by(promise::EVENTUALLY);
     }
 
@@ -121,17 +127,10 @@ impl World {
                 let hold = hold::on(&model.candidate(task), &self.policy, self.now().unix);
                 match hold.map(hold::Hold::end) {
                     Some(End::Owner(_)) => {}
-                    Some(End::At(at)) => {
-                        let bound = self.now().unix + 3_700;
-                        if at > bound {
-                            remains.held.push((board, task.id));
-                        }
-                        remains.tasks.push((board, task.id, "rests".to_owned()));
+                    Some(End::At(_)) => {
+                        remains.tasks.push((board, task.id, "rests still".to_owned()));
                     }
-                    None if task.lane == Lane::Foreign => {}
-                    None => {
-                        remains.tasks.push((board, task.id, "is ready and could run".to_owned()));
-                    }
+                    None => remains.held.push((board, task.id)),
                 }
             }
             Status::Todo

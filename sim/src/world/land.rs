@@ -75,6 +75,7 @@ impl World {
 
     pub(super) fn disconnect(&mut self, seat: usize, id: BoardId) {
         self.seats[seat].conns.remove(&id);
+        self.seats[seat].well.remove(&id);
         let instance = self.seats[seat].instance;
         if let Some(board) = self.boards.get_mut(id.0 as usize) {
             board.model.forget(instance);
@@ -172,17 +173,17 @@ impl World {
             .iter()
             .map(|change| Before::of(&self.boards[n].model, change))
             .collect();
-        let mut request = request.clone();
-        self.sabotage_request(n, &mut request);
+        let mut landing = request.clone();
+        self.sabotage_request(&mut landing);
         let model = &mut self.boards[n].model;
-        let answer = {
+        let mut answer = {
             let liveness = Alive { kernel: &self.kernel, seats: &self.seats };
             let env = Env { policy: &self.policy, liveness: &liveness, contended };
-            // One after another, because whose a run is may depend on the change before.
-            model.exchange(instance, &mut conn.memory, &request, &env)
+            model.exchange(instance, &mut conn.memory, &landing, &env)
         };
         let sick = conn.sick;
         self.seats[seat].conns = conns;
+        self.sabotage_fences(n, request, &mut answer);
         let wrote = !request.changes.is_empty();
         if wrote && sick {
             self.ledger.note(News::WroteSick(id));
@@ -209,7 +210,7 @@ impl World {
     ) {
         let model = &self.boards[n].model;
         match (change, taken) {
-            (Change::Claim { spawn, task, .. }, Taken::Claimed { .. }) => {
+            (Change::Claim { spawn, .. }, Taken::Claimed { .. }) => {
                 let running = count_running(model);
                 let again = before.holder == Some(Holder::Sexton(of, spawn));
                 let cap = self.policy.max_in_progress;
@@ -220,7 +221,6 @@ impl World {
                     self.ledger.note(News::Claimed { running, cap });
                     self.ledger.note(News::Wrote { ours: before.status == Some(Status::Ready) });
                 }
-                let _ = task;
             }
             (Change::Started { fence, .. } | Change::Renew { fence, .. }, Taken::Yes) => {
                 self.ledger.note(News::Wrote { ours: before.is(of, fence) });

@@ -20,6 +20,8 @@ const EAGAIN: i32 = 11;
 const EACCES: i32 = 13;
 /// The disk fails.
 const EIO: i32 = 5;
+/// Longer than any world lasts, in milliseconds.
+const FOR_EVER_MS: u64 = 1_000 * 3_600_000;
 
 impl World {
     /// A spawn lane makes its process, unless it was called off.
@@ -72,7 +74,7 @@ impl World {
         self.tell(Who::Process(uid), || What::Started { pid, task: lane.task.to_string() });
         self.note_spawn(seat, spawn, uid, lane.board, lane.task);
         let life_ms = match self.fires(Fault::Slow, Who::Process(uid)) {
-            true => 3_600_000,
+            true => FOR_EVER_MS,
             false => self.entropy.one_of(&[1, 5, 30, 200, 1_000, 3_000]),
         };
         let deaf = self.fires(Fault::DeafWorker, Who::Process(uid));
@@ -83,7 +85,7 @@ impl World {
             self.after(wait, Item::Release(uid));
         }
         if self.fires(Fault::Leftovers, Who::Process(uid)) {
-            let lives_ms = life_ms + self.entropy.one_of(&[20, 500, 10_000, 3_600_000]);
+            let lives_ms = life_ms + self.entropy.one_of(&[20, 500, 10_000, FOR_EVER_MS]);
             self.after(life_ms / 2, Item::Fork(uid, lives_ms));
         }
         if self.policy.worker(lane.worker).completion == Completion::Board {

@@ -90,7 +90,7 @@ impl World {
         self.ledger.note(News::Asked { board, busy, open });
     }
 
-    fn note_claims(&mut self, seat: usize, board: BoardId, request: &Request) {
+    pub(super) fn note_claims(&mut self, seat: usize, board: BoardId, request: &Request) {
         let of = self.seats[seat].instance;
         for change in &request.changes {
             if let Change::Claim { spawn, task, worker, .. } = *change {
@@ -122,21 +122,10 @@ impl World {
     }
 
     fn list_boards(&mut self, seat: usize) {
-        for n in 0..self.boards.len() {
-            let board = self.boards[n].id;
-            let event = match self.boards[n].listed {
-                true => Event::BoardAdded { board },
-                false => Event::BoardRemoved { board },
-            };
-            self.answer(seat, event);
-        }
-        // The same lane tells both, so this comes last.
         let of = self.seats[seat].instance;
-        let wait = 4_096;
-        self.after(
-            wait.min(self.policy.interval_ms / 2),
-            Item::Tell(seat, of, Event::BoardsListed),
-        );
+        let there = self.boards.iter().map(|board| board.listed).collect();
+        let wait = self.millis();
+        self.after(wait, Item::Listed(seat, of, there));
     }
 
     /// Takes what the kernel has, in one go.

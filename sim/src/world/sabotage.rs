@@ -8,8 +8,8 @@ use sexton::machine::event::{Commit, Event, Group, Signal};
 use sexton::machine::exchange::{Answer, Change, Refusal, Request, Taken};
 use sexton::machine::ids::{RunId, SpawnId};
 
-use super::World;
-use crate::board::Holder;
+use super::{Item, World};
+use crate::board::{Complete, Status};
 use crate::saboteur::Saboteur;
 
 impl World {
@@ -20,6 +20,7 @@ impl World {
             (Saboteur::RespawnWhileGroupLives, Event::ChildExited { group, .. }) => {
                 *group = Group::Gone;
             }
+            (Saboteur::NeverForget, Event::SpawnOk { .. }) => return false,
             (Saboteur::ReapNeverAgain, Event::ReapFailed { .. }) => {
                 self.notes.reap_failed = true;
             }
@@ -123,13 +124,13 @@ impl World {
                     _ => true,
                 });
             }
-            Saboteur::AwaitHungLane => {
-                let hung: BTreeSet<_> = self.hung_boards(seat);
-                if !hung.is_empty() {
-                    effects.retain(|effect| match effect {
-                        Effect::Exchange { board, .. } => hung.contains(board),
-                        _ => true,
-                    });
+            Saboteur::AwaitHungLane if !self.hung_boards(seat).is_empty() => {
+                let of = self.seats[seat].instance;
+                for effect in effects.extract_if(.., |e| matches!(e, Effect::Exchange { .. })) {
+                    if let Effect::Exchange { board, seq, request } = effect {
+                        self.note_claims(seat, board, &request);
+                        self.hung.push(Item::Exchange { seat, of, board, seq, request });
+                    }
                 }
             }
             Saboteur::HashOrder => {
@@ -158,28 +159,13 @@ impl World {
     }
 
     /// What becomes of a request on its way into the board.
-    pub(super) fn sabotage_request(&mut self, n: usize, request: &mut Request) {
-        let model = &self.boards[n].model;
+    pub(super) fn sabotage_request(&self, request: &mut Request) {
         let dropped = &self.notes.dropped;
         match self.saboteur {
             Some(Saboteur::IgnoreCap) => {
                 for change in &mut request.changes {
                     if let Change::Claim { cap, .. } = change {
                         *cap = u32::MAX;
-                    }
-                }
-            }
-            Some(Saboteur::IgnoreFence) => {
-                for change in &mut request.changes {
-                    let (Change::Finish { fence, .. } | Change::Renew { fence, .. }) = change
-                    else {
-                        continue;
-                    };
-                    let claim = model.task(fence.task).map(|task| task.claim);
-                    if let Some((run, Holder::Sexton(_, spawn))) =
-                        claim.and_then(|claim| claim.run.zip(claim.holder))
-                    {
-                        (fence.run, fence.spawn) = (run, spawn);
                     }
                 }
             }
@@ -208,6 +194,26 @@ impl World {
         }
     }
 
+    /// A write that asks not whose run it is: it lands on whoever has the task now.
+    pub(super) fn sabotage_fences(&mut self, n: usize, request: &Request, answer: &mut Answer) {
+        if self.saboteur != Some(Saboteur::IgnoreFence) {
+            return;
+        }
+        let now = self.now().unix;
+        let failure_limit = self.policy.failure_limit;
+        for (change, taken) in request.changes.iter().zip(&mut answer.taken) {
+            if let (Change::Finish { fence, .. }, Taken::No(Refusal::Superseded)) = (change, *taken)
+            {
+                let model = &mut self.boards[n].model;
+                let runs = model.task(fence.task).is_some_and(|t| t.status == Status::Running);
+                let with = Complete { own_run: None, told: false, failure_limit };
+                if runs && model.complete(fence.task, with, now) {
+                    *taken = Taken::Yes;
+                }
+            }
+        }
+    }
+
     /// What becomes of an answer on its way out of the board.
     pub(super) fn sabotage_answer(
         &mut self,
@@ -226,13 +232,9 @@ impl World {
                 }
             }
             Some(Saboteur::HoldWithoutEnd) => {
-                let seen = answer.observation.as_mut();
-                for candidate in
-                    seen.into_iter().flat_map(|seen| &mut seen.ready).flat_map(|r| &mut r.tasks)
-                {
-                    if let Some(end) = &mut candidate.last_end {
-                        (end.at, end.rate_limited) = (i64::MAX / 2, true);
-                    }
+                let seen = answer.observation.as_mut().and_then(|seen| seen.ready.as_mut());
+                if let Some(ready) = seen {
+                    ready.tasks.retain(|candidate| candidate.last_end.is_none());
                 }
             }
             Some(Saboteur::FailureIsNotCommitted) => {

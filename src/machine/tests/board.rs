@@ -418,3 +418,20 @@ fn a_tick_looks_at_everything_once_in_five_minutes() {
         world.look_for(B, Observation::default());
     }
 }
+
+#[test]
+fn a_board_that_comes_back_takes_no_answer_to_what_its_former_life_asked() {
+    let mut world = World::open();
+    world.step(Event::BoardRemoved { board: B });
+    let effects = world.step(Event::BoardAdded { board: B });
+    let again = effects.iter().find_map(|effect| match effect {
+        Effect::Connect { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    for seq in 0..again.unwrap() {
+        assert_eq!(
+            world.step(Event::Connected { board: B, seq }),
+            [report(Report::Unexpected("Connected"))]
+        );
+    }
+}

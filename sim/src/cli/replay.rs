@@ -1,0 +1,51 @@
+//! `replay`: one run.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sexton_sim::world::{Options, run};
+
+use super::{Failure, Plant, Source, say, told};
+
+/// Run one world again and show what happened
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sexton-sim replay --seed 62 --trace\n  \
+                        sexton-sim replay --entropy FILE --html run.html")]
+pub struct Replay {
+    #[command(flatten)]
+    source: Source,
+    /// Print one line for each thing that happened
+    #[arg(long)]
+    trace: bool,
+    /// Draw the run into this file: one page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    plant: Plant,
+}
+
+impl Replay {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
+        let tracing = self.trace || self.html.is_some();
+        let options = Options { trace: tracing, ..self.plant.options()? };
+        let run = run(self.source.bytes()?, options);
+        if self.trace {
+            for record in &run.trace {
+                say(record)?;
+            }
+        }
+        if let Some(path) = &self.html {
+            let title = match (&self.source.entropy, self.source.seed) {
+                (Some(path), _) => format!("the run of {}", path.display()),
+                (None, seed) => format!("seed {}", seed.unwrap_or(0)),
+            };
+            let page = sexton_sim::page::page(&title, &run);
+            std::fs::write(path, page).map_err(Failure::file(path))?;
+        }
+        match run.broken {
+            Some(broken) => Err(Failure::Found(told(&broken))),
+            None => say(format!("every promise held: {} events, {:016x}", run.events, run.hash)),
+        }
+    }
+}

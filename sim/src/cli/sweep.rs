@@ -1,0 +1,155 @@
+//! `sweep`: many seeds.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+use sexton_sim::fault::Fault;
+use sexton_sim::sometimes::Sometimes;
+use sexton_sim::sweep::{SIZE, Sum, Sweep as Runs};
+
+use super::{Failure, Plant, say, told};
+
+/// Run many seeds, each twice, and judge every promise after every event
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sexton-sim sweep --seeds 10000\n  \
+                        sexton-sim sweep --minutes 10 --first 1000000\n  \
+                        sexton-sim sweep --seeds 100 --bug 'reap inside the pass'\n\n\
+                        The exit code is 1 if a promise was broken, a fault never struck, or a \
+                        state was never reached.")]
+pub struct Sweep {
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    first: u64,
+    /// Threads; as many as there are processors if not given
+    #[arg(long, value_name = "J")]
+    jobs: Option<usize>,
+    /// Stop after so many minutes, however many seeds are left (without --seeds: as many as it takes)
+    #[arg(long, value_name = "M")]
+    minutes: Option<u64>,
+    /// Bytes of entropy of the longest runs
+    #[arg(long, value_name = "K", default_value_t = SIZE)]
+    size: usize,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    plant: Plant,
+}
+
+impl Sweep {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
+        let until = self.minutes.map(|m| Instant::now() + Duration::from_secs(60 * m));
+        let seeds = if self.minutes.is_some() && self.seeds == 1_000 { u64::MAX } else { self.seeds };
+        let jobs = self.jobs.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        });
+        let runs = Runs {
+            seeds: self.first..self.first.saturating_add(seeds),
+            size: self.size,
+            jobs,
+            options: self.plant.options()?,
+            stop_early: false,
+        };
+        let bar = progress(seeds);
+        let began = Instant::now();
+        let sum = runs.run(|_| {
+            bar.inc(1);
+            until.is_none_or(|until| Instant::now() < until)
+        });
+        let took = began.elapsed();
+        bar.finish_and_clear();
+        if self.json {
+            say(as_json(&sum, took, jobs))?;
+        } else {
+            self.print(&sum, took, jobs)?;
+        }
+        verdict(&sum)
+    }
+
+    fn print(&self, sum: &Sum, took: Duration, jobs: usize) -> Result<(), Failure> {
+        for (seed, broken) in sum.broken.iter().take(10) {
+            say(told(broken))?;
+            let bug = self.plant.argument();
+            say(format!("  cargo sim replay --seed {seed} --size {}{bug} --trace", self.size))?;
+        }
+        if sum.broken.len() > 10 {
+            say(format!("… and {} more seeds that break a promise", sum.broken.len() - 10))?;
+        }
+        say("faults, and how often each struck:")?;
+        for (fault, n) in Fault::ALL.iter().zip(sum.fired) {
+            say(format!("  {n:>10}  {}", fault.name()))?;
+        }
+        say("states, and how often each was reached:")?;
+        for (state, n) in Sometimes::ALL.iter().zip(sum.reached) {
+            say(format!("  {n:>10}  {}", state.name()))?;
+        }
+        say(format!(
+            "{} seeds, each twice; {} events in {:.1} s: {:.0} a second and thread; hash {:016x}",
+            sum.seeds,
+            sum.events,
+            took.as_secs_f64(),
+            rate(sum, took, jobs),
+            sum.hash
+        ))
+    }
+}
+
+fn verdict(sum: &Sum) -> Result<(), Failure> {
+    if !sum.broken.is_empty() {
+        let count = sum.broken.len();
+        return Err(Failure::Found(format!("{count} seed(s) break a promise")));
+    }
+    let missed: Vec<&str> = sum.missed().collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Found(format!("never seen, so nothing is shown of it: {}", missed.join(", "))))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(sum: &Sum, took: Duration, jobs: usize) -> f64 {
+    sum.events as f64 / took.as_secs_f64().max(1e-9) / jobs as f64
+}
+
+fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
+    let fired: Map<String, Value> =
+        Fault::ALL.iter().zip(sum.fired).map(|(f, n)| (f.name().to_owned(), n.into())).collect();
+    let reached: Map<String, Value> = Sometimes::ALL
+        .iter()
+        .zip(sum.reached)
+        .map(|(state, n)| (state.name().to_owned(), n.into()))
+        .collect();
+    let broken: Vec<Value> = sum
+        .broken
+        .iter()
+        .map(|(seed, broken)| {
+            json!({"seed": seed, "promise": broken.promise, "how": broken.how, "at_ms": broken.at})
+        })
+        .collect();
+    json!({
+        "seeds": sum.seeds,
+        "events": sum.events,
+        "seconds": took.as_secs_f64(),
+        "events_per_second_and_thread": rate(sum, took, jobs),
+        "hash": format!("{:016x}", sum.hash),
+        "broken": broken,
+        "fired": fired,
+        "reached": reached,
+    })
+}
+
+/// Shows itself on terminals only.
+fn progress(seeds: u64) -> ProgressBar {
+    let template = "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left";
+    let bar = ProgressBar::new(seeds);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,112 @@
+//! What each promise means and why it matters, for somebody who meets it for the first time.
+
+/// A promise in plain words.
+pub fn of(promise: &str) -> &'static str {
+    match promise {
+        "no_zombie_outlives_a_tick" => {
+            "Every child that had ended when a tick began must have been reaped when the reaping of \
+             that tick is over, and reaping must be the first thing that a tick does. Otherwise one \
+             board that hangs or fails keeps dead workers in the process table, and the host runs \
+             out of pids."
+        }
+        "no_task_has_two_workers" => {
+            "A task must not be started again while an earlier worker of the same dispatcher, or \
+             anything in that worker's process group, may still be alive. Otherwise two workers do \
+             the same work at once."
+        }
+        "a_worker_follows_a_claim" => {
+            "A worker may be started only for a claim that is in the board. Otherwise somebody else \
+             may be working on the same task."
+        }
+        "caps_hold" => {
+            "Live workers must never be more than the configured limits, of the dispatcher and of \
+             the board; nor must the running rows of a board at a claim, whoever runs them."
+        }
+        "every_write_is_fenced" => {
+            "A run may be written only by the dispatcher whose run it is at that moment. Otherwise a \
+             late write destroys what somebody else has recorded."
+        }
+        "a_sick_board_is_untouched" => {
+            "Nothing may be written to a board whose file has failed its checks. Otherwise a damaged \
+             file is damaged further."
+        }
+        "a_sick_board_is_alone" => {
+            "A board that is corrupt, busy, full or hung must delay no other: each tick looks at \
+             every board that is well and has nothing under way."
+        }
+        "one_request_at_a_time" => {
+            "A board is asked one thing at a time, and only while it is open. Otherwise answers \
+             cannot be told apart."
+        }
+        "only_our_own_is_signalled" => {
+            "A signal must reach only the group of the worker that it is meant for. Pids come back: \
+             a signal by number alone hits a stranger."
+        }
+        "term_comes_before_kill" => {
+            "A worker must be asked to end before it is killed, unless everything is to end at once. \
+             Otherwise it loses work that it could have saved."
+        }
+        "an_exit_is_recorded_once" => {
+            "The end of an attempt must be applied to its run once. Otherwise one failure is counted \
+             twice, or a new run is ended by an old exit."
+        }
+        "a_verdict_is_what_happened" => {
+            "What is recorded of a worker's end must be how it ended, or that its dispatcher ended it."
+        }
+        "every_failure_is_counted" => {
+            "An attempt that failed by its own fault must spend the task's budget. Otherwise a broken \
+             task is tried for ever."
+        }
+        "no_budget_pays_for_the_host" => {
+            "Neither a host that refuses a process nor a failing disk may spend a task's budget. \
+             Otherwise sound tasks are given up."
+        }
+        "wakes_lie_ahead" => {
+            "Nobody may ask to be woken at a moment that has passed. Otherwise the dispatcher spins."
+        }
+        "a_failed_reaping_is_made_good" => {
+            "A reaping step that failed must in the end be followed by one that succeeds."
+        }
+        "spawned_is_reaped_and_alive" => {
+            "Whatever was started must have been reaped, or be alive; when all is over, nothing of it \
+             may be left."
+        }
+        "kill_follows_term" => {
+            "A worker that is asked to end and does not must be killed. Otherwise it holds its place \
+             for ever."
+        }
+        "no_exit_is_lost" => {
+            "Every exit that was reaped must be applied to its run: when all is over, none may be \
+             open in its board."
+        }
+        "every_hold_has_an_end" => {
+            "Whatever keeps a ready task from running must have an end, or somebody who can end it. \
+             Otherwise the task waits for ever, and nothing says why."
+        }
+        "calm_drains_the_board" => {
+            "Once faults have stopped, every task that can run must end. Here one did not, although \
+             nothing stood in its way any more."
+        }
+        "nothing_is_kept_for_ever" => {
+            "Of a run that is over nothing may be kept. Otherwise the dispatcher grows until it dies."
+        }
+        "same_seed_same_run" => {
+            "The same beginning must lead to the same run. It did not, so something in the machine \
+             depends on chance, and no failure could be played again."
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::promise::{ALWAYS, EVENTUALLY, SAME_SEED_SAME_RUN};
+
+    #[test]
+    fn every_promise_is_explained() {
+        let names = ALWAYS.iter().chain(EVENTUALLY).map(|promise| promise.name);
+        let silent: Vec<_> =
+            names.chain([SAME_SEED_SAME_RUN]).filter(|name| super::of(name).is_empty()).collect();
+        assert_eq!(silent, Vec::<&str>::new());
+    }
+}
