@@ -197,7 +197,9 @@ fn a_board_replaced_while_open_is_let_go_and_the_new_one_is_driven() {
     for end in ["-wal", "-shm"] {
         fs::rename(format!("{}{end}", db.display()), format!("{}{end}", old.display())).unwrap();
     }
-    let new = board(&s, "new");
+    // Made where nobody else opens it.
+    let elsewhere = sandbox();
+    let new = board(&elsewhere, "new");
     add(&new, &["t_new"], "exit 0");
     fs::rename(&new, &db).unwrap();
     let before = look(&old);

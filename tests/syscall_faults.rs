@@ -304,7 +304,7 @@ fn a_board_with_pages_that_cannot_be_read_is_not_taken_for_a_damaged_one() {
         let first = create(&s, "exit 0");
         wait_for_state(&s.db(), &first, "done|0|NULL");
         let db = s.root().join("kanban/boards/second/kanban.db");
-        let rules = [("read", 2), ("pread64", first_bad_page)];
+        let rules = [("pread64", first_bad_page)];
         let Some(faults) = Faults::inject(&s, &sexton, &[&db], &rules) else { return };
         assert_eq!(second_board(&s), db);
         wait_for_quarantine(&s, &sexton);
@@ -326,9 +326,7 @@ fn a_read_that_fails_in_the_middle_of_an_exchange_is_no_damage() {
     let sexton = run(&s, &[]);
     let pid = worker(&db, &held);
     // The header can be read, then nothing.
-    let Some(faults) = Faults::inject(&s, &sexton, &[&db], &[("read", 2), ("pread64", 2)]) else {
-        return;
-    };
+    let Some(faults) = Faults::inject(&s, &sexton, &[&db], &[("pread64", 2)]) else { return };
     let waiting = create_there(&s, "exit 0");
     gate.let_pass(1);
     wait_until("it to be reaped", || was_reaped(&sexton, pid));

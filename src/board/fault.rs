@@ -110,18 +110,7 @@ pub(super) fn exchanging(path: &Path, tried: &'static str, error: &Sql) -> Board
     if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) {
         fault.class = FaultClass::Replaced;
     }
-    if may_be_unreadable(error) {
-        fault.class = FaultClass::Replaced;
-        fault.remedy = "it is opened again, which looks at every page";
-    }
     fault
-}
-
-/// True if SQLite calls a page malformed, as it does with one that the disk does not give (EIO), too.
-/// Every page was sound when the board was opened: to open it again tells one from the other.
-fn may_be_unreadable(error: &Sql) -> bool {
-    let Sql::SqliteFailure(failure, _) = error else { return false };
-    failure.extended_code == rusqlite::ffi::SQLITE_CORRUPT
 }
 
 /// Which sort of trouble with the board an SQLite error stands for.

@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use rusqlite::{Connection, ffi};
@@ -91,16 +92,12 @@ fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
 }
 
 impl Pinned {
-    /// The file, to be read while nobody in this process has it open. By way of the pinned descriptor
-    /// it is certainly the same one, even if the path changed.
-    fn open(&self) -> io::Result<File> {
-        File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-    }
-
     /// Reads and checks the header, while nobody in this process has the file open.
-    pub(super) fn check_header(&self, path: &Path) -> Result<(), BoardError> {
+    pub(super) fn check_header(self, path: &Path) -> Result<Reserved, BoardError> {
         const TRIED: &str = "reading the file header";
-        let mut file = self.open().map_err(|e| BoardError::io(path, TRIED, &e))?;
+        // By way of the pinned descriptor it is certainly the same file, even if the path changed.
+        let mut file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+            .map_err(|e| BoardError::io(path, TRIED, &e))?;
         let size = file.metadata().map_err(|e| BoardError::io(path, TRIED, &e))?.len();
         let mut bytes = Vec::with_capacity(header::LEN);
         file.by_ref()
@@ -108,25 +105,7 @@ impl Pinned {
             .read_to_end(&mut bytes)
             .map_err(|e| BoardError::io(path, TRIED, &e))?;
         header::check(&bytes, size).map_err(|error| BoardError::header(path, error))?;
-        Ok(())
-    }
-
-    /// The fault that was found in the file, unless it cannot be read: SQLite takes some pages that it
-    /// does not get for damaged ones, and what is in them nobody knows. To be asked while nobody in
-    /// this process has the file open.
-    pub(super) fn or_unreadable(&self, path: &Path, fault: BoardError) -> BoardError {
-        if fault.class != FaultClass::Content {
-            return fault;
-        }
-        match self.open().and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
-            Ok(_) => fault,
-            Err(error) => BoardError::io(path, "reading the file", &error),
-        }
-    }
-
-    /// From now on somebody in this process may have it open.
-    pub(super) fn into_reserved(self) -> Reserved {
-        self.reserved
+        Ok(self.reserved)
     }
 }
 
@@ -186,4 +165,33 @@ fn read_open(conn: &Connection) -> Result<([u8; header::LEN], u64), i32> {
         }
     }
     Ok((bytes, u64::try_from(size).unwrap_or(0)))
+}
+
+/// The fault, unless its cause is that the disk did not give a page: SQLite calls such a page
+/// malformed, although nobody knows what is in it.
+pub(super) fn or_unreadable(conn: &Connection, fault: BoardError) -> BoardError {
+    // Of those error numbers it believes that the file system itself is damaged.
+    let unread = |errno: &Errno| matches!(errno, Errno::EIO | Errno::ENXIO | Errno::ERANGE);
+    let files = [ffi::SQLITE_FCNTL_FILE_POINTER, ffi::SQLITE_FCNTL_JOURNAL_POINTER];
+    match files.into_iter().filter_map(|which| last_errno(conn, which)).find(unread) {
+        Some(errno) if fault.class == FaultClass::Content => {
+            BoardError::io(&fault.path, fault.tried, &errno.into())
+        }
+        Some(_) | None => fault,
+    }
+}
+
+/// Why the newest call on one of the connection's files that failed did so.
+fn last_errno(conn: &Connection, which: i32) -> Option<Errno> {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    let mut errno = 0_i32;
+    // SAFETY: as in `read_open`; SQLITE_FCNTL_JOURNAL_POINTER gives the journal or the log in the same
+    // way, and SQLITE_FCNTL_LAST_ERRNO stores an int.
+    let code = unsafe {
+        let out: *mut *mut ffi::sqlite3_file = &raw mut file;
+        ffi::sqlite3_file_control(conn.handle(), c"main".as_ptr(), which, out.cast::<c_void>());
+        let control = file.as_ref()?.pMethods.as_ref()?.xFileControl?;
+        control(file, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut errno).cast::<c_void>())
+    };
+    (code == ffi::SQLITE_OK).then(|| Errno::from_raw(errno))
 }
