@@ -1,91 +1,26 @@
 //! Bad days: what the real program does when kernel, files, rivals or people are unkind.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 mod cli_sandbox;
 mod common;
+mod daemon_support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cli_sandbox::{Sandbox, rows, somebody};
-use common::{Gate, Running, is_alive, is_zombie, reaped_lines, wait_for, wait_until, zombies_of};
+use cli_sandbox::{Sandbox, finish, somebody};
+use common::{Gate, Running, is_alive, is_zombie, wait_until, zombies_of};
+use daemon_support::{
+    configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
+    was_reaped, worker, written_pid,
+};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use sexton::board::sql;
-
-/// A root with these settings; `worker` goes into `[worker.shell]`.
-fn sandbox(dispatch: &str, worker: &str) -> Sandbox {
-    let s = Sandbox::new();
-    configure(&s, dispatch, worker, "");
-    s
-}
-
-fn configure(s: &Sandbox, dispatch: &str, worker: &str, more: &str) {
-    let text = format!(
-        "[dispatch]\ndefault_assignee = \"shell\"\n{dispatch}\n\
-         [worker.shell]\ncommand = [\"sh\", \"-c\", \"{{body}}\"]\n{worker}\n{more}"
-    );
-    fs::write(s.root().join("sexton.toml"), text).unwrap();
-}
-
-fn create(s: &Sandbox, body: &str) -> String {
-    s.create(&["task", "--body", body])
-}
-
-fn run(s: &Sandbox, args: &[&str]) -> Running {
-    Running::start(s.command(&[&["run"], args].concat()).process_group(0), &s.path(""), "run")
-}
-
-/// A second board and its file.
-fn second_board(s: &Sandbox) -> PathBuf {
-    s.ok(&["boards", "create", "second"]);
-    s.root().join("kanban/boards/second/kanban.db")
-}
-
-/// `status|consecutive_failures|last_failure_error` of a task.
-fn state(db: &Path, id: &str) -> String {
-    let columns = "status, consecutive_failures, last_failure_error";
-    rows(db, &format!("SELECT {columns} FROM tasks WHERE id = '{id}'")).remove(0)
-}
-
-fn wait_for_state(db: &Path, id: &str, wanted: &str) {
-    wait_until(wanted, || state(db, id) == wanted);
-}
-
-/// The outcomes of a task's runs in order.
-fn outcomes(db: &Path, id: &str) -> Vec<String> {
-    rows(db, &format!("SELECT outcome FROM task_runs WHERE task_id = '{id}' ORDER BY id"))
-}
-
-/// The pid of the worker that runs a task.
-fn worker(db: &Path, id: &str) -> i32 {
-    let query = format!(
-        "SELECT worker_pid FROM tasks WHERE id = '{id}' AND status = 'running' \
-         AND worker_pid NOT NULL"
-    );
-    wait_for("the worker's pid", || rows(db, &query).first()?.parse().ok())
-}
-
-/// The pid that a process wrote into a file.
-fn written_pid(file: &Path) -> i32 {
-    wait_for("a pid in a file", || {
-        let text = fs::read_to_string(file).ok()?;
-        text.strip_suffix('\n')?.parse().ok()
-    })
-}
-
-fn was_reaped(sexton: &Running, pid: i32) -> bool {
-    reaped_lines(&sexton.log()).concat().contains(&pid)
-}
-
-fn stop(mut sexton: Running) {
-    sexton.signal(Signal::SIGTERM);
-    assert_eq!(sexton.code(), 0);
-    assert!(!sexton.log().contains("panicked"), "{}", sexton.log());
-}
 
 /// Sets a soft limit of a running process of this user, who may do so, whatever the host lets us.
 fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
@@ -102,15 +37,19 @@ fn run_as(s: &Sandbox, uid: u32) -> Running {
     Running::start(s.command(&["run"]).uid(uid).gid(uid).process_group(0), &s.path(""), "run")
 }
 
-/// Starts nothing while the host is `exhausted`, charges nobody, and goes on when it is not.
+/// Starts nothing while the host is `exhausted`, charges nobody, and goes on when it is not. Gives
+/// its log.
 fn waits_while_exhausted(
     s: &Sandbox,
     sexton: Running,
     uid: Option<u32>,
     [exhausted, enough]: [&str; 2],
-) {
+) -> String {
     let first = create(s, "exit 0");
     wait_for_state(&s.db(), &first, "done|0|NULL");
+    // A thread that is just beginning needs memory, or ends the program; this is the last.
+    let workspace = s.root().join("kanban/workspaces").join(&first);
+    wait_until("its workspace to be removed", || !workspace.exists());
     limit(uid, &sexton, exhausted);
     let ids = [create(s, "exit 0"), create(s, "exit 0")];
     sexton.wait_for_log("the host starts no processes");
@@ -121,7 +60,9 @@ fn waits_while_exhausted(
     for id in &ids {
         wait_for_state(&s.db(), id, "done|0|NULL");
     }
+    let log = sexton.log();
     stop(sexton);
+    log
 }
 
 #[test]
@@ -138,6 +79,17 @@ fn a_host_without_descriptors_costs_no_task_its_budget() {
     let sexton = run(&s, &[]);
     // Below the first free one, and still enough for a poll of its own.
     waits_while_exhausted(&s, sexton, None, ["--nofile=6:", "--nofile=1000:"]);
+}
+
+#[test]
+fn a_host_without_memory_costs_no_task_its_budget() {
+    let s = sandbox("failure_limit = 1", "");
+    // It has room of its own to live on, and address space for no new process.
+    let mut command = s.command(&["run"]);
+    command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TOP_PAD_", "16777216").process_group(0);
+    let sexton = Running::start(&mut command, &s.path(""), "run");
+    let log = waits_while_exhausted(&s, sexton, None, ["--as=1:", "--as=unlimited:"]);
+    assert!(log.contains("errno=12"), "{log}");
 }
 
 #[test]
@@ -282,6 +234,56 @@ fn output_that_nobody_takes_is_an_exit_code_and_no_panic() {
         assert!(!stderr.contains("panicked"), "{stderr}");
         assert_eq!(state(&s.db(), &id), "done|0|NULL");
     }
+}
+
+/// The program, started by a shell with these redirections.
+fn redirected(s: &Sandbox, redirections: &str, args: &[&str]) -> Command {
+    let plain = s.command(args);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("exec \"$@\" {redirections}")).arg("sh");
+    shell.arg(plain.get_program()).args(plain.get_args());
+    shell.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    shell.current_dir(s.path(""));
+    shell
+}
+
+#[test]
+fn an_output_that_is_closed_is_an_exit_code_and_no_panic() {
+    let s = sandbox("", "");
+    let id = create(&s, "exit 0");
+    for args in [&["list"][..], &["run", "--until-idle"], &["--help"]] {
+        let done = finish(&mut redirected(&s, ">&-", args));
+        assert_eq!(done.code, 1, "{args:?}: {done:?}");
+        assert!(done.stderr.contains("cannot write the output"), "{args:?}: {done:?}");
+        assert!(!done.stderr.contains("panicked"), "{args:?}: {done:?}");
+    }
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+    let nothing_to_say = redirected(&s, ">/dev/null", &["list"]).status().unwrap();
+    assert_eq!(
+        nothing_to_say.code(),
+        Some(0),
+        "an output that nobody reads is none that is closed"
+    );
+}
+
+#[test]
+fn no_file_gets_the_number_of_a_standard_descriptor_that_was_closed() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &format!("{}; echo said; echo complained >&2", gate.wait()));
+    let mut command = redirected(&s, "<&- >&- 2>&-", &["run"]);
+    let mut sexton = Running::start(command.process_group(0), &s.path(""), "run");
+    worker(&s.db(), &id);
+    for number in 0..3 {
+        let file = fs::read_link(format!("/proc/{}/fd/{number}", sexton.pid())).unwrap();
+        assert_eq!(file, Path::new("/dev/null"), "{number}");
+    }
+    gate.let_pass(1);
+    wait_for_state(&s.db(), &id, "done|0|NULL");
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 1, "its last words are lost");
+    assert_eq!(s.rows("PRAGMA integrity_check"), ["ok"]);
+    assert_eq!(s.ok(&["log", &id]), "said\ncomplained\n");
 }
 
 #[test]

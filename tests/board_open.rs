@@ -1,4 +1,5 @@
 //! Which files are opened as boards, which are not, and that those which are not stay as they were.
+#![cfg(feature = "runtime")]
 
 mod board_support;
 

@@ -1,4 +1,5 @@
 //! Each command once, as a person uses it.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli_sandbox;

@@ -1,4 +1,5 @@
 //! Bad input: which code, one clear line, and nothing changed.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 mod cli_sandbox;

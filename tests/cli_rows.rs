@@ -1,4 +1,5 @@
 //! What the verbs write, compared cell by cell with the board format.
+#![cfg(feature = "runtime")]
 
 mod cli_sandbox;
 

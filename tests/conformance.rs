@@ -1,5 +1,6 @@
 //! The model board answers as the SQLite one does, and leaves the same behind: the same requests and
 //! the same deeds of others go to both, and answers and rows are compared after each step.
+#![cfg(feature = "runtime")]
 
 mod conformance_support;
 

@@ -1,5 +1,6 @@
 //! Broken files in the place of boards, on a real disk, under the real program: each is told and left
 //! as it is, nobody else notices, and a good file in its place is taken up without a restart.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 mod cli_sandbox;
@@ -196,7 +197,9 @@ fn a_board_replaced_while_open_is_let_go_and_the_new_one_is_driven() {
     for end in ["-wal", "-shm"] {
         fs::rename(format!("{}{end}", db.display()), format!("{}{end}", old.display())).unwrap();
     }
-    let new = board(&s, "new");
+    // Made where nobody else opens it.
+    let elsewhere = sandbox();
+    let new = board(&elsewhere, "new");
     add(&new, &["t_new"], "exit 0");
     fs::rename(&new, &db).unwrap();
     let before = look(&old);

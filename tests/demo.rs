@@ -1,4 +1,5 @@
 //! The demo, run as anybody would, and its claims checked one by one.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod cli_sandbox;

@@ -1,4 +1,5 @@
 //! The fuzz targets, replayed on their seeds and on everything they have ever found.
+#![cfg(feature = "runtime")]
 #![allow(clippy::duplicate_mod, reason = "the same files are the fuzzing workspace's library")]
 
 use std::fs;

@@ -1,4 +1,5 @@
 //! What `run` and `dispatch` do with real tasks and real processes.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli_sandbox;
@@ -177,13 +178,13 @@ fn sick_boards_cost_the_others_nothing() {
     assert!(fs::read_dir(&folder).unwrap().next().is_none());
 }
 
-#[test]
-fn two_dispatchers_run_every_task_once() {
+/// So many dispatchers at once, on one board of 200 tasks.
+fn run_every_task_once<const DISPATCHERS: usize>() {
     let s = Sandbox::new();
     configure(&s, "max_in_progress = 8");
     fill(&s.db(), 200, "exit 0");
-    let both = [(); 2].map(|()| start(&mut s.command(&["run", "--until-idle", "--json"])));
-    let spawned = both.map(|child| {
+    let all = [(); DISPATCHERS].map(|()| start(&mut s.command(&["run", "--until-idle", "--json"])));
+    let spawned = all.map(|child| {
         let done = done(child);
         assert_eq!(done.code, 0, "{done:?}");
         let end: Value = serde_json::from_str(&done.stdout).unwrap();
@@ -194,6 +195,21 @@ fn two_dispatchers_run_every_task_once() {
     });
     assert_eq!(spawned.iter().sum::<u64>(), 200);
     all_done(&s, 200);
+    let pids = s.rows("SELECT payload ->> 'pid' FROM task_events WHERE kind = 'spawned'");
+    for pid in pids {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(!stat.contains(") Z "), "{stat}");
+    }
+}
+
+#[test]
+fn two_dispatchers_run_every_task_once() {
+    run_every_task_once::<2>();
+}
+
+#[test]
+fn eight_dispatchers_run_every_task_once() {
+    run_every_task_once::<8>();
 }
 
 #[test]

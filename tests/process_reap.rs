@@ -1,4 +1,5 @@
 //! Every child is reaped, exactly once, and its group stays in reach.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 use std::collections::BTreeSet;

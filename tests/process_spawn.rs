@@ -1,4 +1,5 @@
 //! What a worker gets from us, and what happens when it cannot be started.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 use std::ffi::OsString;

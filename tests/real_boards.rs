@@ -1,4 +1,5 @@
 //! Boards that the client has written, older and newer ones, driven by the real program.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli_sandbox;

@@ -1,4 +1,5 @@
 //! The seven promises about reaping, against real processes and files.
+#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 mod cli_sandbox;

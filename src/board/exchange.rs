@@ -8,6 +8,7 @@ use super::claim::{self, Claim};
 use super::context::Context;
 use super::facts::{self, SpawnFacts};
 use super::fault::{self, BoardError, ExchangeError};
+use super::guard;
 use super::observe::{self, Look, Memory};
 use super::open::Board;
 use super::pass::Pass;
@@ -74,10 +75,14 @@ impl Board {
             Ok(version) => version,
             // A transaction waits longer for whoever is in the way.
             Err(error) if transaction::is_busy(&error) => return Ok(false),
-            Err(error) => return Err(BoardError::sql(&self.path, "looking for changes", &error)),
+            Err(error) => return Err(self.fault("looking for changes", &error)),
         };
         let judged_by = (context.policy, context.workers);
         Ok(self.memory.is_current(version, judged_by, request.unix))
+    }
+
+    fn fault(&self, tried: &'static str, error: &Sql) -> BoardError {
+        guard::or_unreadable(&self.conn, fault::exchanging(&self.path, tried, error))
     }
 
     /// Runs the transaction, again without any change that made the board roll back all of them.
@@ -96,7 +101,7 @@ impl Board {
                     skip.insert(index);
                 }
                 Err(Failed { error: Trouble::Sql(error), commit }) => {
-                    return Err(fault::exchanging(&self.path, &error).commit(commit));
+                    return Err(self.fault("exchanging", &error).commit(commit));
                 }
             }
         }

@@ -103,8 +103,8 @@ fn remedy(class: FaultClass) -> &'static str {
 }
 
 /// A statement of an exchange failed.
-pub(super) fn exchanging(path: &Path, error: &Sql) -> BoardError {
-    let mut fault = BoardError::sql(path, "exchanging", error);
+pub(super) fn exchanging(path: &Path, tried: &'static str, error: &Sql) -> BoardError {
+    let mut fault = BoardError::sql(path, tried, error);
     // A board that cannot be written is never opened, so this one could be when it was. The
     // connection stays as it has become: only another one can find out whether that has passed.
     if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) {

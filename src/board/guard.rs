@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use rusqlite::{Connection, ffi};
@@ -164,4 +165,33 @@ fn read_open(conn: &Connection) -> Result<([u8; header::LEN], u64), i32> {
         }
     }
     Ok((bytes, u64::try_from(size).unwrap_or(0)))
+}
+
+/// The fault, unless its cause is that the disk did not give a page: SQLite calls such a page
+/// malformed, although nobody knows what is in it.
+pub(super) fn or_unreadable(conn: &Connection, fault: BoardError) -> BoardError {
+    // Of those error numbers it believes that the file system itself is damaged.
+    let unread = |errno: &Errno| matches!(errno, Errno::EIO | Errno::ENXIO | Errno::ERANGE);
+    let files = [ffi::SQLITE_FCNTL_FILE_POINTER, ffi::SQLITE_FCNTL_JOURNAL_POINTER];
+    match files.into_iter().filter_map(|which| last_errno(conn, which)).find(unread) {
+        Some(errno) if fault.class == FaultClass::Content => {
+            BoardError::io(&fault.path, fault.tried, &errno.into())
+        }
+        Some(_) | None => fault,
+    }
+}
+
+/// Why the newest call on one of the connection's files that failed did so.
+fn last_errno(conn: &Connection, which: i32) -> Option<Errno> {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    let mut errno = 0_i32;
+    // SAFETY: as in `read_open`; SQLITE_FCNTL_JOURNAL_POINTER gives the journal or the log in the same
+    // way, and SQLITE_FCNTL_LAST_ERRNO stores an int.
+    let code = unsafe {
+        let out: *mut *mut ffi::sqlite3_file = &raw mut file;
+        ffi::sqlite3_file_control(conn.handle(), c"main".as_ptr(), which, out.cast::<c_void>());
+        let control = file.as_ref()?.pMethods.as_ref()?.xFileControl?;
+        control(file, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut errno).cast::<c_void>())
+    };
+    (code == ffi::SQLITE_OK).then(|| Errno::from_raw(errno))
 }

@@ -186,7 +186,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let conn = connect(&path)?;
     drop(init);
     reserved.still_at(&path)?;
-    let shape = shape_of_board(&path, &conn)?;
+    let shape = shape_of_board(&path, &conn).map_err(|fault| guard::or_unreadable(&conn, fault))?;
     let size = guard::check_open(&path, &conn)?;
     // It is a board: from now on its log may be copied into it at the end.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
@@ -227,6 +227,10 @@ fn check_pages(path: &Path) -> Result<(), BoardError> {
 }
 
 fn check_through(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), BoardError> {
+    check_all(path, conn, tried).map_err(|fault| guard::or_unreadable(conn, fault))
+}
+
+fn check_all(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), BoardError> {
     let findings = sql::all(conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
         .map_err(|error| BoardError::sql(path, tried, &error))?;
     match findings.as_slice() {
@@ -250,7 +254,7 @@ fn connect(path: &Path) -> Result<Connection, BoardError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
-    prepare(&conn).map_err(fault)?;
+    prepare(&conn).map_err(|error| guard::or_unreadable(&conn, fault(error)))?;
     Ok(conn)
 }
 

@@ -116,13 +116,19 @@ enum Command {
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match Cli::try_parse_from(args) {
         Ok(cli) => execute(&cli),
-        // Help and version come as errors too, with code 0.
-        Err(error) => match error.print() {
-            Ok(()) => Ok(u8::try_from(error.exit_code()).unwrap_or(2)),
-            Err(failed) => Err(Failure::Output(failed)),
-        },
+        Err(error) => explain(&error),
     };
     ExitCode::from(done.unwrap_or_else(|failure| failure.report()))
+}
+
+/// Prints what is wrong with the arguments; or help or version, which come as errors too, with code
+/// 0 and for standard output.
+fn explain(error: &clap::Error) -> Result<u8, Failure> {
+    if !error.use_stderr() {
+        out::is_open()?;
+    }
+    error.print().map_err(Failure::Output)?;
+    Ok(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn execute(cli: &Cli) -> Result<u8, Failure> {

@@ -4,9 +4,11 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+use nix::errno::Errno;
 use serde_json::Value;
 
 use super::Failure;
+use crate::process::descriptors;
 
 /// Buffered standard output.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ impl Out {
 
     /// Writes one line.
     pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        is_open()?;
         writeln!(self.0, "{text}").map_err(Failure::Output)
     }
 
@@ -37,6 +40,7 @@ impl Out {
 
     /// Writes bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        is_open()?;
         self.0.write_all(bytes).map_err(Failure::Output)
     }
 
@@ -44,6 +48,14 @@ impl Out {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.0.flush().map_err(Failure::Output)
     }
+}
+
+/// Fails if there is no standard output: what is written to what stands in for it is lost.
+pub fn is_open() -> Result<(), Failure> {
+    if descriptors::output_was_closed() {
+        return Err(Failure::Output(Errno::EBADF.into()));
+    }
+    Ok(())
 }
 
 /// Whether colours are wanted: on a terminal that has them, unless `NO_COLOR` is set.

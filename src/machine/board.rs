@@ -81,9 +81,10 @@ pub struct Board {
     pub due: Option<i64>,
     /// True once some of `ready` was used: only then can listing it again bring more.
     pub used: bool,
-    /// Tasks for which it refused something, and until when they are not asked about again: it may
-    /// show them over and over.
-    refused: BTreeMap<TaskId, Mono>,
+    /// Tasks for which it refused something: it may show them over and over.
+    refused: BTreeMap<TaskId, Refused>,
+    /// Since when it has refused what it showed, without anything that took in between.
+    refusing_since: Option<Mono>,
 
     /// Another dispatcher is at work: no claims, promotions or releases before this.
     pub locked_until: Option<Mono>,
@@ -105,6 +106,15 @@ pub struct Board {
     pub ever_open: bool,
     /// The class of fault that was last told.
     told: Option<FaultClass>,
+}
+
+/// What is known of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Refused {
+    /// Until when nothing is asked about the task.
+    until: Mono,
+    /// Something had changed under us, and may change again.
+    may_pass: bool,
 }
 
 /// Where a board stands.
@@ -141,6 +151,13 @@ pub enum Phase {
         /// Whether the connection is still there.
         open: bool,
     },
+}
+
+impl Refused {
+    /// Its canonical form.
+    fn relative(self, seen: &Renaming) -> Refused {
+        Refused { until: seen.deadline(self.until), ..self }
+    }
 }
 
 impl Phase {
@@ -186,6 +203,7 @@ impl Board {
             due: None,
             used: false,
             refused: BTreeMap::new(),
+            refusing_since: None,
             locked_until: None,
             locked_since: None,
             spawns_from: now,
@@ -322,14 +340,31 @@ impl Board {
         self.expired.retain(|e| !refused.contains_key(&e.task));
         strays.retain(|fence| !refused.contains_key(&fence.task));
         self.strays = strays;
+        if self.refused.is_empty() && self.ready.is_empty() && !self.wants_moves() {
+            self.refusing_since = None;
+        }
         // What should have changed by now and has not is looked at once a second, not without end.
         self.due = seen.due.map(|due| due.max(unix.saturating_add(1)));
     }
 
     /// It refused something about this task: do not ask again for a while.
     pub fn refuse(&mut self, task: TaskId, refusal: Refusal, now: Mono) {
-        let rest_ms = if refusal == Refusal::Rejected { REFUSED_MS.0 } else { REFUSED_MS.1 };
-        self.refused.insert(task, now.after(rest_ms));
+        let may_pass = refusal != Refusal::Rejected;
+        let rest_ms = if may_pass { REFUSED_MS.1 } else { REFUSED_MS.0 };
+        self.refused.insert(task, Refused { until: now.after(rest_ms), may_pass });
+        self.refusing_since = self.refusing_since.or(Some(now));
+    }
+
+    /// Something that was not owed to it took.
+    pub fn took(&mut self) {
+        self.refusing_since = None;
+    }
+
+    /// Whether what it refused may soon take, unless it has gone on refusing for `grace_ms`.
+    #[must_use]
+    pub fn may_yet_take(&self, now: Mono, grace_ms: u64) -> bool {
+        self.refused.values().any(|refused| refused.may_pass)
+            && self.refusing_since.is_some_and(|at| now.since(at) < grace_ms)
     }
 
     /// Whether it is to be asked for changes that are not owed to it.
@@ -340,7 +375,7 @@ impl Board {
 
     fn ask_again(&mut self, now: Mono) {
         let before = self.refused.len();
-        self.refused.retain(|_, until| now < *until);
+        self.refused.retain(|_, refused| now < refused.until);
         if self.refused.len() < before {
             self.look_at_everything();
         }
@@ -547,7 +582,8 @@ impl Board {
             Phase::Idle => self.flush_at,
         };
         let rows = earlier(self.due.map(|due| now.mono_at(due)), self.locked_until);
-        let looks = earlier(self.ladder.map(|(at, _)| at), self.refused.values().min().copied());
+        let refused = self.refused.values().map(|refused| refused.until).min();
+        let looks = earlier(self.ladder.map(|(at, _)| at), refused);
         earlier(earlier(own, looks), rows)
     }
 
@@ -582,7 +618,8 @@ impl Board {
             ready: self.ready.iter().map(|c| c.relative(seen)).collect(),
             strays: self.strays.iter().map(|fence| seen.fence(*fence)).collect(),
             due: self.due.map(|unix| seen.second(unix)),
-            refused: self.refused.iter().map(|(task, at)| (*task, deadline(*at))).collect(),
+            refused: self.refused.iter().map(|(task, r)| (*task, r.relative(seen))).collect(),
+            refusing_since: self.refusing_since.map(|at| seen.moment(at)),
             locked_until: self.locked_until.map(deadline),
             locked_since: self.locked_since.map(|at| seen.moment(at)),
             spawns_from: deadline(self.spawns_from),

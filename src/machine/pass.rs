@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::board::Phase as BoardPhase;
+use super::board::{Board, Phase as BoardPhase};
 use super::dispatcher::{Dispatcher, Mode};
 use super::effect::{Effect, Report};
 use super::event::{Commit, Fault};
@@ -28,7 +28,7 @@ struct Changes {
 impl Dispatcher {
     /// Begins a pass on every board that is idle and has a reason for one.
     pub(super) fn begin_passes(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let idle = |b: &&super::board::Board| b.phase == BoardPhase::Idle;
+        let idle = |b: &&Board| b.phase == BoardPhase::Idle;
         let boards: Vec<BoardId> = self.boards.values().filter(idle).map(|b| b.id).collect();
         for id in boards {
             self.begin_pass(id, now, effects);
@@ -229,6 +229,7 @@ impl Dispatcher {
             Change::Promote { task, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Promoted(task, id)));
+                    self.boards.entry(id).and_modify(Board::took);
                 }
                 self.keep_if_locked(id, taken, |board| board.promotable.retain(|t| *t != task));
                 self.note_refusal(id, task, taken, now.mono);
@@ -236,6 +237,7 @@ impl Dispatcher {
             Change::Free { expired, .. } => {
                 if taken == Taken::Yes {
                     effects.push(Effect::Report(Report::Freed(expired.task, id)));
+                    self.boards.entry(id).and_modify(Board::took);
                 }
                 self.keep_if_locked(id, taken, |board| board.expired.retain(|e| *e != expired));
                 self.note_refusal(id, expired.task, taken, now.mono);
@@ -250,12 +252,7 @@ impl Dispatcher {
         run.is_some_and(|run| run.board == id && run.fence() == Some(fence))
     }
 
-    fn keep_if_locked(
-        &mut self,
-        id: BoardId,
-        taken: Taken,
-        drop: impl FnOnce(&mut super::board::Board),
-    ) {
+    fn keep_if_locked(&mut self, id: BoardId, taken: Taken, drop: impl FnOnce(&mut Board)) {
         if taken != Taken::No(Refusal::Locked)
             && let Some(board) = self.boards.get_mut(&id)
         {
@@ -307,7 +304,10 @@ impl Dispatcher {
         }
         let fence = Fence { task, run: row, spawn };
         effects.push(Effect::Report(Report::Claimed(fence, id)));
-        self.boards.entry(id).and_modify(|board| board.claimed = true);
+        self.boards.entry(id).and_modify(|board| {
+            board.claimed = true;
+            board.took();
+        });
         self.forget_candidate(id, task);
     }
 

@@ -84,6 +84,7 @@ impl Dispatcher {
         board.is_idle()
             && !board.wants_look()
             && !board.is_climbing()
+            && (self.once || !board.may_yet_take(now.mono, grace_ms))
             && (locked_out || !moves)
             && (self.once || board.due.is_none_or(|due| due > soon))
     }

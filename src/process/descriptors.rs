@@ -1,7 +1,33 @@
-//! Descriptors that must not travel to other programs.
+//! Descriptors: which must not travel to other programs, and which we were not given.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
+
+/// Whether standard output was closed when the program began.
+static NO_OUTPUT: AtomicBool = AtomicBool::new(false);
+
+/// Looks before anything else does. Rust opens `/dev/null` in place of whichever of the descriptors
+/// 0 to 2 is closed, so that no file gets their numbers; from then on a closed output looks like one
+/// that takes everything.
+#[used]
+// SAFETY: the section is a list of functions of this kind, called once each before `main`; this one
+// needs nothing that is not there yet.
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+extern "C" fn look() {
+    // SAFETY: asks for the flags of a descriptor, which changes nothing.
+    let closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
+    NO_OUTPUT.store(closed, Ordering::Relaxed);
+}
+
+/// Whether standard output was closed when the program began: what is written to it is lost.
+#[must_use]
+pub fn output_was_closed() -> bool {
+    NO_OUTPUT.load(Ordering::Relaxed)
+}
 
 /// Marks every open descriptor from 3 upwards to be closed when a program is executed.
 ///

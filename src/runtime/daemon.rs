@@ -2,7 +2,6 @@
 //! but the next event.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsStr;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
@@ -14,15 +13,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::inotify::WatchDescriptor;
 
-use super::board_lane::{self, BoardLane};
+use super::board_lane;
+use super::boards::BoardSeat;
 use super::clock;
 use super::config::Config;
-use super::listing::{self, Lister, Listing, Place};
+use super::listing::{Lister, Place};
 use super::post::{Inbox, Message, Post, post};
 use super::report::{Names, Tally};
-use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
-use super::spawn_lane::{Fingerprints, Gate, SpawnLanes};
+use super::spawn_lane::{Fingerprints, Gate};
 use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::machine::effect::Effect;
@@ -34,11 +33,6 @@ use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
 use crate::process::children::Children;
 
-/// Milliseconds between looks at boards whose folder cannot be watched.
-const POLL_MS: u64 = 1_000;
-/// Milliseconds for which no further change notices are taken in after some were: each page that a
-/// commit writes is one, and the looks that follow the first cover the others.
-const DEAF_MS: u64 = 16;
 /// Milliseconds between two looks whether a run that ends by itself is over.
 const END_MS: u64 = 100;
 /// Milliseconds for which lanes may take their leave at the end.
@@ -125,15 +119,6 @@ struct Stirred {
     post: bool,
     folders: bool,
     signals: bool,
-}
-
-/// A board's place in the runtime.
-#[derive(Debug)]
-pub(super) struct BoardSeat {
-    pub(super) paths: BoardPaths,
-    pub(super) listed: bool,
-    pub(super) lane: BoardLane,
-    pub(super) spawns: SpawnLanes,
 }
 
 /// An attempt's place in the runtime.
@@ -355,49 +340,6 @@ impl Daemon {
         any
     }
 
-    fn must_poll(&self) -> bool {
-        self.boards.values().any(|seat| seat.listed && !self.is_watched(seat))
-    }
-
-    fn is_watched(&self, seat: &BoardSeat) -> bool {
-        self.watches.values().any(|folder| seat.paths.db.parent() == Some(folder))
-    }
-
-    /// The boards near whose files something has changed, or may have.
-    fn changed_boards(&mut self, now: Mono, notices: bool) -> Vec<BoardId> {
-        let mut changed = Vec::new();
-        let mut relist = false;
-        let events = if notices { self.lister.changes() } else { Vec::new() };
-        if !events.is_empty() {
-            self.deaf_until = now.after(DEAF_MS);
-        }
-        for event in events {
-            let Some(folder) = self.watches.get(&event.wd) else { continue };
-            let name = event.name.as_deref().unwrap_or(OsStr::new(""));
-            for (id, seat) in &self.boards {
-                let here = seat.paths.db.parent() == Some(folder.as_path());
-                if here && listing::concerns(name, &seat.paths.db) && !changed.contains(id) {
-                    changed.push(*id);
-                }
-            }
-            relist |= is_about_listing(name);
-            // The folder itself is gone, and its watch with it.
-            if event.mask.contains(nix::sys::inotify::AddWatchFlags::IN_IGNORED) {
-                self.watches.remove(&event.wd);
-                relist = true;
-            }
-        }
-        if relist {
-            self.lister.ask();
-        }
-        if self.must_poll() && now >= self.poll_at {
-            self.poll_at = now.after(POLL_MS);
-            let unwatched = self.boards.iter().filter(|(_, seat)| !self.is_watched(seat));
-            changed.extend(unwatched.map(|(id, _)| *id));
-        }
-        changed
-    }
-
     fn reload(&mut self) {
         match self.config.reload() {
             Ok(config) => {
@@ -453,71 +395,6 @@ impl Daemon {
         }
     }
 
-    fn listed(&mut self, listing: Listing) {
-        self.watches.extend(listing.watches);
-        match listing.boards {
-            Ok(boards) => {
-                self.list_error = None;
-                self.note_boards(boards);
-            }
-            Err(error) => {
-                if self.list_error.as_ref() != Some(&error) {
-                    tracing::warn!("the boards cannot be listed: {error}");
-                    self.list_error = Some(error);
-                }
-            }
-        }
-        self.feed(Event::BoardsListed);
-    }
-
-    fn note_boards(&mut self, boards: Vec<BoardPaths>) {
-        let gone: Vec<BoardId> = self
-            .boards
-            .iter()
-            .filter(|(_, seat)| seat.listed && !boards.iter().any(|b| b.db == seat.paths.db))
-            .map(|(id, _)| *id)
-            .collect();
-        for board in gone {
-            if let Some(seat) = self.boards.get_mut(&board) {
-                seat.listed = false;
-            }
-            self.feed(Event::BoardRemoved { board });
-        }
-        for paths in boards {
-            self.note_board(paths);
-        }
-    }
-
-    fn note_board(&mut self, paths: BoardPaths) {
-        let known = self.boards.iter_mut().find(|(_, seat)| seat.paths.db == paths.db);
-        let board = match known {
-            Some((_, seat)) if seat.listed => return,
-            Some((id, seat)) => {
-                seat.listed = true;
-                *id
-            }
-            None => {
-                let next = u32::try_from(self.boards.len()).unwrap_or(u32::MAX);
-                let id = BoardId(next);
-                let lane = match BoardLane::start(id, &paths.db, &self.owner, &self.post) {
-                    Ok(lane) => lane,
-                    // The next listing tries again.
-                    Err(error) => return tracing::warn!("no thread for a board: {error}"),
-                };
-                let spawns = SpawnLanes::new(
-                    paths.clone(),
-                    self.children.clone(),
-                    self.post.clone(),
-                    Arc::clone(&self.fingerprints),
-                );
-                self.names.boards.insert(id, paths.slug.to_string());
-                self.boards.insert(id, BoardSeat { paths, listed: true, lane, spawns });
-                id
-            }
-        };
-        self.feed(Event::BoardAdded { board });
-    }
-
     /// Hands an event to the machine, and does what it asks for, until it asks for nothing more.
     pub fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
@@ -568,11 +445,4 @@ impl Drop for Daemon {
 /// When an end that nothing announces (patience with a sick board) is looked for again.
 fn soon() -> Mono {
     clock::now().mono.after(END_MS)
-}
-
-/// Whether a name in the root's folders says that a board may have come or gone.
-fn is_about_listing(name: &OsStr) -> bool {
-    let name = name.to_string_lossy();
-    !(name.starts_with("kanban.db-") || name.ends_with(".lock") || name.ends_with(".log"))
-        && name != "kanban.db"
 }

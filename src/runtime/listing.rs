@@ -81,27 +81,31 @@ impl Lister {
     }
 }
 
+/// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into a
+/// folder that holds no board yet, gives notice.
 fn look(place: &Place, inotify: &Inotify) -> Listing {
-    let boards = match root::list_boards(&place.root, &place.env) {
-        Ok(boards) => Ok(boards
-            .into_iter()
-            .filter(|board| place.only.as_ref().is_none_or(|slug| *slug == board.slug))
-            .collect::<Vec<_>>()),
-        Err(error) => Err(error.to_string()),
+    let wanted = |board: &BoardPaths| place.only.as_ref().is_none_or(|slug| *slug == board.slug);
+    let mut watches = BTreeMap::new();
+    let mut watch = |folder: &Path| {
+        let watched = inotify.add_watch(folder, mask());
+        watches.extend(watched.ok().map(|watch| (watch, folder.to_owned())));
     };
-    let own = [place.root.clone(), place.root.join("kanban"), place.root.join("kanban/boards")];
-    let folders = boards.iter().flatten().filter_map(|board| board.db.parent().map(Path::to_owned));
-    let watches = folders
-        .chain(own)
-        .filter_map(|folder| Some((inotify.add_watch(&folder, mask()).ok()?, folder)))
-        .collect();
+    for folder in ["", "kanban", "kanban/boards"] {
+        watch(&place.root.join(folder));
+    }
+    let named = root::named_boards(&place.root, &place.env).unwrap_or_default();
+    named.iter().filter(|board| wanted(board)).filter_map(|b| b.db.parent()).for_each(watch);
+    let boards = root::list_boards(&place.root, &place.env)
+        .map(|boards| boards.into_iter().filter(wanted).collect())
+        .map_err(|error| error.to_string());
     Listing { boards, watches }
 }
 
 /// What changes a file or a folder. Not the closing of a file that was open for writing: that is
 /// what an attempt of our own to open a board ends with, too.
 fn mask() -> AddWatchFlags {
-    AddWatchFlags::IN_MODIFY
+    AddWatchFlags::IN_ONLYDIR
+        | AddWatchFlags::IN_MODIFY
         | AddWatchFlags::IN_CREATE
         | AddWatchFlags::IN_DELETE
         | AddWatchFlags::IN_MOVED_FROM

@@ -2,6 +2,7 @@
 //!
 //! * [`daemon`]: the loop. It only makes calls that return at once.
 //! * `perform`: the machine's effects made real, one arm each.
+//! * `boards`: the boards that there are, listed and watched, as the loop knows them.
 //! * [`board_lane`]: SQLite, one thread for each board.
 //! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
 //! * [`cleaner`]: scratch workspaces that nobody needs any more, removed.
@@ -15,6 +16,7 @@
 //! * [`config`], [`root`]: what the owner wants, and where the boards are.
 
 pub mod board_lane;
+mod boards;
 pub mod cleaner;
 pub mod clock;
 pub mod config;

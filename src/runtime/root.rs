@@ -12,7 +12,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use boards::{BoardPaths, DEFAULT_BOARD, Metadata, active_board, board_exists, list_boards};
+pub use boards::{
+    BoardPaths, DEFAULT_BOARD, Metadata, active_board, board_exists, list_boards, named_boards,
+};
 pub use environment::Environment;
 pub use slug::Slug;
 pub use state::state_folder;

@@ -93,6 +93,11 @@ impl World {
         conn.execute(statement, []).expect(statement);
     }
 
+    /// The lock text of an attempt of this dispatcher.
+    pub fn lock(&self, spawn: u64) -> String {
+        self.owner.lock(SpawnId(spawn))
+    }
+
     /// Adds a task.
     pub fn add(&self, id: &str, status: &str) {
         let insert = "INSERT INTO tasks (id, title, assignee, status, created_at) \

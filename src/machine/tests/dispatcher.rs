@@ -5,7 +5,7 @@ use crate::machine::Mode;
 use crate::machine::board::Phase;
 use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::event::{Blame, Event, FaultClass, Group, Signal, SignalOutcome};
-use crate::machine::exchange::{Observation, Taken};
+use crate::machine::exchange::{Observation, Refusal, Taken};
 use crate::machine::hold::BoardHold;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::now::Mono;
@@ -278,6 +278,42 @@ fn a_hold_that_ends_within_a_minute_is_worth_waiting_for() {
         world.look_for(B, seen);
         assert_eq!(world.is_idle(0), idle, "{ahead} seconds");
     }
+}
+
+#[test]
+fn a_refusal_that_may_pass_is_waited_for_but_not_without_end() {
+    let mut world = World::open();
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t1"]));
+    for n in 0..3 {
+        // Another dispatcher was quicker, and what it did may be undone.
+        world.answer(B, &[Taken::No(Refusal::Superseded)], Some(ready(&["t1"])));
+        assert_eq!(world.is_idle(2_000), n == 2, "after {n} seconds");
+        world.ms += 1_000;
+        assert_eq!(world.is_idle(2_000), n > 0, "the alarm clock is late, {n}");
+        world.step(Event::Wake);
+        world.look_for(B, ready(&["t1"]));
+    }
+    world.answer(B, &[claimed(4)], None);
+    world.step(Event::SpawnOk { spawn: SpawnId(4), pid: pid(4) });
+    world.after(5, Event::Wake);
+    world.answer(B, &[Taken::Yes], None);
+    world.exits(4, 0);
+    world.answer(B, &[Taken::Yes], Some(ready(&["t1"])));
+    world.answer(B, &[Taken::No(Refusal::Superseded)], Some(ready(&["t1"])));
+    assert!(!world.is_idle(2_000), "what passed in between begins the wait anew");
+    world.after(1_000, Event::Wake);
+    world.look_for(B, Observation::default());
+    assert!(world.is_idle(2_000), "the task is gone");
+}
+
+#[test]
+fn what_the_boards_own_rules_refuse_is_not_waited_for() {
+    let mut world = World::open();
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t1"]));
+    world.answer(B, &[Taken::No(Refusal::Rejected)], Some(ready(&["t1"])));
+    assert!(world.is_idle(2_000));
 }
 
 #[test]

@@ -121,13 +121,14 @@ pub fn list_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, Ro
             boards.push(default);
         }
     }
-    let named = named_boards(root)?.into_iter().map(|slug| BoardPaths::new(root, slug, env));
+    let named = named_boards(root, env)?.into_iter();
     boards.extend(named.filter(is_there).filter(|board| !Metadata::read(board).archived));
     Ok(boards)
 }
 
-/// Names of the folders that could be boards, in order. `Foo` and `foo` are one name.
-fn named_boards(root: &Path) -> Result<Vec<Slug>, RootError> {
+/// All folders that are boards or could become some, in order, without the default one. `Foo` and
+/// `foo` are one name.
+pub fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
     let folder = root.join("kanban/boards");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -142,7 +143,7 @@ fn named_boards(root: &Path) -> Result<Vec<Slug>, RootError> {
     }
     slugs.sort();
     slugs.dedup();
-    Ok(slugs)
+    Ok(slugs.into_iter().map(|slug| BoardPaths::new(root, slug, env)).collect())
 }
 
 /// A board is there if its folder holds metadata or a database.

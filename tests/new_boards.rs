@@ -1,0 +1,80 @@
+//! Boards that are made while a dispatcher runs are found at once, long before its next tick.
+#![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
+
+mod cli_sandbox;
+mod common;
+mod daemon_support;
+
+use std::fs;
+
+use cli_sandbox::Sandbox;
+use common::Running;
+use daemon_support::{create, run, sandbox, stop, wait_for_state};
+
+/// One with a task done, so that it has begun.
+fn running(s: &Sandbox) -> Running {
+    let sexton = run(s, &[]);
+    let id = create(s, "exit 0");
+    wait_for_state(&s.db(), &id, "done|0|NULL");
+    sexton
+}
+
+fn makes_and_uses(s: &Sandbox, name: &str) {
+    s.ok(&["boards", "create", name]);
+    let id = s.create(&["task", "--board", name, "--body", "exit 0"]);
+    let db = s.root().join("kanban/boards").join(name).join("kanban.db");
+    wait_for_state(&db, &id, "done|0|NULL");
+}
+
+#[test]
+fn the_first_board_beside_the_default_one_and_the_next_are_found() {
+    let s = sandbox("", "");
+    let sexton = running(&s);
+    for name in ["second", "third", "fourth"] {
+        makes_and_uses(&s, name);
+    }
+    stop(sexton);
+}
+
+#[test]
+fn a_board_whose_folder_was_there_before_it_is_found() {
+    let s = sandbox("", "");
+    fs::create_dir_all(s.root().join("kanban/boards/before")).unwrap();
+    let sexton = running(&s);
+    fs::create_dir(s.root().join("kanban/boards/meanwhile")).unwrap();
+    for name in ["before", "meanwhile"] {
+        makes_and_uses(&s, name);
+    }
+    stop(sexton);
+}
+
+#[test]
+fn a_file_that_is_renamed_into_place_is_found() {
+    let s = sandbox("", "");
+    s.ok(&["boards", "create", "template"]);
+    let sexton = running(&s);
+    let boards = s.root().join("kanban/boards");
+    for name in ["second", "third"] {
+        let folder = boards.join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::copy(boards.join("template/kanban.db"), s.path("draft")).unwrap();
+        fs::rename(s.path("draft"), folder.join("kanban.db")).unwrap();
+        let id = s.create(&["task", "--board", name, "--body", "exit 0"]);
+        wait_for_state(&folder.join("kanban.db"), &id, "done|0|NULL");
+    }
+    stop(sexton);
+}
+
+#[test]
+fn a_default_board_that_comes_late_is_found() {
+    let s = sandbox("", "");
+    let away = s.path("away.db");
+    fs::rename(s.db(), &away).unwrap();
+    let sexton = run(&s, &[]);
+    makes_and_uses(&s, "second");
+    fs::rename(&away, s.db()).unwrap();
+    let id = create(&s, "exit 0");
+    wait_for_state(&s.db(), &id, "done|0|NULL");
+    stop(sexton);
+}
