@@ -8,6 +8,9 @@ use std::thread;
 use crate::trace::Record;
 use crate::world::{Broken, Choice, Small};
 
+/// No way is as long as this.
+const DEEPEST: usize = 5_000;
+
 /// What a search came to.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -127,6 +130,11 @@ fn follow(open: &Open, search: &Mutex<Search>) -> (usize, usize) {
             search.broken = Some((broken.clone(), way, false));
         } else if search.seen.insert(key) {
             let depth = open.depth + 1;
+            if depth > DEEPEST {
+                let how = format!("{DEEPEST} choices and no end");
+                let broken = Broken { promise: "calm_drains_the_board", how, at: 0 };
+                search.broken = Some((broken, way.clone(), false));
+            }
             search.found.depth = search.found.depth.max(depth);
             search.open.push(Open { world, way, depth });
         }

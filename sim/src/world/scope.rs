@@ -1,8 +1,9 @@
 //! A world small enough to see all of it: what can happen next is not drawn, but chosen from
 //! outside, one choice after another.
 //!
-//! What is on its way can arrive in any order, and a tick can come between any two arrivals. Time
-//! passes when nothing is on its way: then the next alarm rings.
+//! What is on its way can arrive in any order. Time passes when nothing is on its way: then the next
+//! alarm rings, or the interval ends. A fault strikes wherever it can; a tick out of turn, and the
+//! death of a dispatcher, count as faults that can come at any time.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -18,12 +19,8 @@ use crate::board::{ModelBoard, NewTask};
 use crate::fault::{Fault, Faults};
 use crate::trace::{Trail, What, Who};
 
-/// Alarms further ahead than this are leases and sweeps that nothing waits for, in milliseconds.
-const HORIZON_MS: u64 = 2_000_000;
-/// Ticks that a dispatcher may get while something is on its way.
-const EXTRA_TICKS: u8 = 1;
-/// Ticks that it gets when nothing is, and something is left to do.
-const BACKSTOP_TICKS: u8 = 4;
+/// Milliseconds from one regular tick to the next. An alarm that is further ahead comes after it.
+const INTERVAL_MS: u64 = 60_000;
 
 /// One thing that can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +34,11 @@ pub struct Choice {
 enum Next {
     /// This arrives.
     Arrives((u64, u32)),
-    /// A dispatcher ticks.
+    /// A dispatcher ticks, although its interval is not over. Counts as a fault.
     Ticks(usize),
-    /// A dispatcher dies.
+    /// The interval is over: each ticks.
+    IntervalEnds,
+    /// A dispatcher dies. Counts as a fault.
     Dies(usize),
 }
 
@@ -48,10 +47,6 @@ enum Next {
 pub struct Small {
     world: World,
     faults_left: u8,
-    extra_ticks: [u8; 2],
-    backstop_ticks: [u8; 2],
-    /// Lives that were begun; each dispatcher ticks once by itself when it begins.
-    born: u32,
 }
 
 impl Small {
@@ -79,15 +74,7 @@ impl Small {
         world.found_seat();
         world.found_seat();
         world.items.clear();
-        let born = world.instances;
-        Small {
-            world,
-            faults_left: faults,
-            extra_ticks: [EXTRA_TICKS; 2],
-            // One more: the first one begins its life.
-            backstop_ticks: [BACKSTOP_TICKS + 1; 2],
-            born,
-        }
+        Small { world, faults_left: faults }
     }
 
     /// The promise that is broken, if one is.
@@ -110,18 +97,16 @@ impl Small {
         if choices.is_empty() {
             choices.extend(self.alarm());
             if choices.is_empty() && self.is_unfinished() {
-                let seats = self.living().filter(|seat| self.backstop_ticks[*seat] > 0);
-                choices.extend(seats.map(|seat| plain(Next::Ticks(seat))));
+                choices.push(plain(Next::IntervalEnds));
             }
-        } else {
-            let seats = self.living().filter(|seat| self.extra_ticks[*seat] > 0);
-            choices.extend(seats.map(|seat| plain(Next::Ticks(seat))));
         }
         if self.faults_left > 0 && !choices.is_empty() {
             let faulty: Vec<Choice> =
                 choices.iter().flat_map(|choice| self.with_faults(*choice)).collect();
             choices.extend(faulty);
-            choices.extend(self.living().map(|seat| plain(Next::Dies(seat))));
+            // A tick that nobody expects, and a death, can come at any time.
+            let any_time = |seat| [plain(Next::Ticks(seat)), plain(Next::Dies(seat))];
+            choices.extend(self.living().flat_map(any_time));
         }
         choices
     }
@@ -141,7 +126,7 @@ impl Small {
             Item::Wake(seat, number) => self.world.seats[*seat].wakes == *number,
             _ => true,
         };
-        let limit = self.world.moment + HORIZON_MS * FINE;
+        let limit = self.world.moment + INTERVAL_MS * FINE;
         let mut alarms = self.world.items.iter().filter(|(_, item)| is_alarm(item) && valid(item));
         let (at, _) = alarms.find(|((moment, _), _)| *moment <= limit)?;
         Some(Choice { next: Next::Arrives(*at), fault: None })
@@ -151,8 +136,8 @@ impl Small {
     fn with_faults(&self, choice: Choice) -> impl Iterator<Item = Choice> {
         let faults: &[Fault] = match choice.next {
             Next::Arrives(at) => self.world.items.get(&at).map_or(&[], faults_of),
-            Next::Ticks(_) => &REAPING,
-            Next::Dies(_) => &[],
+            Next::IntervalEnds => &REAPING,
+            Next::Ticks(_) | Next::Dies(_) => &[],
         };
         faults.iter().map(move |fault| Choice { fault: Some(*fault), ..choice })
     }
@@ -168,7 +153,16 @@ impl Small {
                 }
                 self.world.happen(item);
             }
-            Next::Ticks(seat) => self.tick(seat),
+            Next::Ticks(seat) => {
+                self.faults_left -= 1;
+                self.world.feed(seat, Event::Tick);
+            }
+            Next::IntervalEnds => {
+                self.world.moment += INTERVAL_MS * FINE;
+                for seat in 0..self.world.seats.len() {
+                    self.world.feed(seat, Event::Tick);
+                }
+            }
             Next::Dies(seat) => {
                 self.faults_left -= 1;
                 self.world.die(seat);
@@ -180,20 +174,9 @@ impl Small {
                 return false;
             }
         }
-        // A dispatcher that has just begun ticks when it is chosen to.
-        if self.world.instances > self.born {
-            self.born = self.world.instances;
-            self.backstop_ticks = [BACKSTOP_TICKS; 2];
-        }
+        // Ticks come when they are chosen.
         self.world.items.retain(|_, item| !matches!(item, Item::Tick(..)));
         true
-    }
-
-    fn tick(&mut self, seat: usize) {
-        let busy = self.world.items.values().any(|item| !is_alarm(item));
-        let left = if busy { &mut self.extra_ticks } else { &mut self.backstop_ticks };
-        left[seat] -= 1;
-        self.world.feed(seat, Event::Tick);
     }
 
     /// Judges what must be true when nothing can happen any more.
@@ -229,7 +212,7 @@ impl Small {
         let world = &self.world;
         let now = world.now();
         now.unix.hash(trail);
-        (self.faults_left, self.extra_ticks, self.backstop_ticks).hash(trail);
+        self.faults_left.hash(trail);
         world.kernel.hash(trail);
         world.ledger.reap_failing.hash(trail);
         let mut seqs = BTreeMap::new();
