@@ -6,6 +6,7 @@ mod play;
 mod replay;
 mod shrink;
 mod sweep;
+mod watch;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -102,8 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_left_breaks_the_same_promise_with_few_bytes() {
-        let options =
-            Options { saboteur: Some(Saboteur::ReapInsideThePass), ..Options::default() };
+        let options = Options { saboteur: Some(Saboteur::ReapInsideThePass), ..Options::default() };
         let broken = |seed: &u64| run(entropy(*seed, SIZE), options).broken;
         let seed = (0..100).find(|seed| broken(seed).is_some()).expect("a seed that breaks it");
         let promise = broken(&seed).expect("broken").promise;

@@ -734,7 +734,7 @@ impl World {
     fn now_for(&mut self, seat: usize) -> Now {
         let now = self.now();
         // Few events show it; asking each would use up all entropy.
-        if self.events % 16 == 0 && self.fires(Fault::MonoBack, Who::Dispatcher(seat)) {
+        if self.events.is_multiple_of(16) && self.fires(Fault::MonoBack, Who::Dispatcher(seat)) {
             return Now { mono: Mono(now.mono.0.saturating_sub(700)), ..now };
         }
         now

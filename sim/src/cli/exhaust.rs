@@ -1,12 +1,13 @@
 //! `exhaust`: every interleaving of a small world.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
 use sexton_sim::exhaust::exhaust;
 
+use super::watch::Watch;
 use super::{Failure, say, told};
 
 /// Follow every interleaving of two dispatchers, one board and two tasks
@@ -47,10 +48,10 @@ impl Exhaust {
         };
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(200));
-        let began = Instant::now();
+        let watch = Watch::start();
         let found = exhaust(faults, jobs, |states| bar.set_message(format!("{states} states")));
         bar.finish_and_clear();
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = watch.elapsed().as_secs_f64();
         if let Some((broken, record)) = found.broken {
             for line in record {
                 say(line)?;

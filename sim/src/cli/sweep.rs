@@ -1,6 +1,6 @@
 //! `sweep`: many seeds.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +9,7 @@ use sexton_sim::fault::Fault;
 use sexton_sim::sometimes::Sometimes;
 use sexton_sim::sweep::{SIZE, Sum, Sweep as Runs};
 
+use super::watch::Watch;
 use super::{Failure, Plant, say, told};
 
 /// Run many seeds, each twice, and judge every promise after every event
@@ -19,16 +20,16 @@ use super::{Failure, Plant, say, told};
                         The exit code is 1 if a promise was broken, a fault never struck, or a \
                         state was never reached.")]
 pub struct Sweep {
-    /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    seeds: u64,
+    /// How many seeds: 1000 if not given, with --minutes as many as it takes
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
     /// The first of them
     #[arg(long, value_name = "S", default_value_t = 0)]
     first: u64,
     /// Threads; as many as there are processors if not given
     #[arg(long, value_name = "J")]
     jobs: Option<usize>,
-    /// Stop after so many minutes, however many seeds are left (without --seeds: as many as it takes)
+    /// Stop after so many minutes, however many seeds are left
     #[arg(long, value_name = "M")]
     minutes: Option<u64>,
     /// Bytes of entropy of the longest runs
@@ -44,8 +45,8 @@ pub struct Sweep {
 impl Sweep {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let until = self.minutes.map(|m| Instant::now() + Duration::from_secs(60 * m));
-        let seeds = if self.minutes.is_some() && self.seeds == 1_000 { u64::MAX } else { self.seeds };
+        let limit = self.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+        let seeds = self.seeds.unwrap_or(if limit.is_some() { u64::MAX } else { 1_000 });
         let jobs = self.jobs.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
@@ -57,12 +58,12 @@ impl Sweep {
             stop_early: false,
         };
         let bar = progress(seeds);
-        let began = Instant::now();
+        let watch = Watch::start();
         let sum = runs.run(|_| {
             bar.inc(1);
-            until.is_none_or(|until| Instant::now() < until)
+            limit.is_none_or(|limit| watch.elapsed() < limit)
         });
-        let took = began.elapsed();
+        let took = watch.elapsed();
         bar.finish_and_clear();
         if self.json {
             say(as_json(&sum, took, jobs))?;

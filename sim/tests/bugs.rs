@@ -1,0 +1,35 @@
+//! Every planted bug is found, by the promise that it is meant to break; and the README says so.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use sexton_sim::bugs::find;
+use sexton_sim::promise::{ALWAYS, EVENTUALLY, SAME_SEED_SAME_RUN};
+use sexton_sim::saboteur::Saboteur;
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn every_planted_bug_is_found_and_the_readme_says_how_soon() {
+    for saboteur in Saboteur::ALL {
+        let (name, promise) = (saboteur.name(), saboteur.breaks()[0]);
+        let seeds = find(*saboteur).unwrap_or_else(|| panic!("'{name}' was not found"));
+        let row = format!("| {name} | `{promise}` | {seeds} |");
+        assert!(README.contains(&row), "the README lacks: {row}; see `cargo sim bugs`");
+    }
+}
+
+#[test]
+fn every_promise_has_a_bug_that_breaks_it_or_stands_beside_one_that_does() {
+    let promises = ALWAYS.iter().chain(EVENTUALLY).map(|promise| promise.name);
+    // What these would catch is caught by a stronger one first: no bug breaks them alone.
+    let beside = [
+        "one_request_at_a_time",
+        "an_exit_is_recorded_once",
+        "a_verdict_is_what_happened",
+        "wakes_lie_ahead",
+        "spawned_is_reaped_and_alive",
+    ];
+    for promise in promises.chain([SAME_SEED_SAME_RUN]).filter(|name| !beside.contains(name)) {
+        let broken = Saboteur::ALL.iter().any(|saboteur| saboteur.breaks().contains(&promise));
+        assert!(broken, "no planted bug breaks {promise}");
+    }
+}
