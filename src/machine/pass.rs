@@ -36,7 +36,7 @@ impl Dispatcher {
     }
 
     fn begin_pass(&mut self, id: BoardId, now: Now, effects: &mut Vec<Effect>) {
-        let mut changes = self.owed_changes(id, now.mono);
+        let mut changes = self.owed_changes(id, now);
         self.add_claims(id, now, &mut changes);
         let free = self.slots(id, now.mono).free();
         let lookahead = self.policy.lookahead;
@@ -74,17 +74,17 @@ impl Dispatcher {
     }
 
     /// What is owed to the board about runs that it knows.
-    fn owed_changes(&self, id: BoardId, now: Mono) -> Changes {
+    fn owed_changes(&self, id: BoardId, now: Now) -> Changes {
         let mut changes = Changes { list: Vec::new(), urgent: false };
         let Some(board) = self.boards.get(&id) else { return changes };
-        changes.urgent = board.flush_at.is_some_and(|at| now >= at);
+        changes.urgent = board.flush_at.is_some_and(|at| now.mono >= at);
         for run in self.runs.values().filter(|run| run.board == id) {
             let Some(fence) = run.fence() else { continue };
             if let (true, Some(pid)) = (run.pid_owed, run.pid) {
                 changes.list.push(Change::Started { fence, pid });
             }
             match run.finish {
-                Finish::Owed(verdict) if now >= run.retry_at => {
+                Finish::Owed(verdict) if now.mono >= run.retry_at => {
                     let failure_limit = self.policy.failure_limit;
                     let pid = run.pid;
                     changes.list.push(Change::Finish { fence, pid, verdict, failure_limit });
@@ -206,7 +206,7 @@ impl Dispatcher {
         match change {
             Change::Claim { spawn, .. } => match taken {
                 Taken::Claimed { run, max_runtime_s } => {
-                    self.claimed(spawn, run, max_runtime_s, now.mono, effects);
+                    self.claimed(spawn, run, max_runtime_s, now, effects);
                 }
                 Taken::Yes => self.claim_refused(spawn, Refusal::Superseded, now.mono, effects),
                 Taken::No(refusal) => self.claim_refused(spawn, refusal, now.mono, effects),
@@ -218,7 +218,7 @@ impl Dispatcher {
             }
             Change::Renew { fence, ttl_s, .. } => {
                 if let Some(run) = self.runs.get_mut(&fence.spawn) {
-                    run.renew_at = now.mono.after(renew_ms(ttl_s));
+                    run.lease_begins(now, ttl_s);
                 }
             }
             Change::Finish { fence, verdict, .. } if self.is_of_a_run(id, fence) => {
@@ -278,7 +278,7 @@ impl Dispatcher {
         spawn: SpawnId,
         row: RunId,
         max_runtime_s: Option<u32>,
-        now: Mono,
+        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let others = |run: &&Run| run.uses_host_slot() && run.spawn != spawn;
@@ -289,7 +289,7 @@ impl Dispatcher {
             return;
         };
         let worker = self.policy.worker(run.worker);
-        run.renew_at = now.after(renew_ms(self.policy.claim_ttl_s));
+        run.lease_begins(now, self.policy.claim_ttl_s);
         let (id, task) = (run.board, run.task);
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
@@ -298,7 +298,7 @@ impl Dispatcher {
             Mode::Running if full => run.claimed_in_vain(row, Release::NotStarted),
             Mode::Running => {
                 let limit_s = max_runtime_s.or(worker.max_runtime_s);
-                let deadline = now.after(self.policy.spawn_deadline_ms);
+                let deadline = now.mono.after(self.policy.spawn_deadline_ms);
                 run.claimed(row, limit_s, deadline, effects);
             }
         }
@@ -416,9 +416,4 @@ impl Dispatcher {
             }
         }
     }
-}
-
-/// Milliseconds after which a lease of `ttl_s` seconds is renewed: a third of it.
-fn renew_ms(ttl_s: u32) -> u64 {
-    u64::from(ttl_s.max(1)) * 1000 / 3
 }

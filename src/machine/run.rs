@@ -15,7 +15,7 @@ use super::escalation::Escalation;
 use super::event::{Blame, Group, Signal, SignalOutcome};
 use super::exchange::Fence;
 use super::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
-use super::now::Mono;
+use super::now::{Mono, Now};
 use super::policy::WorkerPolicy;
 use super::verdict::{ExitStatus, Release, Verdict};
 
@@ -42,6 +42,9 @@ pub struct Run {
     pub pid_owed: bool,
     /// When its lease is to be renewed.
     pub renew_at: Mono,
+    /// The second by which it is to be renewed at the latest: it stands in its row as a date, and a
+    /// host that slept, or whose clock was set, has less of it left than it has run.
+    pub renew_by: i64,
     /// When what is owed may be sent again, after the board rejected it.
     pub retry_at: Mono,
     /// True once its reserved slot was given to others, because its claim is not answered.
@@ -122,6 +125,7 @@ impl Run {
             finish: Finish::No,
             pid_owed: false,
             renew_at: now,
+            renew_by: i64::MAX,
             retry_at: now,
             lent: false,
             answered: true,
@@ -165,10 +169,18 @@ impl Run {
         self.phase == Phase::Exited && owed && self.run.is_some() && now >= self.retry_at
     }
 
+    /// Its lease of so many seconds begins now. It is renewed when a third of it is over, by
+    /// whichever clock.
+    pub fn lease_begins(&mut self, now: Now, ttl_s: u32) {
+        let third_ms = u64::from(ttl_s.max(1)) * 1000 / 3;
+        self.renew_at = now.mono.after(third_ms);
+        self.renew_by = now.unix_at(self.renew_at).saturating_add(1);
+    }
+
     /// Whether its lease needs renewing at `now`.
     #[must_use]
-    pub fn renew_due(&self, now: Mono) -> bool {
-        self.needs_lease() && now >= self.renew_at
+    pub fn renew_due(&self, now: Now) -> bool {
+        self.needs_lease() && (now.mono >= self.renew_at || now.unix >= self.renew_by)
     }
 
     fn needs_lease(&self) -> bool {
@@ -497,6 +509,7 @@ impl Run {
             spawn: seen.spawn(self.spawn).unwrap_or(SpawnId(0)),
             phase: self.phase.relative(seen),
             renew_at: if lease { seen.deadline(self.renew_at) } else { PRESENT.mono },
+            renew_by: if lease { seen.second(self.renew_by) } else { i64::MAX },
             retry_at: seen.deadline(self.retry_at),
             lent: self.lent && self.phase == Phase::Claimed,
             began: self.began_as(seen),

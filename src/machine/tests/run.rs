@@ -5,7 +5,7 @@ use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::escalation::Escalation;
 use crate::machine::event::{Blame, Group, Signal, SignalOutcome};
 use crate::machine::ids::{Pid, SpawnId, WorkerId};
-use crate::machine::now::Mono;
+use crate::machine::now::{Mono, Now};
 use crate::machine::policy::{Completion, WorkerPolicy};
 use crate::machine::run::{Finish, Phase, Run, earlier};
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
@@ -778,8 +778,8 @@ fn its_lease_is_renewed_while_its_end_is_not_known() {
             | At::DrainingEarly => true,
             At::Claimed | At::Exited | At::ExitedEarly => false,
         };
-        assert!(!run.renew_due(Mono(renew_at.0 - 1)), "{at:?}");
-        assert_eq!(run.renew_due(renew_at), needed, "{at:?}");
+        assert!(!run.renew_due(Now { mono: Mono(renew_at.0 - 1), unix: 0 }), "{at:?}");
+        assert_eq!(run.renew_due(Now { mono: renew_at, unix: 0 }), needed, "{at:?}");
         // Nothing is sent of a claim; and what is owed is sent when that is tried.
         let retry_at = Mono(7);
         run.retry_at = retry_at;
@@ -794,8 +794,13 @@ fn its_lease_is_renewed_while_its_end_is_not_known() {
             | At::DrainingEarly => Some(renew_at),
         };
         assert_eq!(run.next_change(), next, "{at:?}");
+        // A host that slept has less of the lease left than it has run.
+        run.finish = Finish::No;
+        run.renew_by = 500;
+        assert!(!run.renew_due(Now { mono: Mono(0), unix: 499 }), "{at:?}");
+        assert_eq!(run.renew_due(Now { mono: Mono(0), unix: 500 }), needed, "{at:?}");
         run.finish = Finish::Settled;
-        assert!(!run.renew_due(renew_at));
+        assert!(!run.renew_due(Now { mono: renew_at, unix: 0 }));
         assert_eq!(run.next_change(), None);
     }
 }
