@@ -486,7 +486,11 @@ impl World {
                 let after = self.entropy.below(4) as u32;
                 self.seats[seat].dies_after = Some(after);
             }
-            Item::Restart(seat) => self.begin(seat),
+            Item::Restart(seat) => {
+                if self.seats[seat].machine.is_none() {
+                    self.begin(seat);
+                }
+            }
         }
     }
 
