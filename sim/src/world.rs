@@ -482,10 +482,11 @@ impl World {
             Item::Restore(board) => self.restore(board),
             Item::Repair(board) => self.repair(board),
             Item::Add(board) => self.boards[board].listed = true,
-            Item::Crash(seat) => {
+            Item::Crash(seat) if self.calm_since.is_none() => {
                 let after = self.entropy.below(4) as u32;
                 self.seats[seat].dies_after = Some(after);
             }
+            Item::Crash(_) => {}
             Item::Restart(seat) => {
                 if self.seats[seat].machine.is_none() {
                     self.begin(seat);
