@@ -279,7 +279,7 @@ mod scene {
             assert_eq!(pair.reap()?.exits, []);
             assert_eq!(pair.host.stage(worker), Stage::Running);
             freezer.thaw();
-            assert!(pair.model.release(uid));
+            assert!(pair.model.release(uid).is_some());
             pair.host.wait_for_end(worker);
             let number = if signal == Signal::Kill { libc::SIGKILL } else { libc::SIGTERM };
             pair.end_in_model(uid, By(number));

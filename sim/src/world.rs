@@ -474,8 +474,8 @@ impl World {
             Item::Fork(uid, lives_ms) => self.fork(uid, lives_ms),
             Item::Own(uid, deed) => self.own_deed(uid, deed),
             Item::Release(uid) => {
-                if self.kernel.release(uid) {
-                    self.end(uid, ExitStatus::Signal(9));
+                if let Some(signal) = self.kernel.release(uid) {
+                    self.end(uid, ExitStatus::Signal(signal));
                 }
             }
             Item::Meddle(board) => self.meddle(board),
