@@ -97,6 +97,8 @@ faults! {
     Suspended 4 "suspended",
     /// A dispatcher dies with all its lanes, and another takes its place. Leases bear it.
     Crash 5 "dispatcher crash",
+    /// A dispatcher is asked to stop, and sometimes asked again. Nothing of its own outlives it.
+    Shutdown 6 "shutdown",
     /// Another dispatcher ticks between two effects of this one. Fences bear it.
     RivalTick 10 "rival tick between effects",
     /// A tick comes while the reaping step of the last one is under way. Draining is idempotent.
@@ -107,6 +109,8 @@ faults! {
     StuckWorker 8 "unkillable worker",
     /// A worker leaves processes behind in its group. The task waits for their end.
     Leftovers 70 "group outlives its leader",
+    /// A process of somebody else gets the pid of a worker that is gone. Signals do not reach it.
+    PidTaken 60 "pid taken by a stranger",
     /// A worker hangs: only a time limit or a person ends it.
     Slow 24 "slow worker",
     /// People and workers change a task under the dispatcher: archive, block, unblock, link, delete.

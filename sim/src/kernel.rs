@@ -148,6 +148,28 @@ impl Kernel {
         Some(uid)
     }
 
+    /// A process of somebody else gets this number, if it is free.
+    pub fn stranger(&mut self, pid: Pid) -> Option<Uid> {
+        if self.table.iter().any(|p| p.pid == pid || p.group == pid) {
+            return None;
+        }
+        let uid = Uid(self.next_uid);
+        self.next_uid += 1;
+        self.table.push(Process {
+            uid,
+            pid,
+            leader: uid,
+            group: pid,
+            parent: None,
+            spawn: None,
+            zombie: None,
+            deaf: false,
+            stuck: false,
+            doomed: None,
+        });
+        Some(uid)
+    }
+
     /// The next number that is neither a process's nor a living group's.
     fn allot(&mut self) -> Option<(Uid, Pid)> {
         if self.eager {

@@ -115,6 +115,11 @@ pub enum News {
     },
     /// A wake-up was asked for, this many milliseconds from now.
     WakeAt(i64),
+    /// A dispatcher that was asked to stop has ended.
+    Retired {
+        /// Workers of its own that it left alive.
+        left: usize,
+    },
     /// A process that nobody spawned was reaped.
     Orphan,
 }

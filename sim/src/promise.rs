@@ -32,6 +32,7 @@ pub const ALWAYS: &[Promise] = &[
     Promise { name: "every_failure_is_counted", check: every_failure_is_counted },
     Promise { name: "no_budget_pays_for_the_host", check: no_budget_pays_for_the_host },
     Promise { name: "a_verdict_is_what_happened", check: a_verdict_is_what_happened },
+    Promise { name: "nothing_outlives_a_shutdown", check: nothing_outlives_a_shutdown },
     Promise { name: "wakes_lie_ahead", check: wakes_lie_ahead },
 ];
 
@@ -232,6 +233,16 @@ fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
             when(host && after > before, || {
                 format!("{:?} was charged to the task: {before} -> {after}", attempt.failed)
             })
+        }
+        _ => None,
+    })
+}
+
+/// A dispatcher that was asked to stop leaves no worker of its own alive.
+fn nothing_outlives_a_shutdown(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Retired { left } => {
+            when(*left > 0, || format!("a dispatcher ended and left {left} worker(s) alive"))
         }
         _ => None,
     })

@@ -75,6 +75,8 @@ saboteurs! {
     ForgetFailure "failure not counted" breaks ["every_failure_is_counted"],
     /// What was kept for a run is never let go.
     NeverForget "finished runs never forgotten" breaks ["nothing_is_kept_for_ever"],
+    /// A dispatcher that is asked to stop does so at once.
+    AbandonWorkers "workers abandoned at shutdown" breaks ["nothing_outlives_a_shutdown"],
     /// A failed reaping step is never tried again, and ticks no longer reap either.
     ReapNeverAgain "no reaping after a failed one"
         breaks ["no_zombie_outlives_a_tick", "a_failed_reaping_is_made_good"],

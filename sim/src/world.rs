@@ -42,6 +42,8 @@ const EPOCH: i64 = 1_000_000;
 const FINE: u64 = 256;
 /// In the calm, ticks are no closer than this: hours pass, and nothing depends on it.
 const CALM_INTERVAL_MS: u64 = 20_000;
+/// Milliseconds for which a dispatcher that stops waits for a board that is out of use.
+const RETIRE_MS: u64 = 1_000;
 /// Milliseconds that the calm may take until everything has ended.
 const CALM_MS: u64 = 4 * 3_600_000;
 /// Events after which a world is stopped: nothing real takes so many.
@@ -144,6 +146,8 @@ enum Item {
     Add(usize),
     /// A dispatcher dies.
     Crash(usize),
+    /// A dispatcher that was asked to stop is asked again.
+    Abort(usize, Instance),
     /// Another takes its place.
     Restart(usize),
 }
@@ -430,6 +434,7 @@ impl World {
             return false;
         }
         self.happen(item);
+        (0..self.seats.len()).for_each(|seat| self.retire_if_drained(seat));
         true
     }
 
@@ -487,6 +492,11 @@ impl World {
                 self.seats[seat].dies_after = Some(after);
             }
             Item::Crash(_) => {}
+            Item::Abort(seat, of) => {
+                if self.is_alive(seat, of) {
+                    self.feed(seat, Event::Abort);
+                }
+            }
             Item::Restart(seat) => {
                 if self.seats[seat].machine.is_none() {
                     self.begin(seat);
@@ -511,19 +521,48 @@ impl World {
     /// What can go wrong at any time, decided once in each interval.
     fn upset(&mut self, seat: usize) {
         let who = Who::Dispatcher(seat);
-        match self
-            .strike(&[Fault::Crash, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended], who)
-        {
+        match self.strike(
+            &[Fault::Crash, Fault::Shutdown, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended],
+            who,
+        ) {
             Some(Fault::Crash) => {
                 let wait = self.millis();
                 self.after(wait, Item::Crash(seat));
             }
+            Some(Fault::Shutdown) => self.ask_to_stop(seat),
             Some(Fault::ClockAhead) => self.ahead += self.entropy.one_of(&[1, 60, 1_000, 100_000]),
             Some(Fault::ClockBack) => self.ahead -= self.entropy.one_of(&[1, 60, 1_000, 100_000]),
             Some(Fault::Suspended) => self.ahead += self.entropy.one_of(&[30, 600, 4_000]),
             _ => {}
         }
         self.most_ahead = self.most_ahead.max(self.ahead);
+    }
+
+    fn ask_to_stop(&mut self, seat: usize) {
+        let grace_ms = self.entropy.one_of(&[1_000, 10_000, 0]);
+        self.feed(seat, Event::Drain { grace_ms });
+        if self.entropy.below(3) == 2 {
+            let (of, wait) = (self.seats[seat].instance, self.millis());
+            self.after(wait, Item::Abort(seat, of));
+        }
+    }
+
+    /// A dispatcher that was asked to stop ends as soon as it has nothing left to wait for.
+    fn retire_if_drained(&mut self, seat: usize) {
+        let now = self.now();
+        let of = self.seats[seat].instance;
+        let Some(machine) = &self.seats[seat].machine else { return };
+        let hasty = self.saboteur == Some(Saboteur::AbandonWorkers);
+        let drained = machine.is_drained(now, RETIRE_MS) || hasty;
+        if machine.mode() == Mode::Running || !drained || self.broken.is_some() {
+            return;
+        }
+        let left = self.ledger.of(of).filter(|(_, a)| a.process.is_some_and(|p| self.may_live(p)));
+        let left = left.count();
+        self.ledger.news.clear();
+        self.ledger.note(News::Retired { left });
+        self.judge();
+        self.die(seat);
     }
 
     fn deliver(&mut self, seat: usize, of: Instance, event: Event) {

@@ -46,6 +46,10 @@ pub fn of(promise: &str) -> &'static str {
             "A worker must be asked to end before it is killed, unless everything is to end at once. \
              Otherwise it loses work that it could have saved."
         }
+        "nothing_outlives_a_shutdown" => {
+            "A dispatcher that was asked to stop must end every worker of its own before it ends \
+             itself. Otherwise they run on with nobody to record what they did."
+        }
         "an_exit_is_recorded_once" => {
             "The end of an attempt must be applied to its run once. Otherwise one failure is counted \
              twice, or a new run is ended by an old exit."

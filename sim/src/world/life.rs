@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Whether anything of a worker's group lives that is not meant to live on.
-    fn may_live(&self, leader: Uid) -> bool {
+    pub(super) fn may_live(&self, leader: Uid) -> bool {
         self.kernel.group_alive(leader) && !self.kept.contains(&leader)
     }
 

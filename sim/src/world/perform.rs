@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use sexton::machine::effect::{Effect, Report};
 use sexton::machine::event::{Event, Signal, SignalOutcome};
 use sexton::machine::exchange::{Change, Request};
-use sexton::machine::ids::{BoardId, SpawnId, TaskId, WorkerId};
+use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::ExitStatus;
 
 use super::{FINE, Item, SpawnLane, World, brief};
@@ -167,6 +167,7 @@ impl World {
         let Some((process, status, group)) = self.kernel.reap(uid) else { return };
         self.ledger.reaped += 1;
         self.tell(Who::Process(uid), || What::Reaped);
+        self.maybe_take(process.group);
         let Some(spawn) = process.spawn else {
             self.reach(Sometimes::AnOrphanWasReaped);
             return events.push_back(Event::OrphanReaped { pid: process.pid });
@@ -178,6 +179,24 @@ impl World {
             self.reach(Sometimes::AnExitCameBeforeItsSpawnsAnswer);
         }
         events.push_back(Event::ChildExited { spawn, pid: process.pid, status, group });
+    }
+
+    /// Somebody else may get a number as soon as it is free.
+    fn maybe_take(&mut self, pid: Pid) {
+        let free = !self.kernel.processes().iter().any(|p| p.pid == pid || p.group == pid);
+        if free
+            && self.fires(Fault::PidTaken, Who::World)
+            && let Some(uid) = self.kernel.stranger(pid)
+        {
+            self.ledger.spawned += 1;
+            self.pids.insert(uid, pid);
+            self.tell(Who::Process(uid), || What::Started {
+                pid,
+                task: "somebody else".to_owned(),
+            });
+            let wait = self.millis();
+            self.after(wait, Item::End(uid, ExitStatus::Code(0)));
+        }
     }
 
     fn signal(
