@@ -24,9 +24,9 @@ use super::run::earlier;
 const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Milliseconds for which a change notice is taken for the echo of a write of our own.
 const ECHO_MS: u64 = 2;
-/// The rung on which an echo enters the ladder: there may have been a rival's write beside it, but
-/// each further exchange shows that too.
-const ECHO_RUNG: usize = 4;
+/// Milliseconds after which an echo is followed, by one look: there may have been a rival's write
+/// beside it, but each further exchange shows that too.
+const ECHO_LOOK_MS: u64 = 16;
 /// Milliseconds between two looks at everything that waits, not only at what is known to have
 /// changed.
 const SWEEP_MS: u64 = 300_000;
@@ -415,15 +415,16 @@ impl Board {
         }
     }
 
-    /// Something near its file changed: climb the ladder from its foot, or, if it was most likely
-    /// ourselves, from further up.
+    /// Something near its file changed: climb the ladder from its foot. If it was most likely
+    /// ourselves, one look later on is enough.
     pub fn noticed(&mut self, now: Mono) {
-        let rung = if self.is_writing() || now < self.echo_until { ECHO_RUNG } else { 0 };
-        let next = (now.after(LADDER_MS[rung]), rung);
+        let echo = self.is_writing() || now < self.echo_until;
+        let (wait_ms, rung) =
+            if echo { (ECHO_LOOK_MS, LADDER_MS.len() - 1) } else { (LADDER_MS[0], 0) };
+        let next = (now.after(wait_ms), rung);
         // Never later than the next look was: notices without a pause must not put it off for ever.
-        self.ladder = Some(self.ladder.map_or(next, |(at, before)| {
-            (at.min(next.0), if rung == 0 { 0 } else { before.min(rung) })
-        }));
+        self.ladder =
+            Some(self.ladder.map_or(next, |(at, before)| (at.min(next.0), before.min(rung))));
         let soon = now.after(NOTICE_MS);
         // Nor the look at a sick board.
         let recheck = self.recheck_at.map_or(soon, |at| at.min(soon));

@@ -435,3 +435,17 @@ fn a_board_that_comes_back_takes_no_answer_to_what_its_former_life_asked() {
         );
     }
 }
+
+#[test]
+fn the_echo_of_our_own_write_is_followed_by_one_look() {
+    let mut world = World::running();
+    world.exits(1, 0);
+    world.answer(B, &[Taken::Yes], None);
+    let looks =
+        |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Exchange { .. }));
+    assert!(!looks(&world.step(Event::BoardChanged { board: B })));
+    assert!(!looks(&world.after(15, Event::Wake)));
+    assert!(looks(&world.after(1, Event::Wake)));
+    world.answer(B, &[], None);
+    assert!(!looks(&world.after(200, Event::Wake)));
+}
