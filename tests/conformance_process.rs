@@ -279,9 +279,9 @@ mod scene {
             assert_eq!(pair.reap()?.exits, []);
             assert_eq!(pair.host.stage(worker), Stage::Running);
             freezer.thaw();
-            assert!(pair.model.release(uid));
-            pair.host.wait_for_end(worker);
             let number = if signal == Signal::Kill { libc::SIGKILL } else { libc::SIGTERM };
+            assert_eq!(pair.model.release(uid), Some(number));
+            pair.host.wait_for_end(worker);
             pair.end_in_model(uid, By(number));
             assert_eq!(pair.reap()?.exits, [(worker, By(number), Group::Gone)]);
         }

@@ -14,6 +14,11 @@ use crate::board::Instance;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(pub u32);
 
+/// The number of SIGTERM.
+pub const TERM: i32 = 15;
+/// The number of SIGKILL.
+pub const KILL: i32 = 9;
+
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
@@ -35,8 +40,8 @@ pub struct Process {
     pub deaf: bool,
     /// No signal ends it while this lasts.
     pub stuck: bool,
-    /// It was killed while stuck.
-    pub doomed: bool,
+    /// The number of the signal that ends it when it goes on: the strongest that came meanwhile.
+    pub doomed: Option<i32>,
 }
 
 impl Process {
@@ -118,7 +123,7 @@ impl Kernel {
             zombie: None,
             deaf: false,
             stuck: false,
-            doomed: false,
+            doomed: None,
         });
         Some(uid)
     }
@@ -138,7 +143,7 @@ impl Kernel {
             zombie: None,
             deaf,
             stuck: false,
-            doomed: false,
+            doomed: None,
         });
         Some(uid)
     }
@@ -168,12 +173,11 @@ impl Kernel {
         }
     }
 
-    /// A stuck process goes on; true if a signal that it was sent meanwhile now ends it.
-    pub fn release(&mut self, uid: Uid) -> bool {
-        self.get_mut(uid).is_some_and(|process| {
-            process.stuck = false;
-            process.doomed && process.is_alive()
-        })
+    /// A stuck process goes on. The number of the signal that now ends it, if one came meanwhile.
+    pub fn release(&mut self, uid: Uid) -> Option<i32> {
+        let process = self.get_mut(uid).filter(|process| process.is_alive())?;
+        process.stuck = false;
+        process.doomed
     }
 
     /// A process ends, and leaves what it had started to whoever takes in orphans. Says who must
@@ -220,7 +224,11 @@ impl Kernel {
                 Signal::Probe => {}
                 Signal::Term | Signal::Kill if !alive => {}
                 Signal::Term | Signal::Kill if process.stuck => {
-                    process.doomed |= signal == Signal::Kill || !process.deaf;
+                    process.doomed = match signal {
+                        Signal::Kill => Some(KILL),
+                        Signal::Term if !process.deaf => process.doomed.or(Some(TERM)),
+                        Signal::Term | Signal::Probe => process.doomed,
+                    };
                 }
                 Signal::Term if process.deaf => {}
                 Signal::Term | Signal::Kill => ends.push(process.uid),
@@ -285,7 +293,7 @@ mod tests {
         let uid = worker(&mut kernel, 1);
         kernel.harden(uid, true, true);
         assert_eq!(kernel.signal(uid, Signal::Kill), (SignalOutcome::Delivered, vec![]));
-        assert!(kernel.release(uid));
+        assert_eq!(kernel.release(uid), Some(KILL));
     }
 
     #[test]

@@ -474,19 +474,24 @@ impl World {
             Item::Fork(uid, lives_ms) => self.fork(uid, lives_ms),
             Item::Own(uid, deed) => self.own_deed(uid, deed),
             Item::Release(uid) => {
-                if self.kernel.release(uid) {
-                    self.end(uid, ExitStatus::Signal(9));
+                if let Some(signal) = self.kernel.release(uid) {
+                    self.end(uid, ExitStatus::Signal(signal));
                 }
             }
             Item::Meddle(board) => self.meddle(board),
             Item::Restore(board) => self.restore(board),
             Item::Repair(board) => self.repair(board),
             Item::Add(board) => self.boards[board].listed = true,
-            Item::Crash(seat) => {
+            Item::Crash(seat) if self.calm_since.is_none() => {
                 let after = self.entropy.below(4) as u32;
                 self.seats[seat].dies_after = Some(after);
             }
-            Item::Restart(seat) => self.begin(seat),
+            Item::Crash(_) => {}
+            Item::Restart(seat) => {
+                if self.seats[seat].machine.is_none() {
+                    self.begin(seat);
+                }
+            }
         }
     }
 

@@ -2,8 +2,10 @@
 
 use rusqlite::{Result, Row};
 
+use super::columns::Columns;
 use super::pass::Pass;
-use super::{sql, value};
+use super::sql;
+use super::value::{self, Fields};
 use crate::machine::ids::{RunId, TaskId};
 
 /// A claimed task. Texts are as they stand in the board; bytes that are no text are replaced.
@@ -57,30 +59,51 @@ pub(super) fn read(pass: &Pass<'_>, task: TaskId, run: RunId) -> Result<Option<S
     sql::one(pass.conn, &query, [task.as_str()], |row| facts(row, task, run))
 }
 
+impl SpawnFacts {
+    /// What a SELECT from `tasks` is to list for [`read`], in this order. Columns that the board lacks
+    /// are NULL.
+    pub(super) fn list(columns: &Columns) -> String {
+        let optional = [
+            "branch_name",
+            "tenant",
+            "project_id",
+            "session_id",
+            "created_by",
+            "skills",
+            "model_override",
+            "provider_override",
+            "reasoning_effort",
+            "max_runtime_seconds",
+            "goal_mode",
+            "goal_max_turns",
+        ];
+        let optional = optional.map(|column| columns.or_null("tasks", column)).join(", ");
+        format!("title, body, assignee, claim_lock, workspace_kind, workspace_path, {optional}")
+    }
+}
+
 fn facts(row: &Row<'_>, task: TaskId, run: RunId) -> Result<SpawnFacts> {
-    let text = |column| value::text(row, column);
+    let mut fields = Fields::of(row);
     Ok(SpawnFacts {
         task,
         run,
-        title: text("title")?.unwrap_or_default(),
-        body: text("body")?,
-        assignee: text("assignee")?.unwrap_or_default(),
-        claim_lock: text("claim_lock")?.unwrap_or_default(),
-        workspace_kind: text("workspace_kind")?.unwrap_or_default(),
-        workspace_path: text("workspace_path")?,
-        branch_name: text("branch_name")?,
-        tenant: text("tenant")?,
-        project_id: text("project_id")?,
-        session_id: text("session_id")?,
-        created_by: text("created_by")?,
-        skills: text("skills")?,
-        model_override: text("model_override")?,
-        provider_override: text("provider_override")?,
-        reasoning_effort: text("reasoning_effort")?,
-        max_runtime_s: value::int(row, "max_runtime_seconds")?
-            .filter(|limit| *limit > 0)
-            .map(value::count),
-        goal_mode: value::int(row, "goal_mode")?.is_some_and(|mode| mode != 0),
-        goal_max_turns: value::int(row, "goal_max_turns")?,
+        title: fields.text()?.unwrap_or_default(),
+        body: fields.text()?,
+        assignee: fields.text()?.unwrap_or_default(),
+        claim_lock: fields.text()?.unwrap_or_default(),
+        workspace_kind: fields.text()?.unwrap_or_default(),
+        workspace_path: fields.text()?,
+        branch_name: fields.text()?,
+        tenant: fields.text()?,
+        project_id: fields.text()?,
+        session_id: fields.text()?,
+        created_by: fields.text()?,
+        skills: fields.text()?,
+        model_override: fields.text()?,
+        provider_override: fields.text()?,
+        reasoning_effort: fields.text()?,
+        max_runtime_s: fields.int()?.filter(|limit| *limit > 0).map(value::count),
+        goal_mode: fields.int()?.is_some_and(|mode| mode != 0),
+        goal_max_turns: fields.int()?,
     })
 }

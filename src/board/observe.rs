@@ -123,10 +123,11 @@ pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Resul
 /// Fills in who runs, and which claims have ended. Gives the second at which the processes of
 /// others should be looked at again.
 fn running(pass: &Pass<'_>, observation: &mut Observation) -> Result<Option<i64>> {
-    observation.running = pass.running()?;
     let query = format!("SELECT {} FROM tasks WHERE status = 'running'", pass.shape.row);
+    let rows = sql::all(pass.conn, &query, [], TaskRow::read)?;
+    observation.running = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let mut again = None;
-    for row in sql::all(pass.conn, &query, [], TaskRow::read)?.into_iter().flatten() {
+    for row in rows.into_iter().flatten() {
         match lease::judge(pass, &row)? {
             Lease::Ours(fence) => observation.ours.push(fence),
             Lease::Ended(by) => {

@@ -2,7 +2,8 @@
 
 use rusqlite::{Result, Row};
 
-use super::value;
+use super::columns::Columns;
+use super::value::{self, Fields};
 use super::workers::Workers;
 use crate::machine::exchange::Lane;
 use crate::machine::ids::{Pid, RunId, TaskId};
@@ -30,31 +31,46 @@ pub(super) struct TaskRow {
 }
 
 impl TaskRow {
-    /// Reads the columns of [`Shape::row`](super::shape::Shape); `None` if the row cannot be
-    /// understood: an id that is no text, or too long.
+    /// What a SELECT from `tasks` is to list for [`read`](TaskRow::read), in this order. Columns that
+    /// the board lacks are NULL.
+    pub(super) fn list(columns: &Columns) -> String {
+        let optional = |column| columns.or_null("tasks", column);
+        format!(
+            "rowid AS row, id, assignee, status, priority, created_at, started_at, claim_lock, \
+             claim_expires, worker_pid, {}, current_run_id, consecutive_failures, {}, {}, {}, \
+             ifnull(length(trim(body)), 0) > 0 AS has_body",
+            optional("worker_started_at"),
+            optional("max_retries"),
+            optional("max_runtime_seconds"),
+            optional("last_heartbeat_at"),
+        )
+    }
+
+    /// Reads the columns of [`list`](TaskRow::list); `None` if the row cannot be understood: an id
+    /// that is no text, or too long.
     pub(super) fn read(row: &Row<'_>) -> Result<Option<TaskRow>> {
-        let Some(id) = value::task(row, "id")? else { return Ok(None) };
+        let mut fields = Fields::of(row);
+        let rowid = fields.int()?.unwrap_or_default();
+        let Some(id) = fields.task()? else { return Ok(None) };
         let limit = |n: i64| value::count(n.max(1));
         Ok(Some(TaskRow {
-            rowid: row.get("row")?,
+            rowid,
             id,
-            assignee: value::text(row, "assignee")?,
-            status: value::text(row, "status")?.unwrap_or_default(),
-            priority: value::order(row, "priority")?,
-            created_at: value::order(row, "created_at")?,
-            started_at: value::int(row, "started_at")?,
-            claim_lock: value::text(row, "claim_lock")?,
-            claim_expires: value::int(row, "claim_expires")?,
-            worker_pid: value::int(row, "worker_pid")?,
-            worker_started_at: value::text(row, "worker_started_at")?,
-            current_run: value::int(row, "current_run_id")?.map(RunId),
-            failures: value::count(value::int(row, "consecutive_failures")?.unwrap_or(0)),
-            max_retries: value::int(row, "max_retries")?.map(limit),
-            max_runtime_s: value::int(row, "max_runtime_seconds")?
-                .filter(|limit| *limit > 0)
-                .map(value::count),
-            last_heartbeat_at: value::int(row, "last_heartbeat_at")?,
-            has_body: row.get("has_body")?,
+            assignee: fields.text()?,
+            status: fields.text()?.unwrap_or_default(),
+            priority: fields.order()?,
+            created_at: fields.order()?,
+            started_at: fields.int()?,
+            claim_lock: fields.text()?,
+            claim_expires: fields.int()?,
+            worker_pid: fields.int()?,
+            worker_started_at: fields.text()?,
+            current_run: fields.int()?.map(RunId),
+            failures: value::count(fields.int()?.unwrap_or(0)),
+            max_retries: fields.int()?.map(limit),
+            max_runtime_s: fields.int()?.filter(|limit| *limit > 0).map(value::count),
+            last_heartbeat_at: fields.int()?,
+            has_body: fields.int()? == Some(1),
         }))
     }
 

@@ -3,6 +3,8 @@
 use rusqlite::{Connection, Result};
 
 use super::columns::Columns;
+use super::facts::SpawnFacts;
+use super::row::TaskRow;
 use super::sql;
 
 /// What a board must have to be dispatched. Everything else may be missing.
@@ -47,26 +49,6 @@ const NEEDED: [&str; 38] = [
     "task_runs.error",
 ];
 
-/// Columns that are read where they exist.
-const OPTIONAL: [&str; 16] = [
-    "worker_started_at",
-    "max_runtime_seconds",
-    "last_heartbeat_at",
-    "current_step_key",
-    "max_retries",
-    "branch_name",
-    "tenant",
-    "skills",
-    "model_override",
-    "provider_override",
-    "reasoning_effort",
-    "project_id",
-    "session_id",
-    "created_by",
-    "goal_mode",
-    "goal_max_turns",
-];
-
 /// The shape of one board, valid for one `schema_version`.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -88,17 +70,9 @@ impl Shape {
         let version = version(conn)?;
         let columns = Columns::read(conn)?;
         let indexed = has_ready_index(conn);
-        let optional: Vec<_> = OPTIONAL.iter().map(|c| columns.or_null("tasks", c)).collect();
-        let optional = optional.join(", ");
         Ok(Shape {
-            row: format!(
-                "rowid AS row, id, assignee, status, priority, created_at, started_at, claim_lock, \
-                 claim_expires, worker_pid, current_run_id, consecutive_failures, \
-                 ifnull(length(trim(body)), 0) > 0 AS has_body, {optional}"
-            ),
-            facts: format!(
-                "id, title, body, assignee, claim_lock, workspace_kind, workspace_path, {optional}"
-            ),
+            row: TaskRow::list(&columns),
+            facts: SpawnFacts::list(&columns),
             ready_of: format!(
                 "SELECT rowid AS row, priority, created_at FROM tasks {} WHERE assignee IS ?1 \
                  AND status = 'ready' AND claim_lock IS NULL \

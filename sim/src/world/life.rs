@@ -20,6 +20,8 @@ const EAGAIN: i32 = 11;
 const EACCES: i32 = 13;
 /// The disk fails.
 const EIO: i32 = 5;
+/// What is begun in the calm lives no longer than this, in milliseconds.
+const CALM_LIFE_MS: u64 = 60_000;
 /// Longer than any world lasts, in milliseconds.
 const FOR_EVER_MS: u64 = 1_000 * 3_600_000;
 
@@ -188,6 +190,8 @@ impl World {
     }
 
     pub(super) fn fork(&mut self, leader: Uid, lives_ms: u64) {
+        let calm = self.calm_since.is_some();
+        let lives_ms = if calm { lives_ms.min(CALM_LIFE_MS) } else { lives_ms };
         if let Some(uid) = self.kernel.fork(leader) {
             self.ledger.spawned += 1;
             if let Some(process) = self.kernel.get(uid) {

@@ -10,7 +10,7 @@ use sexton::machine::verdict::ExitStatus;
 
 use super::{FINE, Item, SpawnLane, World, brief};
 use crate::fault::Fault;
-use crate::kernel::Uid;
+use crate::kernel::{KILL, TERM, Uid};
 use crate::ledger::{Attempt, News};
 use crate::saboteur::Saboteur;
 use crate::sometimes::Sometimes;
@@ -205,7 +205,7 @@ impl World {
         if outcome == SignalOutcome::Delivered && signal == Signal::Kill && asked {
             self.reach(Sometimes::AWorkerWasKilledAfterTerm);
         }
-        let number = if signal == Signal::Kill { 9 } else { 15 };
+        let number = if signal == Signal::Kill { KILL } else { TERM };
         for uid in ends {
             // A kill is not waited for; a term may take its time.
             let wait = if signal == Signal::Kill { 0 } else { self.millis() };
