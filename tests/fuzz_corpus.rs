@@ -15,6 +15,8 @@ mod events;
 mod header;
 #[path = "../fuzz/src/plan.rs"]
 mod plan;
+#[path = "../fuzz/src/world.rs"]
+mod world;
 
 /// Runs a target on its inputs. The name of the one at work is printed, to be seen on failure.
 fn replay(target: &str, check: fn(&[u8])) {
@@ -64,4 +66,9 @@ fn board_file() {
 #[test]
 fn config() {
     replay("config", config::check);
+}
+
+#[test]
+fn world() {
+    replay("world", world::check);
 }

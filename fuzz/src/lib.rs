@@ -8,3 +8,4 @@ pub mod config;
 pub mod events;
 pub mod header;
 pub mod plan;
+pub mod world;
