@@ -124,3 +124,17 @@ fn what_a_trigger_passes_over_is_not_told_as_written() {
     assert_eq!(world.rows("SELECT count(*) FROM task_runs"), ["0"]);
     assert_eq!(world.rows("SELECT count(*) FROM task_events"), ["0"]);
 }
+
+#[test]
+fn a_claim_whose_run_a_trigger_passes_over_is_refused() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    world.add("t_2", "ready");
+    let other = world.claim("t_1", 1);
+    world.rival("CREATE TRIGGER r BEFORE INSERT ON task_runs BEGIN SELECT RAISE(IGNORE); END");
+    assert_eq!(world.change(world.claim_of("t_2", 2)), Taken::No(Refusal::Rejected));
+    assert_eq!(world.rows("SELECT id FROM tasks WHERE current_run_id IS NOT NULL"), ["t_1"]);
+    let done =
+        Change::Finish { fence: other, pid: None, verdict: Verdict::Completed, failure_limit: 2 };
+    assert_eq!(world.change(done), Taken::Yes);
+}

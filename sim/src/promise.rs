@@ -217,8 +217,10 @@ fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
                 Some(ExitStatus::Code(1..=74 | 76..=77 | 79..) | ExitStatus::Signal(_))
             );
             let spared = attempt.signalled.is_some() || *verdict == Verdict::Completed;
-            when(failed && !spared && after <= before, || {
-                format!("{:?} left the failures at {after}", attempt.status)
+            // Whatever we sent it, running out of time is its own fault; so is what cannot be run.
+            let charged = matches!(verdict, Verdict::TimedOut { .. } | Verdict::SpawnFailed);
+            when((charged || failed && !spared) && after <= before, || {
+                format!("{verdict:?} of {attempt:?} left the failures at {after}")
             })
         }
         _ => None,
@@ -228,10 +230,11 @@ fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
 /// Neither a host that refuses nor an end that we caused ourselves spends a task's budget.
 fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
-        News::Recorded { attempt: Some(attempt), failures: (before, after), .. } => {
+        News::Recorded { verdict, attempt: Some(attempt), failures: (before, after), .. } => {
             let host = matches!(attempt.failed, Some(Blame::Host | Blame::Board));
-            when(host && after > before, || {
-                format!("{:?} was charged to the task: {before} -> {after}", attempt.failed)
+            let ours = matches!(verdict, Verdict::Released(_) | Verdict::RateLimited);
+            when((host || ours) && after > before, || {
+                format!("{verdict:?} of {attempt:?} was charged to the task: {before} -> {after}")
             })
         }
         _ => None,

@@ -139,7 +139,8 @@ fn insert_run(pass: &Pass<'_>, task: TaskId, lock: &str, expires: i64) -> Result
         if step { "current_step_key, " } else { "" },
         if limit { "max_runtime_seconds, " } else { "" },
     );
-    pass.conn.prepare_cached(&insert)?.execute(params![task.as_str(), lock, expires, pass.unix])?;
+    // Or the number of a row that is none of this task's would be taken for its run.
+    sql::change(pass.conn, &insert, params![task.as_str(), lock, expires, pass.unix])?;
     Ok(RunId(pass.conn.last_insert_rowid()))
 }
 

@@ -217,7 +217,7 @@ fn one_change(
     if round.skip.contains(&index) {
         return Ok(Taken::No(Refusal::Rejected));
     }
-    if is_dispatch(&change) && !round.may_dispatch {
+    if change.waits_for_others() && !round.may_dispatch {
         return Ok(Taken::No(Refusal::Locked));
     }
     sql::run(pass.conn, "SAVEPOINT one_change")?;
@@ -253,16 +253,7 @@ fn apply(pass: &Pass<'_>, change: Change) -> Result<Taken> {
 
 /// True if the request holds something that only one dispatcher at a time should do.
 fn dispatches(request: &Request) -> bool {
-    request.changes.iter().any(is_dispatch)
-}
-
-/// Claims, promotions and the ends of others' claims wait for other dispatchers. What happened to
-/// our own runs is recorded at once.
-fn is_dispatch(change: &Change) -> bool {
-    match change {
-        Change::Claim { .. } | Change::Promote { .. } | Change::Free { .. } => true,
-        Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
-    }
+    request.changes.iter().any(Change::waits_for_others)
 }
 
 /// True if the change, having taken, may have put something on the ready list.

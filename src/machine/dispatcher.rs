@@ -29,6 +29,8 @@ pub struct Dispatcher {
     pub(super) last_dropped: u64,
     /// Whether it is known which boards there are.
     pub(super) listed: bool,
+    /// The board that claimed last: the others come before it.
+    pub(super) served: Option<BoardId>,
     /// One tick only: the ready tasks of each board are claimed once.
     pub(super) once: bool,
     /// The latest moment that any event carried.
@@ -102,6 +104,7 @@ impl Dispatcher {
             next_spawn: 1,
             last_dropped: 0,
             listed: false,
+            served: None,
             once: false,
             latest: Mono(0),
             armed: None,
@@ -438,6 +441,7 @@ impl Dispatcher {
             next_spawn: known(SpawnId(self.next_spawn)).0,
             last_dropped: 0,
             listed: self.listed,
+            served: self.served,
             once: self.once,
             latest: PRESENT.mono,
             // A moment that has passed is never asked for again.

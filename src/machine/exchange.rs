@@ -100,6 +100,16 @@ impl Change {
         }
     }
 
+    /// Whether it waits while another dispatcher is at work. What happened to our own runs is
+    /// recorded at once.
+    #[must_use]
+    pub fn waits_for_others(&self) -> bool {
+        match self {
+            Change::Claim { .. } | Change::Promote { .. } | Change::Free { .. } => true,
+            Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
+        }
+    }
+
     /// Its canonical form.
     #[must_use]
     pub fn relative(mut self, seen: &Renaming) -> Change {

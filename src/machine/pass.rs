@@ -26,10 +26,12 @@ struct Changes {
 }
 
 impl Dispatcher {
-    /// Begins a pass on every board that is idle and has a reason for one.
+    /// Begins a pass on every board that is idle and has a reason for one. They take turns: in one
+    /// fixed order the first board would take every slot of the host that comes free.
     pub(super) fn begin_passes(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let idle = |b: &&Board| b.phase == BoardPhase::Idle;
-        let boards: Vec<BoardId> = self.boards.values().filter(idle).map(|b| b.id).collect();
+        let mut boards: Vec<BoardId> = self.boards.values().filter(idle).map(|b| b.id).collect();
+        boards.sort_by_key(|id| (Some(*id) <= self.served, *id));
         for id in boards {
             self.begin_pass(id, now, effects);
         }
@@ -122,6 +124,7 @@ impl Dispatcher {
             let (ttl_s, cap) = (self.policy.claim_ttl_s, self.policy.max_in_progress);
             changes.list.push(Change::Claim { spawn, task, worker, ttl_s, cap });
             changes.urgent = true;
+            self.served = Some(id);
         }
     }
 
@@ -168,29 +171,31 @@ impl Dispatcher {
         board.exchanged(now.mono, !changes.is_empty(), effects);
         board.strays.clear();
         let Answer { taken, observation } = answer;
-        let mut locked = false;
+        let (mut locked, mut asked) = (false, false);
         for (n, change) in changes.iter().enumerate() {
             // An answer that says nothing of a change is as good as "not written".
             let taken = taken.get(n).copied().unwrap_or(Taken::No(Refusal::Superseded));
             // A board that is full although it looked otherwise is somebody else's work, too.
             locked |= matches!(taken, Taken::No(Refusal::Locked | Refusal::Full));
+            asked |= change.waits_for_others();
             self.settle_change(id, *change, taken, now, effects);
         }
-        self.note_lock(id, locked, now.mono);
+        self.note_lock(id, locked, asked, now.mono);
         if let Some(observation) = observation {
             self.observe(id, observation, now);
         }
         self.sweep_runs(effects);
     }
 
-    fn note_lock(&mut self, id: BoardId, locked: bool, now: Mono) {
+    fn note_lock(&mut self, id: BoardId, locked: bool, asked: bool, now: Mono) {
         let Some(board) = self.boards.get_mut(&id) else { return };
         if locked {
             // Spread over boards and time, so that rivals do not meet again and again.
             let jitter = (now.0 ^ u64::from(id.0).wrapping_mul(7)) % 40;
             board.locked_until = Some(now.after(10 + jitter));
             board.locked_since = board.locked_since.or(Some(now));
-        } else {
+        } else if asked || board.locked_until.is_none() {
+            // What did not ask for the lock says nothing of whoever held it a moment ago.
             board.locked_since = None;
         }
     }

@@ -429,12 +429,10 @@ impl Drop for Daemon {
         let mut left = self.boards.len();
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
-        while left > 0 && clock::now().mono < deadline {
-            let _only_the_post_matters = self.wait(deadline, None);
-            self.inbox.quiet();
-            while let Some(message) = self.inbox.next() {
-                left -= usize::from(matches!(message, Message::LaneEnded(_)));
-            }
+        while left > 0
+            && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
+        {
+            left -= usize::from(matches!(message, Message::LaneEnded(_)));
         }
         for cleaner in cleaners {
             cleaner.finish(deadline.since(clock::now().mono));

@@ -129,13 +129,8 @@ impl Daemon {
 
     fn call_off(&mut self, spawn: SpawnId) -> Option<Event> {
         let seat = self.spawns.get(&spawn)?;
-        if !seat.gate.call_off() {
-            return None;
-        }
-        if let Some(board) = seat.board.and_then(|id| self.boards.get(&id)) {
-            board.spawns.note_stuck(spawn);
-        }
-        Some(Event::SpawnCancelled { spawn })
+        let lanes = &self.boards.get(&seat.board?)?.spawns;
+        lanes.call_off(spawn, &seat.gate).then_some(Event::SpawnCancelled { spawn })
     }
 
     fn report(&mut self, report: &Report) {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -68,6 +69,11 @@ impl Inbox {
     /// The next message, if there is one.
     pub fn next(&self) -> Option<Message> {
         self.queue.try_recv().ok()
+    }
+
+    /// The next message, waited for so long at the most.
+    pub fn next_within(&self, millis: u64) -> Option<Message> {
+        self.queue.recv_timeout(Duration::from_millis(millis)).ok()
     }
 
     /// Quiets the bell: to be called before the queue is emptied.

@@ -58,7 +58,7 @@ impl Gate {
     }
 
     /// Calls the spawn off. False if it is too late.
-    pub fn call_off(&self) -> bool {
+    fn call_off(&self) -> bool {
         self.take(Gate::CALLER)
     }
 
@@ -150,15 +150,20 @@ impl SpawnLanes {
         self.shared.state().stuck >= STUCK
     }
 
-    /// A lane has taken too long over a job that was called off. It counts as stuck until it
-    /// returns.
-    pub fn note_stuck(&self, spawn: SpawnId) {
+    /// Calls a spawn off. False if it is too late. A lane that has it already counts as stuck until
+    /// it returns.
+    pub fn call_off(&self, spawn: SpawnId, gate: &Gate) -> bool {
+        // Locked first, or the lane could return before it counts as stuck, and would do so for ever.
         let mut state = self.shared.state();
+        if !gate.call_off() {
+            return false;
+        }
         let before = state.jobs.len();
         state.jobs.retain(|job| job.spawn != spawn);
         if state.jobs.len() == before {
             state.stuck += 1;
         }
+        true
     }
 }
 
@@ -331,8 +336,24 @@ mod tests {
         for n in 1..=8 {
             assert!(!lanes.are_stuck(), "after {n}");
             // Not in the queue any more, so a lane has it.
-            lanes.note_stuck(SpawnId(n));
+            assert!(lanes.call_off(SpawnId(n), &Gate::default()));
         }
         assert!(lanes.are_stuck());
+    }
+
+    #[test]
+    fn a_lane_cannot_return_from_a_job_that_was_called_off_before_it_counts_as_stuck() {
+        let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
+        let gate = Gate::default();
+        thread::scope(|scope| {
+            // As a lane would have to take it to say that it has returned.
+            let returning = lanes.shared.state();
+            let caller = scope.spawn(|| lanes.call_off(SpawnId(1), &gate));
+            thread::sleep(std::time::Duration::from_millis(50));
+            assert!(gate.pass(), "not called off yet");
+            drop(returning);
+            assert!(!caller.join().unwrap());
+        });
+        assert_eq!(lanes.shared.state().stuck, 0);
     }
 }

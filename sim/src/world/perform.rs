@@ -214,11 +214,10 @@ impl World {
             attempt.signalled = Some(signal);
         }
         let target = self.signalled_leader(spawn, leader);
-        let draining = self.kernel.get(leader).is_none_or(|leader| !leader.is_alive());
         self.ledger.note(News::Signalled {
             signal,
             own: target == leader,
-            asked: asked || draining || self.seats[seat].is_aborting(),
+            asked: asked || self.seats[seat].is_aborting(),
         });
         let (outcome, ends) = self.kernel.signal(target, signal);
         if outcome == SignalOutcome::Delivered && signal == Signal::Kill && asked {

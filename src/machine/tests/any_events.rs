@@ -410,7 +410,7 @@ impl Watched {
                 break;
             }
             self.answer_all();
-            self.mono = self.wake.unwrap_or(0).max(self.mono + 1);
+            self.mono = self.wake.unwrap_or(0).max(self.mono.saturating_add(1));
             self.step(Event::Wake);
         }
         let left: Vec<_> = self.dispatcher.runs().collect();

@@ -8,7 +8,7 @@ use crate::machine::exchange::{
     Candidate, Change, Expired, LeaseEnd, Observation, Ready, Refusal, Request, Taken,
 };
 use crate::machine::hold::{BoardHold, Hold};
-use crate::machine::ids::SpawnId;
+use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
@@ -480,4 +480,58 @@ fn a_worker_that_is_reaped_before_its_spawn_is_answered_is_told_to_have_started_
     let recorded = report(Report::Recorded(SpawnId(1), Verdict::Completed));
     assert_eq!(world.answer(B, &[Taken::Yes, Taken::Yes], None), [recorded]);
     assert_eq!(world.step(spawn_ok(1)), [Effect::Forget { spawn: SpawnId(1) }]);
+}
+
+#[test]
+fn boards_take_turns_at_the_last_slot_of_the_host() {
+    let claims = |effects: &[Effect]| -> Vec<BoardId> {
+        let claims = |effect: &Effect| match effect {
+            Effect::Exchange { board, request, .. } => {
+                let is_claim = |change: &Change| matches!(change, Change::Claim { .. });
+                request.changes.iter().any(is_claim).then_some(*board)
+            }
+            _ => None,
+        };
+        effects.iter().filter_map(claims).collect()
+    };
+    let mut world = World::with(Policy { max_workers: 1, ..Policy::default() });
+    world.add(B);
+    world.add(C);
+    assert_eq!(claims(&world.look_for(B, ready(&["t1", "t2", "t3"]))), [B]);
+    assert_eq!(claims(&world.look_for(C, ready(&["u1", "u2", "u3"]))), []);
+    for (n, whose, next) in [(1, B, C), (2, C, B), (3, B, C), (4, C, B)] {
+        world.answer(whose, &[claimed(n)], None);
+        world.step(spawn_ok(n));
+        world.after(5, Event::Wake);
+        world.answer(whose, &[Taken::Yes], None);
+        assert_eq!(claims(&world.exits(n, 0)), [next]);
+        world.answer(whose, &[Taken::Yes], None);
+    }
+}
+
+#[test]
+fn looks_at_a_locked_board_do_not_hide_how_long_it_has_been_locked() {
+    let mut world = World::new();
+    world.add(B);
+    world.step(Event::BoardsListed);
+    let seen = Observation { promotable: vec![task("p")], ..Observation::default() };
+    let mut effects = world.look_for(B, seen);
+    while world.ms < 1_000 {
+        assert!(!world.is_idle(1_000), "it may be let go of at any time");
+        assert_eq!(sent(&effects), [promote("p")]);
+        world.answer(B, &[Taken::No(Refusal::Locked)], None);
+        // Whoever holds the lock writes.
+        world.after(3, Event::BoardChanged { board: B });
+        assert_eq!(sent(&world.after(1, Event::Wake)), [], "a mere look");
+        world.answer(B, &[], None);
+        effects = world.after(50, Event::Wake);
+    }
+    world.answer(B, &[Taken::No(Refusal::Locked)], None);
+    world.after(3, Event::BoardChanged { board: B });
+    while !world.is_idle(1_000) {
+        assert!(world.ms < 3_000, "nobody lets go of it");
+        effects = world.after(50, Event::Wake);
+        let changes = sent(&effects);
+        world.answer(B, &vec![Taken::No(Refusal::Locked); changes.len()], None);
+    }
 }
