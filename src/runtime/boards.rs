@@ -113,6 +113,12 @@ impl Daemon {
             self.deaf_until = now.after(DEAF_MS);
         }
         for event in events {
+            if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                // Some notices are lost: any board may have changed.
+                relist = true;
+                changed = self.boards.keys().copied().collect();
+                continue;
+            }
             let Some(folder) = self.watches.get(&event.wd) else { continue };
             let name = event.name.as_deref().unwrap_or(OsStr::new(""));
             let here = |seat: &BoardSeat| seat.paths.db.parent() == Some(folder.as_path());

@@ -224,7 +224,9 @@ impl Small {
         world.ledger.reap_failing.hash(trail);
         let mut seqs = BTreeMap::new();
         for seat in &world.seats {
-            (seat.instance, &seat.refused, &seat.under_way, &seat.lanes).hash(trail);
+            (seat.instance, &seat.refused, &seat.under_way, &seat.well, &seat.lanes).hash(trail);
+            // Those of reaping steps that are not over; their numbers do not matter.
+            seat.due.values().for_each(|due| due.hash(trail));
             for (id, conn) in &seat.conns {
                 (id, conn.file, &conn.memory).hash(trail);
             }
