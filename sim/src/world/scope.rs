@@ -95,7 +95,7 @@ impl Small {
         let mut choices: Vec<Choice> =
             arrivals().map(|(at, _)| plain(Next::Arrives(*at))).collect();
         if choices.is_empty() {
-            choices.extend(self.alarm());
+            choices.extend(self.alarms());
             if choices.is_empty() && self.is_unfinished() {
                 choices.push(plain(Next::IntervalEnds));
             }
@@ -120,16 +120,23 @@ impl Small {
         fresh || self.world.remains() != crate::ledger::Remains::default()
     }
 
-    /// The alarm that rings next, if anything waits for it.
-    fn alarm(&self) -> Option<Choice> {
-        let valid = |item: &Item| match item {
+    /// The alarms that ring next: those of the same moment have no order.
+    fn alarms(&self) -> impl Iterator<Item = Choice> {
+        let limit = self.world.moment + INTERVAL_MS * FINE;
+        let alarms =
+            || self.world.items.iter().filter(|(_, item)| is_alarm(item) && self.is_valid(item));
+        let first = alarms().map(|((moment, _), _)| *moment).next().filter(|first| *first <= limit);
+        alarms()
+            .filter(move |((moment, _), _)| Some(*moment) == first)
+            .map(|(at, _)| Choice { next: Next::Arrives(*at), fault: None })
+    }
+
+    /// False for a wake-up in whose place another was asked for: nothing comes of it.
+    fn is_valid(&self, item: &Item) -> bool {
+        match item {
             Item::Wake(seat, number) => self.world.seats[*seat].wakes == *number,
             _ => true,
-        };
-        let limit = self.world.moment + INTERVAL_MS * FINE;
-        let mut alarms = self.world.items.iter().filter(|(_, item)| is_alarm(item) && valid(item));
-        let (at, _) = alarms.find(|((moment, _), _)| *moment <= limit)?;
-        Some(Choice { next: Next::Arrives(*at), fault: None })
+        }
     }
 
     /// The same, with each fault that can strike there.
@@ -237,6 +244,7 @@ impl Small {
         let mut items: Vec<u64> = world
             .items
             .iter()
+            .filter(|(_, item)| self.is_valid(item))
             .map(|((moment, _), item)| {
                 let mut one = Trail::default();
                 follow_item(item, *moment, world.moment, &seqs, &mut one);
