@@ -227,7 +227,7 @@ fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// Neither a host that refuses nor an end that we caused ourselves spends a task's budget.
+/// A host, or a board's folder, that refuses a process spends no task's budget.
 fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Recorded { verdict, attempt: Some(attempt), failures: (before, after), .. } => {
