@@ -22,8 +22,9 @@ use super::run::earlier;
 
 /// Milliseconds from a change notice to each look: a notice can come before the change is visible.
 const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-/// Milliseconds for which a change notice is taken for the echo of a write of our own.
-const ECHO_MS: u64 = 2;
+/// Milliseconds for which a change notice is taken for the echo of a write of our own: notices are
+/// gathered for a while before they are told.
+const ECHO_MS: u64 = 20;
 /// Milliseconds after which an echo is followed, by one look: there may have been a rival's write
 /// beside it, but each further exchange shows that too.
 const ECHO_LOOK_MS: u64 = 16;
@@ -379,11 +380,6 @@ impl Board {
         if self.refused.len() < before {
             self.look_at_everything();
         }
-    }
-
-    /// Look soon.
-    pub fn look(&mut self) {
-        self.look = true;
     }
 
     /// Look soon, at everything.

@@ -246,6 +246,9 @@ mod tests {
         let slightly = Hold::Cooldown { until: 310 };
         assert_eq!(on(&ended_at(10), &policy(), 0), Some(slightly));
         assert_eq!(on(&ended_at(10), &policy(), 310), None, "it ends when it says");
+        // Twice as long as the rule says is the most.
+        assert_eq!(on(&ended_at(300), &policy(), 0), Some(Hold::Cooldown { until: 600 }));
+        assert_eq!(on(&ended_at(301), &policy(), 0), None);
     }
 
     #[test]
@@ -257,5 +260,18 @@ mod tests {
             assert!((base..=base + base / 4).contains(&wait), "{failures}: {wait}");
         }
         assert!((60..=75).contains(&backoff_s(u32::MAX, task())));
+    }
+
+    #[test]
+    fn tasks_that_failed_together_return_one_after_the_other_and_each_always_alike() {
+        let wait = |n: u32| backoff_s(9, TaskId::new(&alloc::format!("t_{n}")).unwrap());
+        let waits: Vec<i64> = (0..8).map(wait).collect();
+        assert_eq!(waits, [66, 75, 69, 62, 60, 69, 63, 72]);
+    }
+
+    #[test]
+    fn whoever_can_end_a_hold_has_a_name_for_programs() {
+        let names = [Owner::Operator, Owner::Author, Owner::Reviewer].map(Owner::name);
+        assert_eq!(names, ["operator", "author", "reviewer"]);
     }
 }

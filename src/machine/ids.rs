@@ -77,4 +77,10 @@ mod tests {
         assert!(TaskId::new(&"x".repeat(TaskId::MAX)).is_some());
         assert_eq!(TaskId::new(&"x".repeat(TaskId::MAX + 1)), None);
     }
+
+    #[test]
+    fn a_task_id_is_shown_as_it_stands_in_the_board() {
+        let task = TaskId::new("t_1").unwrap();
+        assert_eq!(format!("{task:?} {task} {task:>5}"), "t_1 t_1   t_1");
+    }
 }

@@ -3,10 +3,10 @@
 use super::world::*;
 use crate::machine::board::Phase;
 use crate::machine::effect::{Effect, Report};
-use crate::machine::event::{Commit, Event, Fault, FaultClass};
+use crate::machine::event::{Blame, Commit, Event, Fault, FaultClass};
 use crate::machine::exchange::{Observation, Taken};
 use crate::machine::hold::{BoardHold, End, Owner};
-use crate::machine::ids::SpawnId;
+use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
 use crate::machine::verdict::{Release, Verdict};
@@ -448,4 +448,132 @@ fn the_echo_of_our_own_write_is_followed_by_one_look() {
     assert!(looks(&world.after(1, Event::Wake)));
     world.answer(B, &[], None);
     assert!(!looks(&world.after(200, Event::Wake)));
+}
+
+#[test]
+fn another_file_with_bad_content_is_a_new_fault_although_it_was_only_looked_at() {
+    let (mut world, _) = refused(FaultClass::Content);
+    world.after(60_000, Event::Tick);
+    assert_eq!(world.connect_failed(B, fault(FaultClass::Content)), []);
+    // It is as good as new: its time begins now.
+    assert_eq!(world.after(299_999, Event::Wake), []);
+    assert_eq!(world.after(1, Event::Wake), [connect(B, 3, false)]);
+}
+
+#[test]
+fn a_tick_opens_bad_content_whatever_it_is_when_its_time_has_come() {
+    let (mut world, _) = refused(FaultClass::Content);
+    let effects = world.after(300_000, Event::Tick);
+    assert_eq!(effects[2..], [connect(B, 2, false)]);
+}
+
+/// When board `B` is looked at during the next quarter of a second.
+fn looks(world: &mut World) -> Vec<u64> {
+    let begin = world.ms;
+    let mut looks = Vec::new();
+    while world.ms < begin + 250 {
+        if !world.after(1, Event::Wake).is_empty() {
+            looks.push(world.ms - begin);
+            assert_eq!(world.answer(B, &[], None), []);
+        }
+    }
+    looks
+}
+
+/// Board `B` is asked for a claim.
+fn writing() -> World {
+    let mut world = World::open();
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t1"]));
+    world
+}
+
+#[test]
+fn a_notice_while_we_write_is_taken_for_our_own_echo() {
+    let mut world = writing();
+    world.step(Event::BoardChanged { board: B });
+    world.answer(B, &[claimed(1)], None);
+    assert_eq!(looks(&mut world), [16]);
+}
+
+#[test]
+fn a_notice_within_twenty_milliseconds_of_our_write_is_taken_for_its_echo() {
+    for (ms, expected) in [(19, &[16][..]), (20, &[1, 3, 7, 15, 31, 63, 127])] {
+        let mut world = writing();
+        world.answer(B, &[claimed(1)], None);
+        world.after(ms, Event::BoardChanged { board: B });
+        assert_eq!(looks(&mut world), expected, "after {ms} milliseconds");
+    }
+}
+
+#[test]
+fn a_notice_while_we_only_look_is_no_echo() {
+    let mut world = World::open();
+    world.step(Event::Tick);
+    world.step(Event::BoardChanged { board: B });
+    world.look_for(B, Observation::default());
+    assert_eq!(looks(&mut world), [1, 3, 7, 15, 31, 63, 127]);
+}
+
+#[test]
+fn a_second_echo_does_not_climb_down_the_ladder() {
+    let mut world = writing();
+    world.step(Event::BoardChanged { board: B });
+    world.step(Event::BoardChanged { board: B });
+    world.answer(B, &[claimed(1)], None);
+    assert_eq!(looks(&mut world), [16]);
+}
+
+/// The folders of board `B` refuse attempt `n`. Says for how long the board rests.
+fn folders_fail(world: &mut World, n: u64) -> u64 {
+    world.step(Event::Tick);
+    let claims = sent(&world.look_for(B, ready(&[&format!("t{n}")])));
+    assert_eq!(claims, [claim(n)]);
+    world.answer(B, &[claimed(n)], Some(ours(&[n])));
+    let blame = Blame::Board;
+    world.step(Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 5 });
+    world.answer(B, &[Taken::Yes], Some(Observation::default()));
+    let Some(BoardHold::FoldersFail { until }) = world.board(B).folder_hold(Mono(world.ms)) else {
+        panic!()
+    };
+    let rest = until.since(Mono(world.ms));
+    world.ms = until.0;
+    rest
+}
+
+#[test]
+fn folders_that_fail_hold_their_board_for_a_second_doubling_to_thirty() {
+    let mut world = World::open();
+    let rests: Vec<u64> = (1..=7).map(|n| folders_fail(&mut world, n)).collect();
+    assert_eq!(rests, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+}
+
+#[test]
+fn folders_that_worked_in_between_are_given_the_shortest_rest_again() {
+    let mut world = World::open();
+    assert_eq!([1, 2].map(|n| folders_fail(&mut world, n)), [1_000, 2_000]);
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t3"]));
+    world.answer(B, &[claimed(3)], Some(ours(&[3])));
+    world.step(Event::SpawnOk { spawn: SpawnId(3), pid: pid(3) });
+    world.exits(3, 0);
+    world.answer(B, &[Taken::Yes, Taken::Yes], Some(Observation::default()));
+    assert_eq!(folders_fail(&mut world, 4), 1_000);
+}
+
+#[test]
+fn only_the_slots_of_the_board_that_hangs_go_to_others() {
+    let third = BoardId(3);
+    let mut world = World::with(Policy { max_workers: 2, ..Policy::default() });
+    [B, C, third].into_iter().for_each(|board| world.add(board));
+    world.look_for(third, Observation::default());
+    assert_eq!(sent(&world.look_for(B, ready(&["t1"]))), [claim(1)]);
+    world.ms = 5_000;
+    world.look_for(C, Observation::default());
+    world.step(Event::Tick);
+    assert_eq!(sent(&world.look_for(C, ready(&["t2"]))), [claim(2)]);
+    assert_eq!(world.look_for(third, ready(&["t3", "t4"])), []);
+    let effects = world.after(5_000, Event::Wake);
+    assert_eq!(effects[0], report(Report::BoardHung(B)));
+    assert_eq!(sent(&effects), [claim(3)]);
 }

@@ -605,6 +605,40 @@ fn a_run_that_is_ended_because_its_time_is_over_has_run_as_long_as_it_has() {
     assert_eq!(run.finish, Finish::Owed(verdict));
 }
 
+#[test]
+fn an_attempt_that_is_yet_to_come_takes_no_number_from_those_that_are_known() {
+    let young = young();
+    let (now, next) = (young.now(), SpawnId(2));
+    assert_eq!(young.dispatcher.renaming(now, [next]), young.dispatcher.renaming(now, []));
+    assert_eq!(young.dispatcher.renaming(now, []).spawn(next), Some(next));
+}
+
+#[test]
+fn an_alarm_that_has_passed_is_as_good_as_one_that_was_given() {
+    let (mut given, mut passed) = (World::open(), World::open());
+    assert_eq!(given.wake, Some(10_000));
+    given.after(10_000, Event::Wake);
+    passed.ms = 10_000;
+    assert_ne!(given.dispatcher, passed.dispatcher);
+    assert_eq!(given.canonical(), passed.canonical());
+}
+
+#[test]
+fn from_some_number_on_one_more_fault_is_the_same_situation() {
+    let mut world = World::running();
+    world.exits(1, 0);
+    let mut forms = Vec::new();
+    for _ in 0..14 {
+        assert!(world.exchange_failed(B, FaultClass::Access, Commit::No).len() <= 1, "told once");
+        forms.push(world.canonical());
+        // Listed again, it is tried at once.
+        world.step(Event::BoardRemoved { board: B });
+        assert_eq!(sent(&world.step(Event::BoardAdded { board: B })).len(), 1);
+    }
+    assert_ne!(forms[0], forms[1]);
+    assert_eq!(forms[11], forms[12]);
+}
+
 fn any_shift() -> impl Strategy<Value = Shift> {
     (0_u64..1 << 40, -(1_i64 << 40)..1 << 40, 0_u64..1 << 40, 0_u64..9)
         .prop_map(|(mono, unix, spawn, reap)| Shift { mono: mono * JITTER_MS, unix, spawn, reap })

@@ -5,7 +5,7 @@ use crate::machine::Dispatcher;
 use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::event::{Blame, Commit, Event, FaultClass, Signal};
 use crate::machine::exchange::{
-    Candidate, Change, Expired, LeaseEnd, Observation, Ready, Refusal, Request, Taken,
+    Candidate, Change, Expired, Lane, LeaseEnd, Observation, Ready, Refusal, Request, Taken,
 };
 use crate::machine::hold::{BoardHold, Hold};
 use crate::machine::ids::{BoardId, SpawnId};
@@ -534,4 +534,108 @@ fn looks_at_a_locked_board_do_not_hide_how_long_it_has_been_locked() {
         let changes = sent(&effects);
         world.answer(B, &vec![Taken::No(Refusal::Locked); changes.len()], None);
     }
+}
+
+#[test]
+fn an_answer_to_a_spawn_whose_end_is_recorded_asks_for_no_exchange() {
+    let mut world = claiming();
+    world.answer(B, &[claimed(1)], Some(ours(&[1])));
+    world.exits(1, 0);
+    world.answer(B, &[Taken::Yes, Taken::Yes], None);
+    assert_eq!(world.step(spawn_ok(1)), [Effect::Forget { spawn: SpawnId(1) }]);
+    assert_eq!(world.after(5, Event::Wake), []);
+}
+
+#[test]
+fn a_board_is_full_by_its_own_runs_and_by_no_others() {
+    let mut world = World::with(Policy { max_in_progress: 1, ..Policy::default() });
+    world.add(B);
+    world.add(C);
+    assert_eq!(sent(&world.look_for(B, ready(&["t1", "t2"]))).len(), 1);
+    assert_eq!(sent(&world.look_for(C, ready(&["u1", "u2"]))).len(), 1);
+    let seen = Observation { running: 1, ours: vec![fence(1)], ..ready(&["t2"]) };
+    assert_eq!(world.answer(B, &[claimed(1)], Some(seen)).len(), 2);
+    world.step(spawn_ok(1));
+    assert_eq!(sent(&world.after(5, Event::Wake)), [started(1)]);
+}
+
+#[test]
+fn a_run_whose_end_was_rejected_fills_its_board_until_that_is_sent_again() {
+    let mut world = World::with(Policy { max_in_progress: 1, ..Policy::default() });
+    world.add(B);
+    world.look_for(B, ready(&["t1", "t2"]));
+    world.answer(B, &[claimed(1)], None);
+    world.step(spawn_ok(1));
+    assert_eq!(sent(&world.exits(1, 0)).len(), 3, "its pid, its end, and a claim");
+    let no = Taken::No(Refusal::Rejected);
+    world.answer(B, &[Taken::Yes, no, Taken::No(Refusal::Locked)], None);
+    let until = world.wake.unwrap();
+    assert!(until < 100, "{until}");
+    assert_eq!(sent(&world.after(until, Event::Wake)), [], "no claim");
+    world.answer(B, &[], None);
+    world.ms = 30_000;
+    let changes = sent(&world.step(Event::Wake));
+    assert_eq!(changes[0], finish(1, Verdict::Completed));
+    assert!(matches!(changes[1..], [Change::Claim { spawn: SpawnId(3), cap: 1, .. }]));
+}
+
+#[test]
+fn a_row_that_bears_the_token_of_the_next_attempt_is_not_that_attempt() {
+    let mut world = World::new();
+    world.add(B);
+    let seen = Observation { running: 1, ours: vec![fence(1)], ..ready(&["t2"]) };
+    let changes = [release(1, Release::NotStarted), claim_of(task("t2"), 1)];
+    assert_eq!(sent(&world.look_for(B, seen)), changes);
+    let effects = world.answer(B, &[Taken::Yes, claimed(2)], None);
+    assert!(matches!(effects[0], Effect::Spawn { spawn: SpawnId(1), .. }), "{effects:?}");
+    assert_eq!(effects.len(), 2, "{effects:?}");
+}
+
+#[test]
+fn a_full_host_asks_for_no_new_list() {
+    let mut world = World::with(Policy { lookahead: 4, max_workers: 2, ..Policy::default() });
+    world.add(B);
+    let Observation { ready: Some(Ready { tasks, .. }), .. } = ready(&["t1", "t2"]) else {
+        panic!()
+    };
+    let seen = Ready { tasks, more: true };
+    world.look_for(B, Observation { ready: Some(seen), ..Observation::default() });
+    let effects = world.answer(B, &[claimed(1), claimed(2)], Some(ours(&[1, 2])));
+    assert_eq!(effects.len(), 4, "{effects:?}");
+}
+
+#[test]
+fn the_ready_list_is_asked_for_again_when_a_quarter_of_what_is_kept_in_view_is_left() {
+    for (left, relists) in [(2, true), (3, false)] {
+        let mut world = World::with(Policy { lookahead: 8, ..Policy::default() });
+        world.add(B);
+        let Observation { ready: Some(Ready { tasks, .. }), .. } =
+            ready(&["t1", "u", "v", "w"][..=left])
+        else {
+            panic!()
+        };
+        let foreign = |c: Candidate| match c.order {
+            0 => c,
+            _ => Candidate { lane: Lane::Foreign, ..c },
+        };
+        let seen = Ready { tasks: tasks.into_iter().map(foreign).collect(), more: true };
+        let seen = Observation { ready: Some(seen), ..Observation::default() };
+        assert_eq!(sent(&world.look_for(B, seen)), [claim(1)]);
+        let effects = world.answer(B, &[claimed(1)], Some(ours(&[1])));
+        assert_eq!(effects.len(), if relists { 3 } else { 2 }, "{effects:?}");
+    }
+}
+
+#[test]
+fn rivals_that_meet_a_lock_at_different_moments_wait_for_different_times() {
+    let mut waits: Vec<u64> = (0..40)
+        .map(|ms| {
+            let mut world = claiming();
+            world.after(ms, Event::Wake);
+            world.answer(B, &[Taken::No(Refusal::Locked)], None);
+            world.wake.unwrap() - ms
+        })
+        .collect();
+    waits.sort_unstable();
+    assert_eq!(waits, (10..50).collect::<Vec<u64>>());
 }

@@ -1,12 +1,13 @@
 //! One run by itself: *in this phase, this event, exactly these effects and this next phase*.
 
 use super::world::{B, fence, pid, report, spawn, task};
+use crate::machine::Dispatcher;
 use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::escalation::Escalation;
 use crate::machine::event::{Blame, Group, Signal, SignalOutcome};
 use crate::machine::ids::{Pid, SpawnId, WorkerId};
 use crate::machine::now::{Mono, Now};
-use crate::machine::policy::{Completion, WorkerPolicy};
+use crate::machine::policy::{Completion, Policy, WorkerPolicy};
 use crate::machine::run::{Finish, Phase, Run, earlier};
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
@@ -813,4 +814,52 @@ fn the_earlier_of_two_moments_is_the_only_one_that_exists_or_the_smaller_one() {
     assert_eq!(earlier(Some(one), None), Some(one));
     assert_eq!(earlier(None, Some(two)), Some(two));
     assert_eq!(earlier(None, None), None);
+}
+
+#[test]
+fn the_next_exchange_ends_what_is_not_alive_and_whose_end_it_may_carry() {
+    for at in At::ALL {
+        for (finish, owed) in
+            [(Finish::No, false), (Finish::Owed(crashed()), true), (Finish::Settled, false)]
+        {
+            let mut run = at.run();
+            (run.finish, run.retry_at) = (finish, NOW);
+            let ends = owed && run.phase == Phase::Exited;
+            assert_eq!(run.ends_with_next_exchange(NOW), ends, "{at:?} {finish:?}");
+            assert!(!run.ends_with_next_exchange(Mono(NOW.0 - 1)), "{at:?} {finish:?}");
+            run.run = None;
+            assert!(!run.ends_with_next_exchange(NOW), "no row says that it runs");
+        }
+    }
+}
+
+// What it looks like from the present.
+
+#[test]
+fn what_does_not_matter_in_its_phase_is_not_in_its_canonical_form() {
+    let now = Now { mono: NOW, unix: 0 };
+    let seen = Dispatcher::new(Policy::default()).renaming(now, []);
+    for at in At::ALL {
+        let (limited, unlimited) = (at.limited(Some(LIMIT_S)), at.run());
+        let may_be_ended = match at {
+            At::Preparing | At::Spawning | At::Running => true,
+            At::Claimed
+            | At::Terminating
+            | At::Draining
+            | At::DrainingEarly
+            | At::Exited
+            | At::ExitedEarly => false,
+        };
+        let same = |one: &Run, other: &Run| one.relative(&seen) == other.relative(&seen);
+        assert_eq!(same(&limited, &unlimited), !may_be_ended, "{at:?}: its limit");
+        assert_eq!(same(&lost(at), &limited), !may_be_ended, "{at:?}: whose its row is");
+        let mut lent = unlimited.clone();
+        lent.lent = true;
+        assert_eq!(same(&lent, &unlimited), unlimited.phase != Phase::Claimed, "{at:?}: a loan");
+    }
+    // Why it was ended, once it has.
+    let [mut ended, exited] = [exited(At::Terminating.run(), Group::Gone), At::Exited.run()];
+    assert_eq!(ended.finish, released(Release::Shutdown));
+    ended.finish = exited.finish;
+    assert_eq!(ended.relative(&seen), exited.relative(&seen));
 }
