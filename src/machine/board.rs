@@ -381,11 +381,6 @@ impl Board {
         }
     }
 
-    /// Look soon.
-    pub fn look(&mut self) {
-        self.look = true;
-    }
-
     /// Look soon, at everything.
     pub fn look_at_everything(&mut self) {
         (self.look, self.fresh) = (true, true);
