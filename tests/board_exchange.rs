@@ -5,7 +5,7 @@ mod board_support;
 
 use board_support::{NOW, World, task};
 use rusqlite::Connection;
-use sexton::board::BoardError;
+use sexton::board::{BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::ids::Pid;
@@ -130,7 +130,7 @@ fn what_a_trigger_passes_over_is_not_told_as_written() {
 fn a_connection_that_may_not_write_any_more_asks_for_another() {
     let mut world = World::new();
     world.add("t_1", "ready");
-    world.board.connection().pragma_update(None, "query_only", true).expect("a setting");
+    sql::run(world.board.connection(), "PRAGMA query_only = 1").expect("a setting");
     let request = Request {
         changes: vec![world.claim_of("t_1", 1)],
         fresh: false,
