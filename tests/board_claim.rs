@@ -182,3 +182,18 @@ fn a_renewed_lease_writes_no_event() {
     world.rival("UPDATE tasks SET claim_lock = 'vm:77:other'");
     assert_eq!(world.change(renew(true)), Taken::No(Refusal::Superseded));
 }
+
+#[test]
+fn a_task_that_went_to_somebody_else_meanwhile_is_not_claimed() {
+    for (assignee, refusal) in
+        [("critic", Refusal::Superseded), ("a stranger", Refusal::Held(Hold::ForeignLane))]
+    {
+        let mut world = World::new();
+        world.add("t_1", "ready");
+        world.rival(&format!("UPDATE tasks SET assignee = '{assignee}'"));
+        let claim = world.claim_of("t_1", 1);
+        assert_eq!(world.change(claim), Taken::No(refusal), "{assignee}");
+        assert_eq!(world.task("t_1"), "ready|-|-|-|-|0|-");
+        assert!(world.events("t_1", 0).is_empty());
+    }
+}

@@ -5,6 +5,7 @@ mod board_support;
 
 use board_support::{NOW, World, task};
 use rusqlite::Connection;
+use sexton::board::{BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::ids::Pid;
@@ -137,4 +138,37 @@ fn a_claim_whose_run_a_trigger_passes_over_is_refused() {
     let done =
         Change::Finish { fence: other, pid: None, verdict: Verdict::Completed, failure_limit: 2 };
     assert_eq!(world.change(done), Taken::Yes);
+}
+
+#[test]
+fn a_connection_that_may_not_write_any_more_asks_for_another() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    sql::run(world.board.connection(), "PRAGMA query_only = 1").expect("a setting");
+    let request = Request {
+        changes: vec![world.claim_of("t_1", 1)],
+        fresh: false,
+        relist: false,
+        want: 1,
+        unix: NOW,
+    };
+    let failed = world.try_send(&request).expect_err("read-only");
+    assert_eq!((failed.error.class, failed.commit), (FaultClass::Replaced, Commit::No));
+    assert_eq!(world.task("t_1"), "ready|-|-|-|-|0|-");
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_behind() {
+    let world = World::new();
+    world.add("t_1", "ready");
+    let failed = world.board.write(|conn| {
+        conn.execute("UPDATE tasks SET title = 'half'", []).expect("an update");
+        Err::<(), _>(BoardError::not_open(world.board.path()))
+    });
+    assert!(failed.expect_err("what it said").to_string().contains("it is not open"));
+    assert_eq!(world.row("SELECT title FROM tasks"), "a title");
+    let rival = Connection::open(&world.path).expect("a rival");
+    rival.execute("BEGIN IMMEDIATE", []).expect("its transaction");
+    let failed: Result<(), BoardError> = world.board.write(|_| panic!("the board is not ours"));
+    assert_eq!(failed.expect_err("busy").class, FaultClass::Busy);
 }

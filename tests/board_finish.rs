@@ -228,6 +228,28 @@ fn a_released_run_is_nobodys_fault() {
     assert_eq!(world.events("t_1", 2), [format!("1|reclaimed|{payload}")]);
 }
 
+#[test]
+fn a_run_that_never_had_a_process_is_given_back_for_its_own_reason() {
+    for (release, why) in [
+        (Release::HostRefused, "sexton: the host refused to start a process"),
+        (Release::NotStarted, "sexton: not started"),
+        (Release::Shutdown, "sexton: shutdown"),
+    ] {
+        let mut world = World::new();
+        world.add("t_1", "ready");
+        let fence = world.claim("t_1", 1);
+        let verdict = Verdict::Released(release);
+        let finish = Change::Finish { fence, pid: None, verdict, failure_limit: 2 };
+        assert_eq!(world.change(finish), Taken::Yes);
+        assert_eq!(world.task("t_1"), "ready|-|-|-|-|0|-");
+        let metadata = "{\"prev_pid\": null, \"host_local\": false, \
+                        \"termination_attempted\": false, \"terminated\": false, \
+                        \"sigkill\": false}";
+        let run = format!("reclaimed|reclaimed|-|-|-|{NOW}|-|{why}|{metadata}");
+        assert_eq!(world.run("t_1"), run);
+    }
+}
+
 /// Whose scratch workspaces are not needed any more after a change.
 fn unneeded(world: &mut World, change: Change) -> Vec<String> {
     let unneeded = world.send(&[change], false).unneeded;

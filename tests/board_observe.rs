@@ -149,3 +149,14 @@ fn what_is_said_of_a_ready_task_is_what_a_dispatcher_does() {
     }
     assert_eq!(world.ready(), ["t_text", "t_rested"]);
 }
+
+#[test]
+fn a_task_without_a_priority_comes_after_all_that_have_one() {
+    let mut world = World::new();
+    for id in ["t_1", "t_2", "t_3"] {
+        world.add(id, "ready");
+    }
+    world.rival("UPDATE tasks SET priority = NULL WHERE id = 't_1'");
+    world.rival("UPDATE tasks SET priority = -7 WHERE id = 't_2'");
+    assert_eq!(world.ready(), ["t_3", "t_2", "t_1"]);
+}

@@ -121,11 +121,7 @@ fn promotions_found_by_events_are_those_found_by_looking_at_everything() {
 #[test]
 fn more_promotions_than_are_told_at_once_come_one_after_the_other() {
     let mut world = World::new();
-    world.rival(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) \
-         INSERT INTO tasks (id, title, status, created_at) \
-         SELECT printf('t_%04d', i), 'x', 'todo', 1 FROM n",
-    );
+    world.rival(MANY);
     let mut promotable = world.look().promotable;
     let mut rounds = 0;
     while !promotable.is_empty() {
@@ -139,6 +135,43 @@ fn more_promotions_than_are_told_at_once_come_one_after_the_other() {
     }
     assert_eq!(rounds, 3);
     assert_eq!(world.row("SELECT count(*) FROM tasks WHERE status = 'ready'"), "600");
+}
+
+/// Tasks `t_0001` and so on that wait for nothing.
+const MANY: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) \
+                    INSERT INTO tasks (id, title, status, created_at) \
+                    SELECT printf('t_%04d', i), 'x', 'todo', 1 FROM n";
+
+#[test]
+fn more_promotions_by_events_than_are_told_at_once_come_one_after_the_other() {
+    let mut world = World::new();
+    world.look();
+    world.rival(MANY);
+    world.rival(
+        "INSERT INTO task_events (task_id, kind, created_at) SELECT id, 'created', 1 FROM tasks",
+    );
+    let mut told = Vec::new();
+    for count in [256, 256, 88, 0] {
+        let changes: Vec<_> =
+            told.iter().map(|task| Change::Promote { task: *task, failure_limit: 2 }).collect();
+        told = world.send(&changes, false).answer.observation.expect("a look").promotable;
+        assert_eq!(told.len(), count);
+    }
+    assert_eq!(world.row("SELECT count(*) FROM tasks WHERE status = 'ready'"), "600");
+}
+
+#[test]
+fn behind_a_flood_of_events_nothing_is_overlooked() {
+    let mut world = World::new();
+    world.look();
+    world.add("t_1", "todo");
+    world.rival(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+         INSERT INTO task_events (task_id, kind, created_at) SELECT 't_0', 'edited', 1 FROM n",
+    );
+    world.event("t_1", "created", "");
+    let seen = world.send(&[], false).answer.observation.expect("a look");
+    assert_eq!(seen.promotable, [task("t_1")]);
 }
 
 #[test]

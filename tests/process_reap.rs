@@ -12,7 +12,9 @@ use std::sync::mpsc;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use sexton::machine::event::{Group, Signal, SignalOutcome};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use sexton::machine::event::{Blame, Group, Signal, SignalOutcome};
 use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::verdict::ExitStatus;
 use sexton::process::children::{Children, Exit, become_subreaper};
@@ -21,6 +23,7 @@ use sexton::process::identity::{self, Alive};
 use sexton::process::pidfd;
 use sexton::process::signal::signal_group;
 use sexton::process::spawn::{Command, Spawned, spawn};
+use sexton::process::workspace::{Kind, Request, prepare};
 
 fn start(script: &str, log: File) -> Spawned {
     let argv = ["/bin/sh", "-c", script].map(Into::into).to_vec();
@@ -347,6 +350,25 @@ fn a_reaping_that_fails_loses_nothing() {
 }
 
 #[test]
+fn a_child_that_cannot_be_waited_for_holds_up_no_other() {
+    let children = Children::new().unwrap();
+    let no_process = OwnedFd::from(File::open("/dev/null").unwrap());
+    let stranger = Pid(i32::MAX);
+    children.register(SpawnId(1), stranger, Some(no_process));
+    let (_, output) = worker(&children, 2, "exit 6");
+    assert_eq!(format!("{children:?}"), "Children { unreaped: 2, .. }");
+    wait_for_end(output);
+    let mut exits = Vec::new();
+    while exits.is_empty() {
+        let reaping = children.reap();
+        let error = reaping.error.unwrap();
+        assert_eq!((error.spawn, error.pid, error.errno), (SpawnId(1), stranger, Errno::EBADF));
+        exits = reaping.exits;
+    }
+    assert_eq!((exits[0].spawn, exits[0].status), (SpawnId(2), ExitStatus::Code(6)));
+}
+
+#[test]
 fn a_pidfd_of_nobody_is_refused() {
     assert_eq!(pidfd::open(Pid(i32::MAX)).unwrap_err(), Errno::ESRCH);
 }
@@ -472,4 +494,50 @@ fn scene_with_an_inherited_descriptor() {
     assert!(inherited());
     close_on_exec_all().unwrap();
     assert!(!inherited());
+}
+
+#[test]
+fn a_host_without_descriptors_is_to_blame_and_git_is_reaped_all_the_same() {
+    alone("scene_without_descriptors");
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn scene_without_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = "git init -q . && git -c user.name=x -c user.email=x@y commit -q --allow-empty -m x";
+    let mut git = process::Command::new("sh");
+    let made = git.args(["-c", make]).current_dir(folder.path()).status().unwrap();
+    if !made.success() {
+        eprintln!("SKIPPED, nothing was tested: there is no git");
+        return;
+    }
+    // So many that git itself, which has none of them, gets along with the limit.
+    let mut open: Vec<File> = (0..100).map(|_| File::open("/dev/null").unwrap()).collect();
+    let next = open.pop().unwrap().as_raw_fd();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let request = Request {
+        task: "t_1",
+        kind: Kind::Worktree,
+        path: None,
+        branch: None,
+        root: folder.path(),
+        default_workdir: Some(folder.path()),
+    };
+    let next = u64::from(next.cast_unsigned());
+    let mut refusals = 0;
+    let made = loop {
+        setrlimit(Resource::RLIMIT_NOFILE, next + refusals, hard).unwrap();
+        match prepare(&request) {
+            Ok(made) => break made,
+            Err(error) => {
+                assert_eq!((error.blame(), error.errno()), (Blame::Host, libc::EMFILE), "{error}");
+                refusals += 1;
+            }
+        }
+    };
+    // A timer and a file for each of output and errors; it can do without a pidfd.
+    assert_eq!(refusals, 3);
+    assert_eq!(made.branch.as_deref(), Some("wt/t_1"));
+    assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD), "no child left");
 }

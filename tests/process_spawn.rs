@@ -257,3 +257,26 @@ fn a_failed_spawn_leaves_no_child() {
     // Every test has a thread of its own, and these are that thread's children.
     assert_eq!(Children::new().unwrap().adopt_orphans(1), Ok(vec![]));
 }
+
+#[test]
+fn a_program_for_another_system_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foreign");
+    let other_loader =
+        "LC_ALL=C sed 's#/ld-linux#/no-linux#' /bin/true > \"$1\" && chmod 755 \"$1\"";
+    let make = ["-c", other_loader, "sh", path.to_str().unwrap()];
+    assert!(std::process::Command::new("sh").args(make).status().unwrap().success());
+    let error = refused(&command(&[path.to_str().unwrap()], folder.path(), null()));
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
+    assert!(error.to_string().contains("its loader does not exist"), "{error}");
+}
+
+#[test]
+fn any_other_reason_is_told_in_the_kernels_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("loop");
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let error = refused(&command(&[path.to_str().unwrap()], folder.path(), null()));
+    assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ELOOP));
+    assert!(error.to_string().contains("ELOOP"), "{error}");
+}

@@ -8,7 +8,6 @@ use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::columns::Columns;
 use super::fault::BoardError;
 use super::guard::{self, Reserved};
 use super::lock::{DispatchLock, InitLock};
@@ -77,12 +76,6 @@ impl Board {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.conn
-    }
-
-    /// Which columns its tables have.
-    #[must_use]
-    pub fn columns(&self) -> &Columns {
-        &self.shape.columns
     }
 
     /// Its path, absolute, links in it not resolved.

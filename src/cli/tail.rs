@@ -59,7 +59,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 fn is_over(opened: &Opened, id: &str) -> Result<bool, Failure> {
     match card::find(&opened.conn, &opened.columns, id) {
         Ok(task) => Ok(matches!(task.status.as_str(), "done" | "archived" | "blocked" | "triage")),
-        Err(error) if error.kind() == card::CardErrorKind::NotFound => Ok(true),
+        Err(card::CardError::NoTask(_)) => Ok(true),
         Err(error) => Err(error.into()),
     }
 }

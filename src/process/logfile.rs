@@ -219,7 +219,7 @@ mod tests {
         for id in ["../escaped", "/etc/x", "a/../../b", "..", ""] {
             let error = open(&logs, id, Rotation::default()).unwrap_err();
             assert!(matches!(error, LogError::Name(_)), "{id:?}");
-            assert_eq!(error.blame(), Blame::Task);
+            assert_eq!((error.blame(), error.errno()), (Blame::Task, Errno::EINVAL as i32));
         }
         assert!(!logs.exists());
     }
@@ -261,6 +261,7 @@ mod tests {
         fs::create_dir(folder.path().join("t_1.log")).unwrap();
         let error = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
         assert!(matches!(error, LogError::NotAFile(_)), "{error}");
+        assert_eq!((error.blame(), error.errno()), (Blame::Task, Errno::ENXIO as i32));
     }
 
     #[test]

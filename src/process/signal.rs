@@ -165,4 +165,13 @@ mod tests {
         assert_eq!(signal_handle(&none, Signal::Kill), SignalOutcome::Delivered);
         end(reader);
     }
+
+    #[test]
+    fn what_the_kernel_will_not_signal_is_told_as_refused() {
+        let no_process = Arc::new(OwnedFd::from(File::open("/dev/null").unwrap()));
+        let handle = Handle { pid: Pid(i32::MAX), pidfd: Some(no_process), start: None };
+        for signal in [Signal::Probe, Signal::Term, Signal::Kill] {
+            assert_eq!(signal_handle(&handle, signal), SignalOutcome::Refused);
+        }
+    }
 }

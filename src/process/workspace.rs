@@ -426,4 +426,21 @@ mod tests {
         assert_eq!(Kind::parse("worktree"), Some(Kind::Worktree));
         assert_eq!(Kind::parse("Scratch"), None);
     }
+
+    #[test]
+    fn every_refusal_has_a_number_and_somebody_who_is_charged() {
+        let full = system("create the folder", Path::new("/x"), Errno::ENOSPC.into());
+        let poor = system("enter", Path::new("/x"), Errno::EMFILE.into());
+        let start = SpawnError::Host { program: "git".into(), errno: Errno::EAGAIN };
+        let late = WorkspaceError::Timeout { command: "git".into(), seconds: 60 };
+        for (error, blame, errno) in [
+            (refuse("no".to_owned()), Blame::Task, Errno::EINVAL),
+            (full, Blame::Board, Errno::ENOSPC),
+            (poor, Blame::Host, Errno::EMFILE),
+            (WorkspaceError::from(start), Blame::Host, Errno::EAGAIN),
+            (late, Blame::Task, Errno::ETIMEDOUT),
+        ] {
+            assert_eq!((error.blame(), error.errno()), (blame, errno as i32), "{error}");
+        }
+    }
 }

@@ -62,6 +62,10 @@ impl Sandbox {
             .env("TZ", "UTC")
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
+        // Where `.ci/coverage` has the program note which lines it ran; else it notes them here.
+        if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", profile);
+        }
         command
     }
 

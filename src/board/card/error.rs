@@ -66,33 +66,3 @@ pub enum CardError {
     #[error("the board refused: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }
-
-/// The three kinds of failure that a caller may want to tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CardErrorKind {
-    /// What was named does not exist.
-    NotFound,
-    /// It exists, but the rules do not allow this.
-    Refused,
-    /// The board itself cannot be used.
-    Board,
-}
-
-impl CardError {
-    /// Which kind it is.
-    #[must_use]
-    pub fn kind(&self) -> CardErrorKind {
-        match self {
-            CardError::NoTask(_) => CardErrorKind::NotFound,
-            CardError::Status { .. }
-            | CardError::Superseded { .. }
-            | CardError::SelfLink(_)
-            | CardError::Cycle { .. }
-            | CardError::Blank(_) => CardErrorKind::Refused,
-            CardError::NotABoard { .. }
-            | CardError::File { .. }
-            | CardError::Random(_)
-            | CardError::Sqlite(_) => CardErrorKind::Board,
-        }
-    }
-}

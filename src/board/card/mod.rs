@@ -27,7 +27,7 @@ pub use block::{Block, BlockKind, block};
 pub use comment::comment;
 pub use complete::{Complete, complete};
 pub use create::{Created, NewTask, Workspace, create};
-pub use error::{CardError, CardErrorKind};
+pub use error::CardError;
 pub use event::{append, json_text};
 pub use link::link;
 pub use list::{Filter, count_by_status, list};

@@ -520,14 +520,11 @@ fn looks_at_a_locked_board_do_not_hide_how_long_it_has_been_locked() {
         assert!(!world.is_idle(1_000), "it may be let go of at any time");
         assert_eq!(sent(&effects), [promote("p")]);
         world.answer(B, &[Taken::No(Refusal::Locked)], None);
-        // Whoever holds the lock writes.
-        world.after(3, Event::BoardChanged { board: B });
-        assert_eq!(sent(&world.after(1, Event::Wake)), [], "a mere look");
+        assert_eq!(sent(&world.after(3, Event::Tick)), [], "a mere look");
         world.answer(B, &[], None);
         effects = world.after(50, Event::Wake);
     }
     world.answer(B, &[Taken::No(Refusal::Locked)], None);
-    world.after(3, Event::BoardChanged { board: B });
     while !world.is_idle(1_000) {
         assert!(world.ms < 3_000, "nobody lets go of it");
         effects = world.after(50, Event::Wake);
