@@ -2,6 +2,7 @@
 //! statuses, groups, signals, orphans and pids are compared after each step.
 //!
 //! Each scene plays in a process of its own, on its main thread, to which orphans fall.
+#![cfg(feature = "runtime")]
 
 mod conformance_process_support;
 

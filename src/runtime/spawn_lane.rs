@@ -345,11 +345,17 @@ mod tests {
     fn a_lane_cannot_return_from_a_job_that_was_called_off_before_it_counts_as_stuck() {
         let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
         let gate = Gate::default();
+        let (begun, begins) = std::sync::mpsc::channel();
         thread::scope(|scope| {
             // As a lane would have to take it to say that it has returned.
             let returning = lanes.shared.state();
-            let caller = scope.spawn(|| lanes.call_off(SpawnId(1), &gate));
-            thread::sleep(std::time::Duration::from_millis(50));
+            let caller = scope.spawn(|| {
+                begun.send(()).unwrap();
+                lanes.call_off(SpawnId(1), &gate)
+            });
+            begins.recv().unwrap();
+            // However far it gets meanwhile, it does not get past the lock.
+            (0..1_000).for_each(|_| thread::yield_now());
             assert!(gate.pass(), "not called off yet");
             drop(returning);
             assert!(!caller.join().unwrap());
