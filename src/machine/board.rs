@@ -641,7 +641,9 @@ impl Board {
     fn refused_until_as(&self, seen: &Renaming) -> Mono {
         match &self.phase {
             Phase::Connecting { if_changed: true, .. } => seen.deadline(self.refused_until),
-            Phase::Quarantined { fault, .. } if fault.class == FaultClass::Content => {
+            Phase::Quarantined { fault, .. }
+                if fault.class == FaultClass::Content || self.recheck_at.is_some() =>
+            {
                 seen.deadline(self.refused_until)
             }
             Phase::Absent
