@@ -75,7 +75,8 @@ impl World {
     /// Whether a living dispatcher has signalled this worker, or the worker of its group.
     fn is_asked_to_end(&self, uid: Uid) -> bool {
         let leader = self.kernel.get(uid).map(|process| process.leader);
-        let attempts = self.seats.iter().flat_map(|seat| self.ledger.of(seat.instance));
+        let living = self.seats.iter().filter(|seat| seat.machine.is_some());
+        let attempts = living.flat_map(|seat| self.ledger.of(seat.instance));
         let mut mine = attempts.filter(|(_, attempt)| attempt.process == leader);
         leader.is_some() && mine.any(|(_, attempt)| attempt.signalled.is_some())
     }
