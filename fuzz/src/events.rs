@@ -596,7 +596,10 @@ impl Watch {
                 self.newest = spawn.0;
                 assert!(!self.stopping, "claims while stopping");
                 assert_eq!(cap, self.policy.max_in_progress);
-                let own = self.dispatcher.runs().filter(|run| run.board == board).count();
+                // What has ended, and is recorded with the same request, makes room in it.
+                let ended = |run: &&Run| run.phase == Phase::Exited;
+                let runs = self.dispatcher.runs().filter(|run| run.board == board);
+                let own = runs.filter(|run| !ended(run)).count();
                 assert!(own <= cap as usize, "{own} runs of {board:?}, {cap} are allowed");
                 let host = self.dispatcher.runs().filter(|run| run.uses_host_slot()).count();
                 let most = self.policy.max_workers as usize;
