@@ -12,8 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use conformance_process_support::host::Host;
-use conformance_process_support::settings::{Pids, asked_for, is_alone, put_last_pid, skip};
-use conformance_process_support::settings::{on_a_main_thread, play};
+use conformance_process_support::settings::{Pids, is_alone, play, put_last_pid, skip};
 use conformance_process_support::walk::{ops, walk};
 use conformance_process_support::worker::Order;
 use conformance_process_support::{Deviation, Pair, Step, same};
@@ -38,10 +37,8 @@ macro_rules! scenes {
     ($($(#[$($attribute:tt)*])* $name:ident $(in $own_pids:ident)?;)*) => {
         $($(#[$($attribute)*])* #[test]
         fn $name() {
-            play(stringify!($name), scenes!(@ $($own_pids)?));
+            play(stringify!($name), scenes!(@ $($own_pids)?), scene::$name);
         })*
-
-        const SCENES: &[(&str, fn() -> Step<()>)] = &[$((stringify!($name), scene::$name)),*];
     };
     (@) => { false };
     (@ own_pids) => { true };
@@ -65,14 +62,6 @@ scenes! {
     whatever_happens_with_few_pids_both_agree in own_pids;
     a_deviation_is_found;
     a_deviation_in_pids_is_found in own_pids;
-}
-
-#[test]
-#[ignore = "run by the others, in a process of its own"]
-fn scene() {
-    let Some(name) = asked_for() else { return };
-    let found = SCENES.iter().find(|(known, _)| *known == name);
-    on_a_main_thread(found.expect("a scene of that name").1);
 }
 
 mod scene {

@@ -373,10 +373,17 @@ fn a_pidfd_of_nobody_is_refused() {
     assert_eq!(pidfd::open(Pid(i32::MAX)).unwrap_err(), Errno::ESRCH);
 }
 
-/// Runs an ignored test of this file as the only one of a new process.
-fn alone(test: &str) {
+/// Set to the name of a test in the process that plays it alone.
+const ALONE: &str = "SEXTON_TEST_ALONE";
+
+/// Plays the scene of the calling test in a process of its own, where that test is the only one.
+fn alone(test: &str, scene: impl FnOnce()) {
+    if std::env::var(ALONE).is_ok_and(|asked| asked == test) {
+        return scene();
+    }
     let output = process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--test-threads=1", "--nocapture"])
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .env(ALONE, test)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -405,11 +412,9 @@ fn on_a_main_thread(scene: fn()) {
 
 #[test]
 fn orphans_are_reaped_and_lanes_keep_their_children() {
-    alone("scene_with_orphans");
+    alone("orphans_are_reaped_and_lanes_keep_their_children", scene_with_orphans);
 }
 
-#[test]
-#[ignore = "run by another test, in a process of its own"]
 fn scene_with_orphans() {
     on_a_main_thread(orphans_and_lanes);
 }
@@ -457,11 +462,9 @@ fn orphans_and_lanes() {
 
 #[test]
 fn no_child_leaves_a_descriptor_behind() {
-    alone("scene_with_many_children");
+    alone("no_child_leaves_a_descriptor_behind", scene_with_many_children);
 }
 
-#[test]
-#[ignore = "run by another test, in a process of its own"]
 fn scene_with_many_children() {
     let children = Children::new().unwrap();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
@@ -478,11 +481,9 @@ fn scene_with_many_children() {
 
 #[test]
 fn what_we_were_started_with_is_not_handed_on() {
-    alone("scene_with_an_inherited_descriptor");
+    alone("what_we_were_started_with_is_not_handed_on", scene_with_an_inherited_descriptor);
 }
 
-#[test]
-#[ignore = "run by another test, in a process of its own"]
 fn scene_with_an_inherited_descriptor() {
     let file = File::open("/dev/null").unwrap();
     // SAFETY: duplicates a descriptor; F_DUPFD leaves close-on-exec unset.
@@ -498,11 +499,12 @@ fn scene_with_an_inherited_descriptor() {
 
 #[test]
 fn a_host_without_descriptors_is_to_blame_and_git_is_reaped_all_the_same() {
-    alone("scene_without_descriptors");
+    alone(
+        "a_host_without_descriptors_is_to_blame_and_git_is_reaped_all_the_same",
+        scene_without_descriptors,
+    );
 }
 
-#[test]
-#[ignore = "run by another test, in a process of its own"]
 fn scene_without_descriptors() {
     let folder = tempfile::tempdir().unwrap();
     let make = "git init -q . && git -c user.name=x -c user.email=x@y commit -q --allow-empty -m x";

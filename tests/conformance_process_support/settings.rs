@@ -25,13 +25,16 @@ pub fn skip(why: &str) -> Step<()> {
     Ok(())
 }
 
-/// Plays a scene in a process of its own; with `own_pids` as the only one of a pid namespace, if
-/// such can be had.
-pub fn play(scene: &str, own_pids: bool) {
+/// Plays the scene of the test with this name in a process of its own, where that test is the only
+/// one; with `own_pids` as the only process of a pid namespace, if such can be had.
+pub fn play(name: &str, own_pids: bool, scene: fn() -> Step<()>) {
+    if std::env::var(SCENE).is_ok_and(|asked| asked == name) {
+        return on_a_main_thread(scene);
+    }
     let exe = std::env::current_exe().expect("a program");
     let mut command = if own_pids {
         let Some(unshare) = unshare() else {
-            eprintln!("{SKIPPED}{scene}: no pid namespace can be had (`unshare --pid`)");
+            eprintln!("{SKIPPED}{name}: no pid namespace can be had (`unshare --pid`)");
             return;
         };
         let mut command = unshare;
@@ -40,13 +43,13 @@ pub fn play(scene: &str, own_pids: bool) {
     } else {
         Command::new(exe)
     };
-    command.args(["--exact", "scene", "--ignored", "--test-threads=1", "--nocapture"]);
-    let output = command.env(SCENE, scene).output().expect("this program");
+    command.args(["--exact", name, "--test-threads=1", "--nocapture"]);
+    let output = command.env(SCENE, name).output().expect("this program");
     let (said, complaints) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("1 passed"), "{scene}: {said}{complaints}");
+    assert!(output.status.success() && said.contains("1 passed"), "{name}: {said}{complaints}");
     for line in complaints.lines().filter(|line| line.starts_with(SKIPPED)) {
-        eprintln!("{line} ({scene})");
+        eprintln!("{line} ({name})");
     }
 }
 
@@ -64,13 +67,8 @@ fn unshare() -> Option<Command> {
     works.then(command)
 }
 
-/// The scene that this process was started for.
-pub fn asked_for() -> Option<String> {
-    std::env::var(SCENE).ok()
-}
-
 /// Plays `scene` in a copy of this process, in which the calling thread is the main one.
-pub fn on_a_main_thread(scene: fn() -> Step<()>) {
+fn on_a_main_thread(scene: fn() -> Step<()>) {
     // SAFETY: nobody but this thread and the idle test runner is there (see `play`), so that no lock
     // is held in the copy by a thread that it lacks.
     match unsafe { fork() }.expect("a copy") {
