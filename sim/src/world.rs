@@ -5,6 +5,9 @@
 //! answered. An effect itself is atomic.
 
 mod calm;
+mod chance;
+mod dispatcher;
+mod founding;
 mod land;
 mod life;
 mod meddle;
@@ -17,14 +20,14 @@ use std::fmt::Debug;
 
 use sexton::machine::effect::Effect;
 use sexton::machine::event::Event;
-use sexton::machine::exchange::{Lane, Request};
+use sexton::machine::exchange::Request;
 use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::now::{Mono, Now};
-use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
+use sexton::machine::policy::Policy;
 use sexton::machine::verdict::ExitStatus;
 use sexton::machine::{Dispatcher, Mode};
 
-use crate::board::{Instance, Memory, ModelBoard, NewTask};
+use crate::board::{Instance, Memory, ModelBoard};
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Faults};
 use crate::kernel::{Kernel, Uid};
@@ -300,7 +303,7 @@ impl World {
     fn new(entropy: Vec<u8>, options: Options) -> World {
         let mut entropy = Entropy::new(entropy);
         let faults = Faults::swarm(|| entropy.byte());
-        let policy = policy(&mut entropy);
+        let policy = founding::policy(&mut entropy);
         let kernel = Kernel::new(entropy.one_of(&[60, 16, 6, 4]));
         let mut world = World {
             kernel: if entropy.below(2) == 1 { kernel.eager() } else { kernel },
@@ -338,89 +341,6 @@ impl World {
             world.found_seat();
         }
         world
-    }
-
-    fn found_boards(&mut self) {
-        for n in 0..self.entropy.one_of(&[1_usize, 2, 2, 3]) {
-            let mut model = ModelBoard::new();
-            for task in 0..1 + self.entropy.below(8) {
-                let new = self.new_task(&model, n, task);
-                model.create(&new, EPOCH);
-            }
-            self.boards.push(Seen { model, ..Seen::sound(BoardId(n as u32)) });
-            if n > 0 && self.fires(Fault::BoardAdded, Who::Board(BoardId(n as u32))) {
-                self.boards[n].listed = false;
-                let wait = 20 * self.millis();
-                self.after(wait, Item::Add(n));
-            }
-            if self.faults.weight(Fault::Meddling) > 0 {
-                let wait = self.millis();
-                self.after(wait, Item::Meddle(n));
-            }
-        }
-    }
-
-    fn new_task(&mut self, model: &ModelBoard, board: usize, number: usize) -> NewTask {
-        let id = TaskId::new(&format!("b{board}t{number}")).unwrap_or_else(|| unreachable!());
-        let worker = Lane::Worker(WorkerId(self.entropy.below(2) as u16));
-        let lane = match self.entropy.below(16) {
-            14 => Lane::Unassigned,
-            15 => Lane::Foreign,
-            _ => worker,
-        };
-        let parents = match self.entropy.below(4) {
-            3 => model.tasks().iter().map(|task| task.id).rev().take(1 + number % 2).collect(),
-            _ => Vec::new(),
-        };
-        NewTask {
-            parents,
-            priority: self.entropy.below(3) as i64,
-            has_body: self.entropy.below(8) < 7,
-            max_retries: [None, None, None, Some(1), Some(3)][self.entropy.below(5)],
-            max_runtime_s: [None, None, Some(1), Some(3)][self.entropy.below(4)],
-            ..NewTask::new(id, lane)
-        }
-    }
-
-    fn found_seat(&mut self) {
-        let seat = self.seats.len();
-        self.seats.push(Seat {
-            instance: Instance(self.instances),
-            machine: None,
-            conns: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            under_way: BTreeSet::new(),
-            well: BTreeSet::new(),
-            lanes: Vec::new(),
-            wakes: 0,
-            due: BTreeMap::new(),
-            told: Mono(0),
-            dies_after: None,
-        });
-        self.begin(seat);
-    }
-
-    /// A dispatcher begins its life in this seat.
-    fn begin(&mut self, seat: usize) {
-        let instance = Instance(self.instances);
-        self.instances += 1;
-        let wakes = self.seats[seat].wakes + 1;
-        self.seats[seat] = Seat {
-            instance,
-            machine: Some(Dispatcher::new(self.policy.clone())),
-            conns: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            under_way: BTreeSet::new(),
-            well: BTreeSet::new(),
-            lanes: Vec::new(),
-            wakes,
-            due: BTreeMap::new(),
-            told: Mono(0),
-            dies_after: None,
-        };
-        self.tell(Who::Dispatcher(seat), || What::Note(format!("begins as {}", instance.0)));
-        let wait = self.entropy.below(8) as u64;
-        self.after(wait, Item::Tick(seat, instance));
     }
 
     /// Lets the next thing happen. False once nothing is left to wait for.
@@ -503,66 +423,6 @@ impl World {
                 }
             }
         }
-    }
-
-    fn tick(&mut self, seat: usize, of: Instance) {
-        if !self.is_alive(seat, of) {
-            return;
-        }
-        let wait = match self.calm_since {
-            None => self.policy.interval_ms,
-            Some(_) => self.policy.interval_ms.max(CALM_INTERVAL_MS),
-        };
-        self.after(wait, Item::Tick(seat, of));
-        self.upset(seat);
-        self.feed(seat, Event::Tick);
-    }
-
-    /// What can go wrong at any time, decided once in each interval.
-    fn upset(&mut self, seat: usize) {
-        let who = Who::Dispatcher(seat);
-        match self.strike(
-            &[Fault::Crash, Fault::Shutdown, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended],
-            who,
-        ) {
-            Some(Fault::Crash) => {
-                let wait = self.millis();
-                self.after(wait, Item::Crash(seat));
-            }
-            Some(Fault::Shutdown) => self.ask_to_stop(seat),
-            Some(Fault::ClockAhead) => self.ahead += self.entropy.one_of(&[1, 60, 1_000, 100_000]),
-            Some(Fault::ClockBack) => self.ahead -= self.entropy.one_of(&[1, 60, 1_000, 100_000]),
-            Some(Fault::Suspended) => self.ahead += self.entropy.one_of(&[30, 600, 4_000]),
-            _ => {}
-        }
-        self.most_ahead = self.most_ahead.max(self.ahead);
-    }
-
-    fn ask_to_stop(&mut self, seat: usize) {
-        let grace_ms = self.entropy.one_of(&[1_000, 10_000, 0]);
-        self.feed(seat, Event::Drain { grace_ms });
-        if self.entropy.below(3) == 2 {
-            let (of, wait) = (self.seats[seat].instance, self.millis());
-            self.after(wait, Item::Abort(seat, of));
-        }
-    }
-
-    /// A dispatcher that was asked to stop ends as soon as it has nothing left to wait for.
-    fn retire_if_drained(&mut self, seat: usize) {
-        let now = self.now();
-        let of = self.seats[seat].instance;
-        let Some(machine) = &self.seats[seat].machine else { return };
-        let hasty = self.saboteur == Some(Saboteur::AbandonWorkers);
-        let drained = machine.is_drained(now, RETIRE_MS) || hasty;
-        if machine.mode() == Mode::Running || !drained || self.broken.is_some() {
-            return;
-        }
-        let left = self.ledger.of(of).filter(|(_, a)| a.process.is_some_and(|p| self.may_live(p)));
-        let left = left.count();
-        self.ledger.news.clear();
-        self.ledger.note(News::Retired { left });
-        self.judge();
-        self.die(seat);
     }
 
     fn deliver(&mut self, seat: usize, of: Instance, event: Event) {
@@ -717,26 +577,6 @@ impl World {
         }
     }
 
-    /// A dispatcher dies with all its lanes; what it had asked for and not begun never happens.
-    fn die(&mut self, seat: usize) {
-        let instance = self.seats[seat].instance;
-        self.tell(Who::Dispatcher(seat), || What::Note("dies".to_owned()));
-        self.reach(Sometimes::ADispatcherDied);
-        let left = &mut self.seats[seat];
-        left.machine = None;
-        left.dies_after = None;
-        left.conns.clear();
-        for board in &mut self.boards {
-            board.model.forget(instance);
-        }
-        let ended: Vec<Uid> = self.kernel.zombies(instance).map(|zombie| zombie.uid).collect();
-        self.ledger.reaped += ended.len() as u64;
-        self.kernel.orphan(instance);
-        self.ledger.reap_failing.retain(|failing| *failing != instance);
-        let wait = self.millis();
-        self.after(wait, Item::Restart(seat));
-    }
-
     fn judge(&mut self) {
         for state in sometimes::reached(&self.ledger) {
             self.reached[state as usize] += 1;
@@ -784,89 +624,10 @@ impl World {
         now
     }
 
-    /// Lets something happen in so many milliseconds, and a moment.
-    fn after(&mut self, millis: u64, item: Item) {
-        let fine = u64::from(self.entropy.byte());
-        let moment = self.moment.saturating_add(millis.saturating_mul(FINE)).saturating_add(fine);
-        self.items.insert((moment, self.numbered), item);
-        self.numbered += 1;
-    }
-
-    /// How long something takes, in milliseconds: as a rule not long.
-    fn millis(&mut self) -> u64 {
-        match self.entropy.byte() {
-            byte @ 0..128 => u64::from(byte) / 16,
-            byte @ 128..224 => u64::from(byte - 127) * 10,
-            byte => u64::from(byte - 223) * 400,
-        }
-    }
-
-    /// Whether a fault strikes here.
-    fn fires(&mut self, fault: Fault, who: Who) -> bool {
-        self.strike(&[fault], who).is_some()
-    }
-
-    /// Which of these faults strikes here, if one does.
-    fn strike(&mut self, among: &[Fault], who: Who) -> Option<Fault> {
-        if let Some(forced) = self.forced.filter(|forced| among.contains(forced)) {
-            self.forced = None;
-            self.tell(who, || What::Fault(forced));
-            return Some(forced);
-        }
-        let weights = among.iter().map(|fault| u16::from(self.faults.weight(*fault)));
-        let total: u16 = weights.clone().sum();
-        if total == 0 {
-            return None;
-        }
-        let drawn = u16::from(self.entropy.byte());
-        // The highest bytes strike, so that a zero never does.
-        let (drawn, total) = if total > 192 { (drawn * 4 / 3, 256) } else { (drawn, total) };
-        let mut left = (drawn + total).checked_sub(256)?;
-        for (fault, weight) in among.iter().zip(weights) {
-            if left < weight {
-                self.faults.fired[*fault as usize] += 1;
-                self.tell(who, || What::Fault(*fault));
-                return Some(*fault);
-            }
-            left -= weight;
-        }
-        None
-    }
-
     fn tell(&mut self, who: Who, what: impl FnOnce() -> What) {
         if self.tracing {
             self.trace.push(Record { at: self.moment / FINE, who, what: what() });
         }
-    }
-}
-
-/// What the owner wants, of all that he may want.
-fn policy(entropy: &mut Entropy) -> Policy {
-    let completion = [Completion::ExitStatus, Completion::Board];
-    let workers = completion
-        .into_iter()
-        .map(|completion| WorkerPolicy {
-            completion,
-            needs_body: entropy.below(4) == 3,
-            max_runtime_s: entropy.one_of(&[None, None, Some(2), Some(20)]),
-            kill_after_ms: entropy.one_of(&[5_000, 1_000, 50, 0]),
-            keep_leftovers: entropy.below(4) == 3,
-            ..WorkerPolicy::default()
-        })
-        .collect();
-    Policy {
-        max_workers: entropy.one_of(&[8, 4, 2, 1]),
-        max_in_progress: entropy.one_of(&[8, 4, 2, 1]),
-        failure_limit: entropy.one_of(&[2, 1, 3]),
-        interval_ms: entropy.one_of(&[1_000, 5_000, 60_000, 200]),
-        claim_ttl_s: entropy.one_of(&[900, 60, 6]),
-        cooldown_s: entropy.one_of(&[5, 30, 300]),
-        ended_grace_ms: entropy.one_of(&[1_000, 10_000, 0]),
-        lane_deadline_ms: entropy.one_of(&[10_000, 1_000, 100]),
-        spawn_deadline_ms: entropy.one_of(&[10_000, 1_000, 100]),
-        lookahead: entropy.one_of(&[64, 4, 0]),
-        default_worker: [None, Some(WorkerId(0))][entropy.below(2)],
-        workers,
     }
 }
 

@@ -1,0 +1,95 @@
+//! A dispatcher's life in the world: its ticks, and how it ends.
+
+use sexton::machine::Mode;
+use sexton::machine::event::Event;
+
+use super::{CALM_INTERVAL_MS, Item, RETIRE_MS, World};
+use crate::board::Instance;
+use crate::fault::Fault;
+use crate::kernel::Uid;
+use crate::ledger::News;
+use crate::saboteur::Saboteur;
+use crate::sometimes::Sometimes;
+use crate::trace::{What, Who};
+
+impl World {
+    pub(super) fn tick(&mut self, seat: usize, of: Instance) {
+        if !self.is_alive(seat, of) {
+            return;
+        }
+        let wait = match self.calm_since {
+            None => self.policy.interval_ms,
+            Some(_) => self.policy.interval_ms.max(CALM_INTERVAL_MS),
+        };
+        self.after(wait, Item::Tick(seat, of));
+        self.upset(seat);
+        self.feed(seat, Event::Tick);
+    }
+
+    /// What can go wrong at any time, decided once in each interval.
+    pub(super) fn upset(&mut self, seat: usize) {
+        let who = Who::Dispatcher(seat);
+        match self.strike(
+            &[Fault::Crash, Fault::Shutdown, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended],
+            who,
+        ) {
+            Some(Fault::Crash) => {
+                let wait = self.millis();
+                self.after(wait, Item::Crash(seat));
+            }
+            Some(Fault::Shutdown) => self.ask_to_stop(seat),
+            Some(Fault::ClockAhead) => self.ahead += self.entropy.one_of(&[1, 60, 1_000, 100_000]),
+            Some(Fault::ClockBack) => self.ahead -= self.entropy.one_of(&[1, 60, 1_000, 100_000]),
+            Some(Fault::Suspended) => self.ahead += self.entropy.one_of(&[30, 600, 4_000]),
+            _ => {}
+        }
+        self.most_ahead = self.most_ahead.max(self.ahead);
+    }
+
+    pub(super) fn ask_to_stop(&mut self, seat: usize) {
+        let grace_ms = self.entropy.one_of(&[1_000, 10_000, 0]);
+        self.feed(seat, Event::Drain { grace_ms });
+        if self.entropy.below(3) == 2 {
+            let (of, wait) = (self.seats[seat].instance, self.millis());
+            self.after(wait, Item::Abort(seat, of));
+        }
+    }
+
+    /// A dispatcher that was asked to stop ends as soon as it has nothing left to wait for.
+    pub(super) fn retire_if_drained(&mut self, seat: usize) {
+        let now = self.now();
+        let of = self.seats[seat].instance;
+        let Some(machine) = &self.seats[seat].machine else { return };
+        let hasty = self.saboteur == Some(Saboteur::AbandonWorkers);
+        let drained = machine.is_drained(now, RETIRE_MS) || hasty;
+        if machine.mode() == Mode::Running || !drained || self.broken.is_some() {
+            return;
+        }
+        let left = self.ledger.of(of).filter(|(_, a)| a.process.is_some_and(|p| self.may_live(p)));
+        let left = left.count();
+        self.ledger.news.clear();
+        self.ledger.note(News::Retired { left });
+        self.judge();
+        self.die(seat);
+    }
+
+    /// A dispatcher dies with all its lanes; what it had asked for and not begun never happens.
+    pub(super) fn die(&mut self, seat: usize) {
+        let instance = self.seats[seat].instance;
+        self.tell(Who::Dispatcher(seat), || What::Note("dies".to_owned()));
+        self.reach(Sometimes::ADispatcherDied);
+        let left = &mut self.seats[seat];
+        left.machine = None;
+        left.dies_after = None;
+        left.conns.clear();
+        for board in &mut self.boards {
+            board.model.forget(instance);
+        }
+        let ended: Vec<Uid> = self.kernel.zombies(instance).map(|zombie| zombie.uid).collect();
+        self.ledger.reaped += ended.len() as u64;
+        self.kernel.orphan(instance);
+        self.ledger.reap_failing.retain(|failing| *failing != instance);
+        let wait = self.millis();
+        self.after(wait, Item::Restart(seat));
+    }
+}

@@ -1,0 +1,130 @@
+//! How a world begins: its boards, its dispatchers, and what their owner wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sexton::machine::Dispatcher;
+use sexton::machine::exchange::Lane;
+use sexton::machine::ids::{BoardId, TaskId, WorkerId};
+use sexton::machine::now::Mono;
+use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
+
+use super::{EPOCH, Item, Seat, Seen, World};
+use crate::board::{Instance, ModelBoard, NewTask};
+use crate::entropy::Entropy;
+use crate::fault::Fault;
+use crate::trace::{What, Who};
+
+impl World {
+    pub(super) fn found_boards(&mut self) {
+        for n in 0..self.entropy.one_of(&[1_usize, 2, 2, 3]) {
+            let mut model = ModelBoard::new();
+            for task in 0..1 + self.entropy.below(8) {
+                let new = self.new_task(&model, n, task);
+                model.create(&new, EPOCH);
+            }
+            self.boards.push(Seen { model, ..Seen::sound(BoardId(n as u32)) });
+            if n > 0 && self.fires(Fault::BoardAdded, Who::Board(BoardId(n as u32))) {
+                self.boards[n].listed = false;
+                let wait = 20 * self.millis();
+                self.after(wait, Item::Add(n));
+            }
+            if self.faults.weight(Fault::Meddling) > 0 {
+                let wait = self.millis();
+                self.after(wait, Item::Meddle(n));
+            }
+        }
+    }
+
+    pub(super) fn new_task(&mut self, model: &ModelBoard, board: usize, number: usize) -> NewTask {
+        let id = TaskId::new(&format!("b{board}t{number}")).unwrap_or_else(|| unreachable!());
+        let worker = Lane::Worker(WorkerId(self.entropy.below(2) as u16));
+        let lane = match self.entropy.below(16) {
+            14 => Lane::Unassigned,
+            15 => Lane::Foreign,
+            _ => worker,
+        };
+        let parents = match self.entropy.below(4) {
+            3 => model.tasks().iter().map(|task| task.id).rev().take(1 + number % 2).collect(),
+            _ => Vec::new(),
+        };
+        NewTask {
+            parents,
+            priority: self.entropy.below(3) as i64,
+            has_body: self.entropy.below(8) < 7,
+            max_retries: [None, None, None, Some(1), Some(3)][self.entropy.below(5)],
+            max_runtime_s: [None, None, Some(1), Some(3)][self.entropy.below(4)],
+            ..NewTask::new(id, lane)
+        }
+    }
+
+    pub(super) fn found_seat(&mut self) {
+        let seat = self.seats.len();
+        self.seats.push(Seat {
+            instance: Instance(self.instances),
+            machine: None,
+            conns: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            well: BTreeSet::new(),
+            lanes: Vec::new(),
+            wakes: 0,
+            due: BTreeMap::new(),
+            told: Mono(0),
+            dies_after: None,
+        });
+        self.begin(seat);
+    }
+
+    /// A dispatcher begins its life in this seat.
+    pub(super) fn begin(&mut self, seat: usize) {
+        let instance = Instance(self.instances);
+        self.instances += 1;
+        let wakes = self.seats[seat].wakes + 1;
+        self.seats[seat] = Seat {
+            instance,
+            machine: Some(Dispatcher::new(self.policy.clone())),
+            conns: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            well: BTreeSet::new(),
+            lanes: Vec::new(),
+            wakes,
+            due: BTreeMap::new(),
+            told: Mono(0),
+            dies_after: None,
+        };
+        self.tell(Who::Dispatcher(seat), || What::Note(format!("begins as {}", instance.0)));
+        let wait = self.entropy.below(8) as u64;
+        self.after(wait, Item::Tick(seat, instance));
+    }
+}
+
+/// What the owner wants, of all that he may want.
+pub(super) fn policy(entropy: &mut Entropy) -> Policy {
+    let completion = [Completion::ExitStatus, Completion::Board];
+    let workers = completion
+        .into_iter()
+        .map(|completion| WorkerPolicy {
+            completion,
+            needs_body: entropy.below(4) == 3,
+            max_runtime_s: entropy.one_of(&[None, None, Some(2), Some(20)]),
+            kill_after_ms: entropy.one_of(&[5_000, 1_000, 50, 0]),
+            keep_leftovers: entropy.below(4) == 3,
+            ..WorkerPolicy::default()
+        })
+        .collect();
+    Policy {
+        max_workers: entropy.one_of(&[8, 4, 2, 1]),
+        max_in_progress: entropy.one_of(&[8, 4, 2, 1]),
+        failure_limit: entropy.one_of(&[2, 1, 3]),
+        interval_ms: entropy.one_of(&[1_000, 5_000, 60_000, 200]),
+        claim_ttl_s: entropy.one_of(&[900, 60, 6]),
+        cooldown_s: entropy.one_of(&[5, 30, 300]),
+        ended_grace_ms: entropy.one_of(&[1_000, 10_000, 0]),
+        lane_deadline_ms: entropy.one_of(&[10_000, 1_000, 100]),
+        spawn_deadline_ms: entropy.one_of(&[10_000, 1_000, 100]),
+        lookahead: entropy.one_of(&[64, 4, 0]),
+        default_worker: [None, Some(WorkerId(0))][entropy.below(2)],
+        workers,
+    }
+}
