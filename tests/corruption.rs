@@ -17,6 +17,7 @@ use cli_sandbox::{Sandbox, rows, somebody, sql};
 use common::{Gate, Running, reaped_lines, shell, wait_for, wait_until, zombies_of};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use rusqlite::Connection;
 use sick_files::{CHECK, Pile, RESTORE, TASK, checkpoint, look, overwrite, truncate};
 
 /// A root with a healthy board, and the settings of all these tests.
@@ -421,5 +422,27 @@ fn a_board_on_a_read_only_mount_is_told_and_used_when_it_can_be_written() {
     shell(&format!("nsenter --mount --target {pid} mount -o remount,bind,rw '{folder}'"));
     wait_for_done(&db, "t_1");
     assert!(zombies_of(sexton.pid()).is_empty());
+    stop(sexton);
+}
+
+#[test]
+fn a_board_beside_which_anothers_log_lies_is_used_when_that_log_is_removed() {
+    let s = sandbox();
+    let db = board(&s, "misled");
+    add(&db, &["t_1"], "exit 0");
+    assert!(!sick_files::wal(&db).exists(), "nobody has it open");
+    let other = s.path("notes.db");
+    let notes = Connection::open(&other).unwrap();
+    for statement in
+        ["PRAGMA journal_mode = WAL", "CREATE TABLE notes (x)", "INSERT INTO notes VALUES (1)"]
+    {
+        sexton::board::sql::run(&notes, statement).unwrap();
+    }
+    fs::copy(sick_files::wal(&other), sick_files::wal(&db)).unwrap();
+    let sexton = run(&s);
+    wait_for_sick(&sexton, &db, "there is no tasks.id", "give the path of a board");
+    // The file itself stays as it was.
+    fs::remove_file(sick_files::wal(&db)).unwrap();
+    wait_for_done(&db, "t_1");
     stop(sexton);
 }

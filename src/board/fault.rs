@@ -95,7 +95,10 @@ fn is_hot_journal(error: &Sql) -> bool {
 
 fn remedy(class: FaultClass) -> &'static str {
     match class {
-        FaultClass::Content => "nothing was written; restore the file from a backup or repair it",
+        FaultClass::Content => {
+            "nothing was written; restore the file from a backup or repair it; where another takes \
+             its place, the -wal and -shm of the old one must go"
+        }
         FaultClass::Access => "check that the file is there, its permissions and its disk",
         FaultClass::Busy => "another process holds it locked; try again, or find that process",
         FaultClass::Replaced => "open the board again",

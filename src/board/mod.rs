@@ -41,5 +41,6 @@ pub use fault::{BoardError, ExchangeError};
 pub use open::Board;
 pub use schema::{READY_INDEX, create};
 pub use scratch::Scratch;
+pub use still::Stamps;
 pub use token::{Holder, Owner, Token, instance};
 pub use workers::Workers;

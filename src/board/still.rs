@@ -19,8 +19,8 @@ use super::sql;
 type Stamp = (u64, u64, u64, i64, i64);
 
 /// A database and what lies beside it, as they were at some time.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stamps {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamps {
     file: Option<Stamp>,
     log: Option<Stamp>,
     shared: Option<Stamp>,
@@ -28,7 +28,9 @@ pub(super) struct Stamps {
 }
 
 impl Stamps {
-    pub(super) fn of(path: &Path) -> Stamps {
+    /// As they are now.
+    #[must_use]
+    pub fn of(path: &Path) -> Stamps {
         // SQLite looks beside the file itself, not beside a link to it.
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let of = |path: &Path| {
@@ -41,6 +43,12 @@ impl Stamps {
             shared: of(&beside(path, "-shm")),
             journal: of(&beside(path, "-journal")),
         }
+    }
+
+    /// True if there is a file, and it and its log are those of then: whoever reads it finds the same.
+    #[must_use]
+    pub fn read_alike(&self, then: &Stamps) -> bool {
+        self.file.is_some() && (self.file, self.log) == (then.file, then.log)
     }
 
     /// True if nothing beside the file has to be read with it, and nobody has it open.

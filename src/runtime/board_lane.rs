@@ -2,9 +2,7 @@
 //! waits for it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +10,7 @@ use std::thread;
 
 use super::config::Config;
 use super::post::{Message, Post};
-use crate::board::{Board, Context, Liveness, Owner};
+use crate::board::{Board, Context, Liveness, Owner, Stamps};
 use crate::machine::event::{Commit, FaultClass};
 use crate::machine::exchange::Request;
 use crate::machine::ids::{BoardId, Pid, SpawnId};
@@ -88,15 +86,7 @@ struct Lane {
     post: Post,
     board: Option<Board>,
     /// The file that was refused for its content.
-    refused: Option<Stamp>,
-}
-
-/// What changes when a file is written or replaced.
-type Stamp = (u64, u64, u64, i64, i64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+    refused: Option<Stamps>,
 }
 
 impl Lane {
@@ -115,8 +105,8 @@ impl Lane {
     }
 
     fn connect(&mut self, seq: u64, if_changed: bool) {
-        let before = stamp(&self.path);
-        if if_changed && self.refused.is_some() && self.refused == before {
+        let before = Stamps::of(&self.path);
+        if if_changed && self.refused.as_ref().is_some_and(|then| before.read_alike(then)) {
             return self.post.send(Message::ConnectFailed(self.id, seq, None));
         }
         self.board = None;
@@ -128,7 +118,7 @@ impl Lane {
             }
             Err(error) => {
                 if error.class == FaultClass::Content {
-                    self.refused = before;
+                    self.refused = Some(before);
                 }
                 Message::ConnectFailed(self.id, seq, Some(error))
             }

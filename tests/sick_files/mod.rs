@@ -331,7 +331,7 @@ impl Pile {
     }
 }
 
-fn wal(db: &Path) -> PathBuf {
+pub fn wal(db: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", db.display()))
 }
 
