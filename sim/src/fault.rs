@@ -119,6 +119,9 @@ faults! {
     Neighbour 20 "client claims beside us",
     /// A board refuses every change to a task (a trigger can). The others do not suffer.
     Refusal 8 "board refuses a task",
+    /// The configuration is read again: limits, deadlines and workers are not what they were. What
+    /// runs may finish, what is new keeps to the new limits.
+    Reload 12 "configuration changes",
 }
 
 /// Which faults are on in a run, and how often each has struck.

@@ -81,6 +81,8 @@ pub enum News {
         max_in_progress: u32,
         /// Its claim is in the board, or was.
         claimed: bool,
+        /// Its worker was in the configuration when it was asked for.
+        configured: bool,
         /// Something of an earlier worker of the same task and dispatcher is alive.
         twin: bool,
     },

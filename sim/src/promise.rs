@@ -21,6 +21,7 @@ pub const ALWAYS: &[Promise] = &[
     Promise { name: "no_zombie_outlives_a_tick", check: no_zombie_outlives_a_tick },
     Promise { name: "no_task_has_two_workers", check: no_task_has_two_workers },
     Promise { name: "a_worker_follows_a_claim", check: a_worker_follows_a_claim },
+    Promise { name: "a_worker_is_configured", check: a_worker_is_configured },
     Promise { name: "caps_hold", check: caps_hold },
     Promise { name: "every_write_is_fenced", check: every_write_is_fenced },
     Promise { name: "a_sick_board_is_untouched", check: a_sick_board_is_untouched },
@@ -89,6 +90,16 @@ fn a_worker_follows_a_claim(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Spawned { claimed: false, .. } => {
             Some("a worker was started for a claim that never took".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// Nothing is started for a worker that the configuration no longer names.
+fn a_worker_is_configured(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Spawned { configured: false, .. } => {
+            Some("a worker was started that is no longer in the configuration".to_owned())
         }
         _ => None,
     })

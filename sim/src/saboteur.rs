@@ -53,6 +53,8 @@ saboteurs! {
     NeverKill "TERM is never escalated" breaks ["kill_follows_term"],
     /// Workers are killed without being asked to end.
     KillAtOnce "KILL without TERM" breaks ["term_comes_before_kill"],
+    /// A worker that was removed from the configuration is started for what it was claimed for.
+    StartRemoved "removed worker started" breaks ["a_worker_is_configured"],
     /// Writes do not ask whose run it is.
     IgnoreFence "fence ignored" breaks ["every_write_is_fenced"],
     /// A rest after a failure never ends.

@@ -17,6 +17,7 @@ mod scope;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use sexton::machine::effect::Effect;
 use sexton::machine::event::Event;
@@ -126,7 +127,15 @@ enum Item {
     /// A request to open a board takes effect.
     Connect { seat: usize, of: Instance, board: BoardId, seq: u64, if_changed: bool },
     /// An exchange takes effect.
-    Exchange { seat: usize, of: Instance, board: BoardId, seq: u64, request: Request },
+    Exchange {
+        seat: usize,
+        of: Instance,
+        board: BoardId,
+        seq: u64,
+        request: Request,
+        /// By which it was asked.
+        policy: Arc<Policy>,
+    },
     /// A spawn lane makes its process.
     Make { seat: usize, of: Instance, spawn: SpawnId },
     /// A process ends by itself.
@@ -168,6 +177,8 @@ enum Deed {
 struct Seat {
     instance: Instance,
     machine: Option<Dispatcher>,
+    /// The configuration, as it was last read here.
+    policy: Arc<Policy>,
     conns: BTreeMap<BoardId, Conn>,
     /// The file of each board that was refused for its content.
     refused: BTreeMap<BoardId, (u32, u32)>,
@@ -210,6 +221,30 @@ struct SpawnLane {
     worker: WorkerId,
     /// Its process may exist: it cannot be called off any more.
     past_gate: bool,
+    /// Its worker was in the configuration when it was asked for.
+    configured: bool,
+    /// What the limits were when it was asked for, or later, if they were raised since.
+    limits: Limits,
+}
+
+/// How many workers may live: in all, and on one board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Limits {
+    max_workers: u32,
+    max_in_progress: u32,
+}
+
+impl Limits {
+    fn of(policy: &Policy) -> Limits {
+        Limits { max_workers: policy.max_workers, max_in_progress: policy.max_in_progress }
+    }
+
+    fn or_more(self, other: Limits) -> Limits {
+        Limits {
+            max_workers: self.max_workers.max(other.max_workers),
+            max_in_progress: self.max_in_progress.max(other.max_in_progress),
+        }
+    }
 }
 
 /// A board: the model of its content, and what is wrong with its file.
@@ -272,6 +307,7 @@ struct World {
     boards: Vec<Seen>,
     seats: Vec<Seat>,
     instances: u32,
+    /// What the owner wants before and after the faults.
     policy: Policy,
     ledger: Ledger,
     calm_since: Option<u64>,
@@ -378,9 +414,9 @@ impl World {
                     self.connect_lands(seat, board, seq, if_changed);
                 }
             }
-            Item::Exchange { seat, of, board, seq, request } => {
+            Item::Exchange { seat, of, board, seq, request, policy } => {
                 if self.is_alive(seat, of) {
-                    self.exchange_lands(seat, board, seq, request);
+                    self.exchange_lands(seat, board, seq, request, &policy);
                 }
             }
             Item::Make { seat, of, spawn } => {

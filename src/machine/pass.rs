@@ -286,9 +286,7 @@ impl Dispatcher {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let others = |run: &&Run| run.uses_host_slot() && run.spawn != spawn;
-        let used = self.runs.values().filter(others).count();
-        let full = u32::try_from(used).unwrap_or(u32::MAX) >= self.policy.max_workers;
+        let full = self.is_full_without(spawn);
         let Some(run) = self.runs.get_mut(&spawn).filter(|run| run.phase == Phase::Claimed) else {
             effects.push(Effect::Report(Report::Unexpected("Claimed")));
             return;
@@ -299,8 +297,10 @@ impl Dispatcher {
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
             // Its answer took so long that its slot was lent and is still in use, or the owner has
-            // lowered the limit meanwhile.
-            Mode::Running if full => run.claimed_in_vain(row, Release::NotStarted),
+            // lowered a limit or removed the worker meanwhile.
+            Mode::Running if full || !worker.enabled => {
+                run.claimed_in_vain(row, Release::NotStarted);
+            }
             Mode::Running => {
                 let limit_s = max_runtime_s.or(worker.max_runtime_s);
                 let deadline = now.mono.after(self.policy.spawn_deadline_ms);
@@ -314,6 +314,17 @@ impl Dispatcher {
             board.took();
         });
         self.forget_candidate(id, task);
+    }
+
+    /// Whether the other runs leave no slot for this one, on the host or on its board.
+    fn is_full_without(&self, spawn: SpawnId) -> bool {
+        let board = self.runs.get(&spawn).map(|run| run.board);
+        let (mut host, mut own) = (0, 0);
+        for run in self.runs.values().filter(|run| run.spawn != spawn && run.uses_host_slot()) {
+            host += 1;
+            own += u32::from(Some(run.board) == board);
+        }
+        host >= self.policy.max_workers || own >= self.policy.max_in_progress
     }
 
     fn claim_refused(

@@ -44,6 +44,9 @@ impl World {
         }
         for seat in 0..self.seats.len() {
             self.seats[seat].dies_after = None;
+            if *self.seats[seat].policy != self.policy {
+                self.reload(seat, self.policy.clone());
+            }
             if self.seats[seat].machine.is_none() {
                 self.after(1_000, Item::Restart(seat));
             }

@@ -1,9 +1,12 @@
 //! A dispatcher's life in the world: its ticks, and how it ends.
 
+use std::sync::Arc;
+
 use sexton::machine::Mode;
 use sexton::machine::event::Event;
+use sexton::machine::policy::Policy;
 
-use super::{CALM_INTERVAL_MS, Item, RETIRE_MS, World};
+use super::{CALM_INTERVAL_MS, Item, Limits, RETIRE_MS, World, founding};
 use crate::board::Instance;
 use crate::fault::Fault;
 use crate::kernel::Uid;
@@ -18,7 +21,7 @@ impl World {
             return;
         }
         let wait = match self.calm_since {
-            None => self.policy.interval_ms,
+            None => self.seats[seat].policy.interval_ms,
             Some(_) => self.policy.interval_ms.max(CALM_INTERVAL_MS),
         };
         self.after(wait, Item::Tick(seat, of));
@@ -30,7 +33,14 @@ impl World {
     pub(super) fn upset(&mut self, seat: usize) {
         let who = Who::Dispatcher(seat);
         match self.strike(
-            &[Fault::Crash, Fault::Shutdown, Fault::ClockAhead, Fault::ClockBack, Fault::Suspended],
+            &[
+                Fault::Crash,
+                Fault::Shutdown,
+                Fault::ClockAhead,
+                Fault::ClockBack,
+                Fault::Suspended,
+                Fault::Reload,
+            ],
             who,
         ) {
             Some(Fault::Crash) => {
@@ -41,9 +51,23 @@ impl World {
             Some(Fault::ClockAhead) => self.ahead += self.entropy.one_of(&[1, 60, 1_000, 100_000]),
             Some(Fault::ClockBack) => self.ahead -= self.entropy.one_of(&[1, 60, 1_000, 100_000]),
             Some(Fault::Suspended) => self.ahead += self.entropy.one_of(&[30, 600, 4_000]),
+            Some(Fault::Reload) => {
+                let policy = founding::changed(&self.policy, &mut self.entropy);
+                self.reload(seat, policy);
+            }
             _ => {}
         }
         self.most_ahead = self.most_ahead.max(self.ahead);
+    }
+
+    /// A dispatcher reads another configuration. What it asked for before stands.
+    pub(super) fn reload(&mut self, seat: usize, policy: Policy) {
+        let limits = Limits::of(&policy);
+        for lane in &mut self.seats[seat].lanes {
+            lane.limits = lane.limits.or_more(limits);
+        }
+        self.seats[seat].policy = Arc::new(policy.clone());
+        self.feed(seat, Event::PolicyChanged(Box::new(policy)));
     }
 
     pub(super) fn ask_to_stop(&mut self, seat: usize) {

@@ -1,6 +1,7 @@
 //! How a world begins: its boards, its dispatchers, and what their owner wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sexton::machine::Dispatcher;
 use sexton::machine::exchange::Lane;
@@ -62,6 +63,7 @@ impl World {
         self.seats.push(Seat {
             instance: Instance(self.instances),
             machine: None,
+            policy: Arc::new(self.policy.clone()),
             conns: BTreeMap::new(),
             refused: BTreeMap::new(),
             under_way: BTreeSet::new(),
@@ -80,9 +82,11 @@ impl World {
         let instance = Instance(self.instances);
         self.instances += 1;
         let wakes = self.seats[seat].wakes + 1;
+        let policy = Arc::clone(&self.seats[seat].policy);
         self.seats[seat] = Seat {
             instance,
-            machine: Some(Dispatcher::new(self.policy.clone())),
+            machine: Some(Dispatcher::new((*policy).clone())),
+            policy,
             conns: BTreeMap::new(),
             refused: BTreeMap::new(),
             under_way: BTreeSet::new(),
@@ -126,5 +130,26 @@ pub(super) fn policy(entropy: &mut Entropy) -> Policy {
         lookahead: entropy.one_of(&[64, 4, 0]),
         default_worker: [None, Some(WorkerId(0))][entropy.below(2)],
         workers,
+    }
+}
+
+/// What he may want for a while instead: other limits and deadlines, and fewer workers. What tasks and
+/// their ends are judged by stays.
+pub(super) fn changed(policy: &Policy, entropy: &mut Entropy) -> Policy {
+    let mut workers = policy.workers.clone();
+    for worker in &mut workers {
+        worker.enabled = entropy.below(4) < 3;
+        worker.kill_after_ms = entropy.one_of(&[1_000, 50, 0]);
+    }
+    Policy {
+        max_workers: entropy.one_of(&[1, 2, 8]),
+        max_in_progress: entropy.one_of(&[1, 2, 8]),
+        interval_ms: entropy.one_of(&[1_000, 5_000, 200]),
+        claim_ttl_s: entropy.one_of(&[60, 6, 900]),
+        lane_deadline_ms: entropy.one_of(&[1_000, 100]),
+        spawn_deadline_ms: entropy.one_of(&[1_000, 100]),
+        lookahead: entropy.one_of(&[4, 0]),
+        workers,
+        ..policy.clone()
     }
 }

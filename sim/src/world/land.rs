@@ -3,6 +3,7 @@
 use sexton::machine::event::{Commit, Event, Fault as Trouble, FaultClass};
 use sexton::machine::exchange::{Answer, Change, Fence, Request, Taken};
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId};
+use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;
 
 use super::{Conn, FINE, Item, Seat, World};
@@ -83,7 +84,14 @@ impl World {
     }
 
     /// An exchange takes effect, wholly or not at all.
-    pub(super) fn exchange_lands(&mut self, seat: usize, id: BoardId, seq: u64, request: Request) {
+    pub(super) fn exchange_lands(
+        &mut self,
+        seat: usize,
+        id: BoardId,
+        seq: u64,
+        request: Request,
+        policy: &Policy,
+    ) {
         let n = id.0 as usize;
         let fail = |class, commit| {
             let fault = Trouble { class, unchanged: false };
@@ -104,7 +112,7 @@ impl World {
             }
             Some(Fault::CommitEioAfter) if writes => {
                 self.reach(Sometimes::ACommitWasAMaybe);
-                self.apply(seat, n, &request, false);
+                self.apply(seat, n, &request, policy, false);
                 return self.answer(seat, fail(FaultClass::Access, Commit::Maybe));
             }
             Some(Fault::FileReplaced) => {
@@ -117,7 +125,7 @@ impl World {
             Some(_) | None => {}
         }
         let locked = struck == Some(Fault::DispatchLocked);
-        let answer = self.apply(seat, n, &request, locked);
+        let answer = self.apply(seat, n, &request, policy, locked);
         self.spread_trouble(n, struck);
         let answer = self.sabotage_answer(seat, &request, answer);
         self.answer(seat, Event::Exchanged { board: id, seq, answer: Box::new(answer) });
@@ -161,7 +169,14 @@ impl World {
     }
 
     /// Lets the model do what the request asks for, and writes down what took.
-    fn apply(&mut self, seat: usize, n: usize, request: &Request, contended: bool) -> Answer {
+    fn apply(
+        &mut self,
+        seat: usize,
+        n: usize,
+        request: &Request,
+        policy: &Policy,
+        contended: bool,
+    ) -> Answer {
         let instance = self.seats[seat].instance;
         let mut conns = std::mem::take(&mut self.seats[seat].conns);
         let id = self.boards[n].id;
@@ -178,7 +193,7 @@ impl World {
         let model = &mut self.boards[n].model;
         let mut answer = {
             let liveness = Alive { kernel: &self.kernel, seats: &self.seats };
-            let env = Env { policy: &self.policy, liveness: &liveness, contended };
+            let env = Env { policy, liveness: &liveness, contended };
             model.exchange(instance, &mut conn.memory, &landing, &env)
         };
         let sick = conn.sick;
@@ -190,7 +205,7 @@ impl World {
         }
         let pairs = request.changes.iter().zip(answer.taken.iter()).zip(&before);
         for ((change, taken), before) in pairs {
-            self.write_down(instance, n, *change, *taken, before);
+            self.write_down(instance, n, *change, *taken, before, policy.max_in_progress);
         }
         self.judge();
         self.ledger.news.clear();
@@ -207,13 +222,13 @@ impl World {
         change: Change,
         taken: Taken,
         before: &Before,
+        cap: u32,
     ) {
         let model = &self.boards[n].model;
         match (change, taken) {
             (Change::Claim { spawn, .. }, Taken::Claimed { .. }) => {
                 let running = count_running(model);
                 let again = before.holder == Some(Holder::Sexton(of, spawn));
-                let cap = self.policy.max_in_progress;
                 if let Some(attempt) = self.ledger.get_mut(of, spawn) {
                     attempt.claimed = true;
                 }

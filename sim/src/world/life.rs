@@ -1,11 +1,11 @@
 //! Workers come into being, do what they do, and end.
 
 use sexton::machine::event::{Blame, Event};
-use sexton::machine::ids::{BoardId, SpawnId, TaskId};
+use sexton::machine::ids::SpawnId;
 use sexton::machine::policy::Completion;
 use sexton::machine::verdict::ExitStatus;
 
-use super::{Deed, Item, World};
+use super::{Deed, Item, SpawnLane, World};
 use crate::board::{Block, Complete, Holder};
 use crate::fault::Fault;
 use crate::kernel::Uid;
@@ -59,7 +59,7 @@ impl World {
         self.begin_life(seat, spawn, uid);
         let pid = self.pids[&uid];
         let wait = match self.fires(Fault::SpawnAnswerHangs, Who::Dispatcher(seat)) {
-            true => self.policy.spawn_deadline_ms + self.millis(),
+            true => self.seats[seat].policy.spawn_deadline_ms + self.millis(),
             false => self.millis(),
         };
         self.after(wait, Item::Tell(seat, of, Event::SpawnOk { spawn, pid }));
@@ -74,7 +74,7 @@ impl World {
         }
         self.pids.insert(uid, pid);
         self.tell(Who::Process(uid), || What::Started { pid, task: lane.task.to_string() });
-        self.note_spawn(seat, spawn, uid, lane.board, lane.task);
+        self.note_spawn(seat, uid, &lane);
         let life_ms = match self.fires(Fault::Slow, Who::Process(uid)) {
             true => FOR_EVER_MS,
             false => self.entropy.one_of(&[1, 5, 30, 200, 1_000, 3_000]),
@@ -105,7 +105,8 @@ impl World {
         self.after(life_ms, Item::End(uid, status));
     }
 
-    fn note_spawn(&mut self, seat: usize, spawn: SpawnId, uid: Uid, board: BoardId, task: TaskId) {
+    fn note_spawn(&mut self, seat: usize, uid: Uid, lane: &SpawnLane) {
+        let SpawnLane { spawn, board, task, configured, limits, .. } = *lane;
         let of = self.seats[seat].instance;
         self.ledger.spawned += 1;
         let mut claimed = false;
@@ -127,10 +128,11 @@ impl World {
         }
         self.ledger.note(News::Spawned {
             live,
-            max_workers: self.policy.max_workers,
+            max_workers: limits.max_workers,
             live_there,
-            max_in_progress: self.policy.max_in_progress,
+            max_in_progress: limits.max_in_progress,
             claimed,
+            configured,
             twin,
         });
         self.judge();

@@ -1,6 +1,7 @@
 //! The machine's effects, each made to happen in the world or set on its way.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use sexton::machine::effect::{Effect, Report};
 use sexton::machine::event::{Event, Signal, SignalOutcome};
@@ -8,7 +9,7 @@ use sexton::machine::exchange::{Change, Request};
 use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::ExitStatus;
 
-use super::{FINE, Item, SpawnLane, World, brief};
+use super::{FINE, Item, Limits, SpawnLane, World, brief};
 use crate::fault::Fault;
 use crate::kernel::{KILL, TERM, Uid};
 use crate::ledger::{Attempt, News};
@@ -35,14 +36,15 @@ impl World {
             Effect::Connect { board, seq, if_changed } => {
                 self.ask(seat, board, true);
                 let item = Item::Connect { seat, of, board, seq, if_changed };
-                self.send(board, item);
+                self.send(seat, board, item);
             }
             Effect::Exchange { board, seq, request } => {
                 let open = self.seats[seat].conns.contains_key(&board);
                 self.ask(seat, board, open);
                 self.note_claims(seat, board, &request);
-                let item = Item::Exchange { seat, of, board, seq, request };
-                self.send(board, item);
+                let policy = Arc::clone(&self.seats[seat].policy);
+                let item = Item::Exchange { seat, of, board, seq, request, policy };
+                self.send(seat, board, item);
             }
             Effect::Disconnect { board } => self.disconnect(seat, board),
             Effect::Spawn { spawn, board, task, run: _, worker } => {
@@ -100,11 +102,11 @@ impl World {
     }
 
     /// Sets a request on its way: it may be long.
-    fn send(&mut self, board: BoardId, item: Item) {
+    fn send(&mut self, seat: usize, board: BoardId, item: Item) {
         match self.strike(&[Fault::LaneHangs, Fault::LaneHangsForEver], Who::Board(board)) {
             Some(Fault::LaneHangsForEver) => self.hung.push(item),
             Some(_) => {
-                let wait = self.policy.lane_deadline_ms + self.millis();
+                let wait = self.seats[seat].policy.lane_deadline_ms + self.millis();
                 self.after(wait, item);
             }
             None => {
@@ -259,10 +261,14 @@ impl World {
         task: TaskId,
         worker: WorkerId,
     ) {
-        self.seats[seat].lanes.push(SpawnLane { spawn, board, task, worker, past_gate: false });
+        let here = &mut self.seats[seat];
+        let limits = Limits::of(&here.policy);
+        let configured = here.policy.worker(worker).enabled;
+        let lane = SpawnLane { spawn, board, task, worker, past_gate: false, configured, limits };
+        here.lanes.push(lane);
         let of = self.seats[seat].instance;
         let wait = match self.fires(Fault::SpawnHangs, Who::Dispatcher(seat)) {
-            true => self.policy.spawn_deadline_ms + 4 * self.millis(),
+            true => self.seats[seat].policy.spawn_deadline_ms + 4 * self.millis(),
             false => self.millis(),
         };
         self.after(wait, Item::Make { seat, of, spawn });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use sexton::machine::effect::Effect;
 use sexton::machine::event::{Commit, Event, Group, Signal};
@@ -21,6 +22,9 @@ impl World {
                 *group = Group::Gone;
             }
             (Saboteur::NeverForget, Event::SpawnOk { .. }) => return false,
+            (Saboteur::StartRemoved, Event::PolicyChanged(policy)) => {
+                policy.workers.iter_mut().for_each(|worker| worker.enabled = true);
+            }
             (Saboteur::ReapNeverAgain, Event::ReapFailed { .. }) => {
                 self.notes.reap_failed = true;
             }
@@ -129,7 +133,9 @@ impl World {
                 for effect in effects.extract_if(.., |e| matches!(e, Effect::Exchange { .. })) {
                     if let Effect::Exchange { board, seq, request } = effect {
                         self.note_claims(seat, board, &request);
-                        self.hung.push(Item::Exchange { seat, of, board, seq, request });
+                        let policy = Arc::clone(&self.seats[seat].policy);
+                        let item = Item::Exchange { seat, of, board, seq, request, policy };
+                        self.hung.push(item);
                     }
                 }
             }

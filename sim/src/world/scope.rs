@@ -283,7 +283,8 @@ fn follow_item(item: &Item, moment: u64, now: u64, seqs: &Renamings, trail: &mut
         Item::Connect { seat, of, board, seq: n, if_changed } => {
             (6, seat, of, seq(of, *board, *n), if_changed).hash(trail);
         }
-        Item::Exchange { seat, of, board, seq: n, request } => {
+        // Its policy is the only one that there is.
+        Item::Exchange { seat, of, board, seq: n, request, policy: _ } => {
             (7, seat, of, seq(of, *board, *n), request).hash(trail);
         }
         other => (8, other).hash(trail),

@@ -10,7 +10,7 @@ use crate::machine::exchange::{
 use crate::machine::hold::{BoardHold, Hold};
 use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
-use crate::machine::policy::Policy;
+use crate::machine::policy::{Policy, WorkerPolicy};
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
 fn spawn_ok(n: u64) -> Event {
@@ -635,4 +635,44 @@ fn rivals_that_meet_a_lock_at_different_moments_wait_for_different_times() {
         .collect();
     waits.sort_unstable();
     assert_eq!(waits, (10..50).collect::<Vec<u64>>());
+}
+
+#[test]
+fn claims_that_a_lowered_limit_of_their_board_leaves_no_room_for_are_given_back() {
+    let mut world = World::new();
+    world.add(B);
+    world.look_for(B, ready(&["t1", "t2"]));
+    let policy = Policy { max_in_progress: 1, ..Policy::default() };
+    world.step(Event::PolicyChanged(Box::new(policy)));
+    let effects = world.answer(B, &[claimed(1), claimed(2)], Some(ours(&[1, 2])));
+    assert_eq!(sent(&effects), [release(1, Release::NotStarted)]);
+    let spawns: Vec<&Effect> =
+        effects.iter().filter(|effect| matches!(effect, Effect::Spawn { .. })).collect();
+    assert!(matches!(spawns[..], [Effect::Spawn { spawn: SpawnId(2), .. }]), "{effects:?}");
+}
+
+#[test]
+fn a_full_board_gives_back_no_claim_of_another() {
+    let mut world = World::with(Policy { max_in_progress: 1, ..Policy::default() });
+    world.add(B);
+    world.add(C);
+    world.look_for(B, ready(&["t1"]));
+    world.look_for(C, ready(&["u1"]));
+    assert_eq!(world.answer(B, &[claimed(1)], Some(ours(&[1])))[0], spawn(1));
+    assert!(matches!(
+        world.answer(C, &[claimed(2)], None)[0],
+        Effect::Spawn { spawn: SpawnId(2), board: C, .. }
+    ));
+}
+
+#[test]
+fn a_claim_for_a_worker_that_is_no_longer_configured_is_given_back() {
+    let mut world = claiming();
+    let gone = WorkerPolicy { enabled: false, ..WorkerPolicy::default() };
+    let policy = Policy { workers: vec![gone], ..Policy::default() };
+    world.step(Event::PolicyChanged(Box::new(policy)));
+    assert_eq!(
+        sent(&world.answer(B, &[claimed(1)], Some(ours(&[1])))),
+        [release(1, Release::NotStarted)]
+    );
 }
