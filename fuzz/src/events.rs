@@ -412,9 +412,17 @@ impl Watch {
                 let earlier = self.workers.insert(spawn, Told::Nothing);
                 assert_eq!(earlier, None, "{spawn:?} spawned twice");
                 assert!(!self.stopping, "spawned while stopping");
-                let alive = self.workers.values().filter(|told| **told != Told::Ended).count();
+                assert!(
+                    self.policy.worker(worker).enabled,
+                    "spawned for {worker:?}, which is gone"
+                );
+                let alive = || self.workers.iter().filter(|(_, told)| **told != Told::Ended);
                 let most = self.policy.max_workers as usize;
-                assert!(alive <= most, "{alive} workers, {most} are allowed");
+                assert!(alive().count() <= most, "more than {most} workers");
+                let here = |spawn| self.taken.get(spawn).is_some_and(|(id, ..)| *id == board);
+                let most = self.policy.max_in_progress as usize;
+                let own = alive().filter(|(spawn, _)| here(*spawn)).count();
+                assert!(own <= most, "{own} workers of {board:?}, {most} are allowed");
             }
             Effect::Signal { spawn, signal } => {
                 let told = self.workers.get(&spawn);
