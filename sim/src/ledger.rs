@@ -62,6 +62,11 @@ pub enum News {
         /// How many may.
         cap: u32,
     },
+    /// The claim of somebody else was ended by the rules.
+    Freed {
+        /// The worker that its row names is alive.
+        living: bool,
+    },
     /// A write on a run took.
     Wrote {
         /// It was the writer's at that moment.

@@ -21,6 +21,7 @@ pub const ALWAYS: &[Promise] = &[
     Promise { name: "no_zombie_outlives_a_tick", check: no_zombie_outlives_a_tick },
     Promise { name: "no_task_has_two_workers", check: no_task_has_two_workers },
     Promise { name: "a_worker_follows_a_claim", check: a_worker_follows_a_claim },
+    Promise { name: "a_claim_of_the_living_stands", check: a_claim_of_the_living_stands },
     Promise { name: "a_worker_is_configured", check: a_worker_is_configured },
     Promise { name: "caps_hold", check: caps_hold },
     Promise { name: "every_write_is_fenced", check: every_write_is_fenced },
@@ -90,6 +91,17 @@ fn a_worker_follows_a_claim(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Spawned { claimed: false, .. } => {
             Some("a worker was started for a claim that never took".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// No dispatcher ends the claim of another, whether that lives or died, while the worker that the row
+/// names is alive: nobody starts a second one beside it.
+fn a_claim_of_the_living_stands(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Freed { living: true } => {
+            Some("a claim was ended although its worker is alive".to_owned())
         }
         _ => None,
     })

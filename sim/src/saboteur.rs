@@ -55,6 +55,8 @@ saboteurs! {
     KillAtOnce "KILL without TERM" breaks ["term_comes_before_kill"],
     /// A worker that was removed from the configuration is started for what it was claimed for.
     StartRemoved "removed worker started" breaks ["a_worker_is_configured"],
+    /// Whoever holds a claim is taken for dead.
+    FreeTheLiving "claims of the living ended" breaks ["a_claim_of_the_living_stands"],
     /// Writes do not ask whose run it is.
     IgnoreFence "fence ignored" breaks ["every_write_is_fenced"],
     /// A rest after a failure never ends.

@@ -19,15 +19,18 @@ use crate::trace::{What, Who};
 struct Alive<'a> {
     kernel: &'a Kernel,
     seats: &'a [Seat],
+    /// Somebody takes all others for dead.
+    blind: bool,
 }
 
 impl Liveness for Alive<'_> {
     fn worker(&self, pid: Pid) -> bool {
-        self.kernel.pid_alive(pid)
+        !self.blind && self.kernel.pid_alive(pid)
     }
 
     fn dispatcher(&self, instance: Instance) -> bool {
-        self.seats.iter().any(|seat| seat.instance == instance && seat.machine.is_some())
+        !self.blind
+            && self.seats.iter().any(|seat| seat.instance == instance && seat.machine.is_some())
     }
 }
 
@@ -192,7 +195,8 @@ impl World {
         self.sabotage_request(&mut landing);
         let model = &mut self.boards[n].model;
         let mut answer = {
-            let liveness = Alive { kernel: &self.kernel, seats: &self.seats };
+            let blind = self.saboteur == Some(Saboteur::FreeTheLiving);
+            let liveness = Alive { kernel: &self.kernel, seats: &self.seats, blind };
             let env = Env { policy, liveness: &liveness, contended };
             model.exchange(instance, &mut conn.memory, &landing, &env)
         };
@@ -249,8 +253,20 @@ impl World {
                 self.ledger.note(News::Wrote { ours: before.is(of, fence) });
                 self.note_finish(of, fence.spawn, verdict, (before.failures, after));
             }
+            (Change::Free { .. }, Taken::Yes) => {
+                let living = self.has_a_living_worker(before);
+                self.ledger.note(News::Freed { living });
+            }
             _ => {}
         }
+    }
+
+    /// Whether a process is alive that a claim was known to be for.
+    fn has_a_living_worker(&self, before: &Before) -> bool {
+        let Some(Holder::Sexton(of, spawn)) = before.holder else { return false };
+        let worker = self.ledger.get(of, spawn).and_then(|attempt| attempt.process);
+        let alive = worker.and_then(|uid| self.kernel.get(uid)).is_some_and(|p| p.is_alive());
+        before.pid.is_some() && alive
     }
 
     fn note_finish(
@@ -373,6 +389,7 @@ struct Before {
     status: Option<Status>,
     holder: Option<Holder>,
     run: Option<RunId>,
+    pid: Option<Pid>,
     failures: u32,
 }
 
@@ -390,6 +407,7 @@ impl Before {
             status: task.map(|task| task.status),
             holder: task.and_then(|task| task.claim.holder),
             run: task.and_then(|task| task.claim.run),
+            pid: task.and_then(|task| task.claim.pid),
             failures: task.map_or(0, |task| task.failures),
         }
     }
