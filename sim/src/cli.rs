@@ -2,6 +2,7 @@
 
 mod bugs;
 mod exhaust;
+mod failure;
 mod play;
 mod replay;
 mod shrink;
@@ -10,20 +11,32 @@ mod watch;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use sexton_sim::saboteur::Saboteur;
 use sexton_sim::world::{Broken, Options};
 
+pub use failure::Failure;
+
 /// Runs the dispatcher's own machine through simulated worlds in which everything goes wrong, and
 /// judges every promise after every event.
 #[derive(Debug, Parser)]
-#[command(name = "sexton-sim", version)]
+#[command(name = "sexton-sim", version, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sexton-sim sweep --seeds 1000            look for a seed that breaks a promise
+  sexton-sim replay --seed 62 --trace      see all that happens in one world
+  sexton-sim sweep --seeds 100 --bug 'reap inside the pass'
+                                           see what a finding looks like
+
+Exit codes: 0 done; 1 a promise was broken, a sweep showed nothing of a fault or state, or a planted
+bug was not found; 2 wrong usage, or a file that cannot be read or written.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -45,40 +58,6 @@ impl Cli {
             Command::Exhaust(exhaust) => exhaust.run(),
             Command::Bugs(bugs) => bugs.run(),
             Command::Play(play) => play.run(),
-        }
-    }
-}
-
-/// Why a command ends with another code than 0.
-#[derive(Debug)]
-pub enum Failure {
-    /// A promise was broken, or something that must be reached was not. Exit code 1.
-    Found(String),
-    /// What was asked for makes no sense. Exit code 2.
-    Usage(String),
-    /// A file or the output. Exit code 1.
-    Io(String, io::Error),
-}
-
-impl Failure {
-    /// The exit code.
-    pub fn code(&self) -> u8 {
-        match self {
-            Failure::Found(_) | Failure::Io(..) => 1,
-            Failure::Usage(_) => 2,
-        }
-    }
-
-    fn file(path: &Path) -> impl FnOnce(io::Error) -> Failure {
-        move |error| Failure::Io(path.display().to_string(), error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Found(text) | Failure::Usage(text) => f.write_str(text),
-            Failure::Io(what, error) => write!(f, "{what}: {error}"),
         }
     }
 }
@@ -126,7 +105,11 @@ struct Source {
 impl Source {
     fn bytes(&self) -> Result<Vec<u8>, Failure> {
         match (&self.entropy, self.seed) {
-            (Some(path), _) => std::fs::read(path).map_err(Failure::file(path)),
+            (Some(path), _) => std::fs::read(path).map_err(Failure::file(
+                "read the entropy in",
+                path,
+                "name a file that `shrink` or the fuzzer wrote, or give --seed",
+            )),
             (None, seed) => Ok(sexton_sim::sweep::entropy(seed.unwrap_or(0), self.size)),
         }
     }
@@ -134,7 +117,7 @@ impl Source {
 
 /// Prints a line for whoever reads the output.
 fn say(text: impl fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::Io("stdout".to_owned(), error))
+    writeln!(io::stdout(), "{text}").map_err(Failure::Output)
 }
 
 /// One line that says what was broken.

@@ -16,7 +16,11 @@ pub struct Play {
 impl Play {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let text = std::fs::read_to_string(&self.file).map_err(Failure::file(&self.file))?;
+        let text = std::fs::read_to_string(&self.file).map_err(Failure::file(
+            "read the script",
+            &self.file,
+            "tests/scenarios/ has scripts to play",
+        ))?;
         let transcript = sexton_sim::script::play(&text)
             .map_err(|error| Failure::Usage(format!("{}:{error}", self.file.display())))?;
         say(transcript.trim_end())

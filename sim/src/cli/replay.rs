@@ -30,18 +30,22 @@ impl Replay {
         let tracing = self.trace || self.html.is_some();
         let options = Options { trace: tracing, ..self.plant.options()? };
         let run = run(self.source.bytes()?, options);
-        if self.trace {
-            for record in &run.trace {
-                say(record)?;
-            }
-        }
         if let Some(path) = &self.html {
             let title = match (&self.source.entropy, self.source.seed) {
                 (Some(path), _) => format!("the run of {}", path.display()),
                 (None, seed) => format!("seed {}", seed.unwrap_or(0)),
             };
             let page = sexton_sim::page::page(&title, &run);
-            std::fs::write(path, page).map_err(Failure::file(path))?;
+            std::fs::write(path, page).map_err(Failure::file(
+                "write the page",
+                path,
+                "name a file in a folder that is there",
+            ))?;
+        }
+        if self.trace {
+            for record in &run.trace {
+                say(record)?;
+            }
         }
         match run.broken {
             Some(broken) => Err(Failure::Found(told(&broken))),
