@@ -11,6 +11,7 @@ mod watch;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -85,6 +86,21 @@ impl Plant {
     /// How to say it on a command line.
     fn argument(&self) -> String {
         self.bug.as_ref().map_or_else(String::new, |name| format!(" --bug '{name}'"))
+    }
+}
+
+/// How much is done at once.
+#[derive(Debug, Args)]
+struct Jobs {
+    /// Threads; as many as there are processors if not given
+    #[arg(long, value_name = "J")]
+    jobs: Option<NonZero<usize>>,
+}
+
+impl Jobs {
+    fn count(&self) -> usize {
+        let processors = || std::thread::available_parallelism().ok();
+        self.jobs.or_else(processors).map_or(1, NonZero::get)
     }
 }
 

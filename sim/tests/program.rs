@@ -52,9 +52,21 @@ fn a_sweep_is_the_same_in_every_surrounding() {
 }
 
 #[test]
+fn a_sweep_ends_at_its_last_seed_although_it_has_minutes_left() {
+    let arguments = ["sweep", "--seeds", "3", "--minutes", "1000", "--json"];
+    let output = sim(&arguments).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["seeds"], 3);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_code_2() {
     for arguments in [
         &["sweep", "--bug", "no such bug"][..],
+        &["sweep", "--seeds", "0"],
+        &["sweep", "--seeds", "0", "--minutes", "1"],
+        &["sweep", "--minutes", "0"],
+        &["sweep", "--jobs", "0"],
         &["replay"],
         &["shrink", "--seed", "1", "--output", "unused"],
         &["play", "/dev/null", "/dev/null"],

@@ -8,7 +8,7 @@ use serde_json::json;
 use sexton_sim::exhaust::exhaust;
 
 use super::watch::Watch;
-use super::{Failure, say, told};
+use super::{Failure, Jobs, say, told};
 
 /// Follow every interleaving of two dispatchers, one board and two tasks
 #[derive(Debug, Args)]
@@ -17,9 +17,8 @@ pub struct Exhaust {
     /// With every placement of one fault (small) or two (medium)
     #[arg(long, value_enum, default_value_t = Scope::Small)]
     scope: Scope,
-    /// Threads; as many as there are processors if not given
-    #[arg(long, value_name = "J")]
-    jobs: Option<usize>,
+    #[command(flatten)]
+    jobs: Jobs,
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
@@ -38,9 +37,6 @@ enum Scope {
 impl Exhaust {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let jobs = self.jobs.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        });
         let faults = match self.scope {
             Scope::None => 0,
             Scope::Small => 1,
@@ -49,7 +45,9 @@ impl Exhaust {
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(200));
         let watch = Watch::start();
-        let found = exhaust(faults, jobs, |states| bar.set_message(format!("{states} states")));
+        let found = exhaust(faults, self.jobs.count(), |states| {
+            bar.set_message(format!("{states} states"))
+        });
         bar.finish_and_clear();
         let seconds = watch.elapsed().as_secs_f64();
         if let Some((broken, record)) = found.broken {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use sexton_sim::fault::Fault;
@@ -10,7 +10,7 @@ use sexton_sim::sometimes::Sometimes;
 use sexton_sim::sweep::{SIZE, Sum, Sweep as Runs};
 
 use super::watch::Watch;
-use super::{Failure, Plant, say, told};
+use super::{Failure, Jobs, Plant, say, told};
 
 /// Run many seeds, each twice, and judge every promise after every event
 #[derive(Debug, Args)]
@@ -20,17 +20,16 @@ use super::{Failure, Plant, say, told};
                         The exit code is 1 if a promise was broken, a fault never struck, or a \
                         state was never reached.")]
 pub struct Sweep {
-    /// How many seeds: 1000 if not given, with --minutes as many as it takes
-    #[arg(long, value_name = "N")]
+    /// How many seeds; 1000 if neither this nor --minutes is given
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first of them
     #[arg(long, value_name = "S", default_value_t = 0)]
     first: u64,
-    /// Threads; as many as there are processors if not given
-    #[arg(long, value_name = "J")]
-    jobs: Option<usize>,
-    /// Stop after so many minutes, however many seeds are left
-    #[arg(long, value_name = "M")]
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Stop after so many minutes; with --seeds as well, at whichever comes first
+    #[arg(long, value_name = "M", value_parser = value_parser!(u64).range(1..))]
     minutes: Option<u64>,
     /// Bytes of entropy of the longest runs
     #[arg(long, value_name = "K", default_value_t = SIZE)]
@@ -45,13 +44,11 @@ pub struct Sweep {
 impl Sweep {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let limit = self.minutes.map(|minutes| Duration::from_secs(60 * minutes));
-        let seeds = self.seeds.unwrap_or(if limit.is_some() { u64::MAX } else { 1_000 });
-        let jobs = self.jobs.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        });
+        let limit = self.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+        let seeds = self.seeds.or(if limit.is_some() { None } else { Some(1_000) });
+        let jobs = self.jobs.count();
         let runs = Runs {
-            seeds: self.first..self.first.saturating_add(seeds),
+            seeds: self.first..self.first.saturating_add(seeds.unwrap_or(u64::MAX)),
             size: self.size,
             jobs,
             options: self.plant.options()?,
@@ -146,9 +143,13 @@ fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
 }
 
 /// Shows itself on terminals only.
-fn progress(seeds: u64) -> ProgressBar {
-    let template = "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left";
-    let bar = ProgressBar::new(seeds);
+fn progress(seeds: Option<u64>) -> ProgressBar {
+    let (bar, template) = match seeds {
+        Some(seeds) => {
+            (ProgressBar::new(seeds), "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left")
+        }
+        None => (ProgressBar::no_length(), "{pos} seeds, {per_sec}, {elapsed}"),
+    };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
