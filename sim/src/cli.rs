@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use sexton_sim::saboteur::Saboteur;
 use sexton_sim::world::{Broken, Options};
 
@@ -106,16 +106,18 @@ impl Jobs {
 
 /// What a run is made of.
 #[derive(Debug, Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("run").required(true)))]
 struct Source {
     /// The run of this seed
-    #[arg(long, value_name = "S", required_unless_present = "entropy")]
+    #[arg(long, value_name = "S", group = "run")]
     seed: Option<u64>,
-    /// Bytes of entropy of the longest runs of a seed
-    #[arg(long, value_name = "K", default_value_t = sexton_sim::sweep::SIZE)]
-    size: usize,
     /// The run of the bytes in this file, as `shrink` and the fuzzer leave them
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "size"])]
+    #[arg(long, value_name = "FILE", group = "run")]
     entropy: Option<PathBuf>,
+    /// Bytes of entropy of the longest runs of a seed
+    #[arg(long, value_name = "K", default_value_t = sexton_sim::sweep::SIZE, conflicts_with = "entropy")]
+    size: usize,
 }
 
 impl Source {

@@ -60,6 +60,28 @@ fn a_sweep_ends_at_its_last_seed_although_it_has_minutes_left() {
 }
 
 #[test]
+fn help_of_every_command_has_an_example_of_it() {
+    for command in ["sweep", "replay", "shrink", "exhaust", "bugs", "play"] {
+        let help = out(&sim(&[command, "--help"]).output().unwrap());
+        let (_, examples) = help.split_once("\nExample").unwrap();
+        assert!(examples.contains(&format!("\n  sexton-sim {command} ")), "{help}");
+    }
+}
+
+#[test]
+fn replay_and_shrink_say_that_they_need_a_seed_or_entropy_and_show_both() {
+    for command in ["replay", "shrink"] {
+        let help = out(&sim(&[command, "--help"]).output().unwrap());
+        assert!(help.contains("<--seed <S>|--entropy <FILE>>"), "{help}");
+        for example in ["--seed", "--entropy"] {
+            assert!(help.contains(&format!("\n  sexton-sim {command} {example} ")), "{help}");
+        }
+        let refused = error(&sim(&[command]).output().unwrap());
+        assert!(refused.contains("<--seed <S>|--entropy <FILE>>"), "{refused}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_code_2() {
     for arguments in [
         &["sweep", "--bug", "no such bug"][..],
@@ -68,6 +90,9 @@ fn what_makes_no_sense_is_refused_with_code_2() {
         &["sweep", "--minutes", "0"],
         &["sweep", "--jobs", "0"],
         &["replay"],
+        &["replay", "--seed", "1", "--entropy", "/dev/null"],
+        &["replay", "--size", "512", "--entropy", "/dev/null"],
+        &["shrink"],
         &["shrink", "--seed", "1", "--output", "unused"],
         &["play", "/dev/null", "/dev/null"],
     ] {

@@ -8,6 +8,8 @@ use super::{Failure, say};
 
 /// Play a script of events to the machine and print what it answers to each
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+                        sexton-sim play tests/scenarios/no_zombie_outlives_a_tick.txt")]
 pub struct Play {
     /// One event a line
     file: PathBuf,

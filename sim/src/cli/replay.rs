@@ -7,10 +7,14 @@ use sexton_sim::world::{Options, run};
 
 use super::{Failure, Plant, Source, say, told};
 
+const EXAMPLES: &str = "\
+Examples:
+  sexton-sim replay --seed 62 --trace
+  sexton-sim replay --entropy tests/regressions/a_death_in_the_calm.entropy --html run.html";
+
 /// Run one world again and show what happened
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  sexton-sim replay --seed 62 --trace\n  \
-                        sexton-sim replay --entropy FILE --html run.html")]
+#[command(after_help = EXAMPLES)]
 pub struct Replay {
     #[command(flatten)]
     source: Source,

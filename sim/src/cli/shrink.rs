@@ -13,9 +13,14 @@ const REGRESSIONS: &str = "tests/regressions";
 /// Runs that the search makes at the most.
 const TRIES: usize = 50_000;
 
+const EXAMPLES: &str = "\
+Examples:
+  sexton-sim shrink --seed 1 --bug 'reap inside the pass' --output small.entropy
+  sexton-sim shrink --entropy fuzz/artifacts/world/crash-…";
+
 /// Find the smallest entropy that breaks the same promise, and keep it as a regression
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sexton-sim shrink --seed 62")]
+#[command(after_help = EXAMPLES)]
 pub struct Shrink {
     #[command(flatten)]
     source: Source,
