@@ -1,5 +1,7 @@
 //! `shrink`: the least that still breaks a promise.
 
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -16,7 +18,11 @@ const TRIES: usize = 50_000;
 const EXAMPLES: &str = "\
 Examples:
   sexton-sim shrink --seed 1 --bug 'reap inside the pass' --output small.entropy
-  sexton-sim shrink --entropy fuzz/artifacts/world/crash-…";
+  sexton-sim shrink --entropy fuzz/artifacts/world/crash-…
+
+What is left goes to tests/regressions/PROMISE.entropy, or PROMISE-2.entropy and so on if another run
+is kept there. Exit code 2, before the search, if the folder is missing or the file of --output is
+there already.";
 
 /// Find the smallest entropy that breaks the same promise, and keep it as a regression
 #[derive(Debug, Args)]
@@ -24,9 +30,12 @@ Examples:
 pub struct Shrink {
     #[command(flatten)]
     source: Source,
-    /// Where to write what is left; the tests run every file in that folder
+    /// Write what is left to this file, which must not be there yet
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write over the file of --output
+    #[arg(long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     plant: Plant,
 }
@@ -46,14 +55,7 @@ impl Shrink {
         };
         let before = bytes.len();
         let small = shrink(bytes, options, broken.promise, TRIES);
-        let path = self
-            .output
-            .unwrap_or_else(|| Path::new(REGRESSIONS).join(format!("{}.entropy", broken.promise)));
-        std::fs::write(&path, &small).map_err(Failure::file(
-            "write what is left to",
-            &path,
-            "name a file that can be written with --output",
-        ))?;
+        let path = self.keep(broken.promise, &small)?;
         let left = run(small.clone(), options).broken.unwrap_or(broken);
         say(told(&left))?;
         say(format!("{before} bytes of entropy became {}", small.len()))?;
@@ -68,10 +70,48 @@ impl Shrink {
             None => Path::new(REGRESSIONS),
         };
         let remedy = "run at the top of the project, make the folder, or name a file with --output";
-        std::fs::read_dir(folder).map(drop).map_err(Failure::file(
+        fs::read_dir(folder).map(drop).map_err(Failure::file(
             "write into the folder",
             folder,
             remedy,
-        ))
+        ))?;
+        match &self.output {
+            Some(path) if path.exists() && !self.force => Err(Failure::Usage(format!(
+                "'{}' is there already; name another file with --output, or write over it with \
+                 --force",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
     }
+
+    /// Writes what is left, and over nothing unless that was asked for. Says where it is.
+    fn keep(&self, promise: &str, small: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.output.clone().unwrap_or_else(|| regression(promise, small));
+        if self.output.is_none() && holds(&path, small) {
+            return Ok(path);
+        }
+        let file = if self.force { File::create(&path) } else { File::create_new(&path) };
+        file.and_then(|mut file| file.write_all(small)).map_err(Failure::file(
+            "write what is left to",
+            &path,
+            "name a file that can be written with --output",
+        ))?;
+        Ok(path)
+    }
+}
+
+/// The first file for a broken promise that is not there yet, or holds just this.
+fn regression(promise: &str, small: &[u8]) -> PathBuf {
+    let mut path = Path::new(REGRESSIONS).join(format!("{promise}.entropy"));
+    let mut number = 1;
+    while path.exists() && !holds(&path, small) {
+        number += 1;
+        path.set_file_name(format!("{promise}-{number}.entropy"));
+    }
+    path
+}
+
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    fs::read(path).is_ok_and(|held| held == bytes)
 }
