@@ -4,6 +4,7 @@ mod bugs;
 mod exhaust;
 mod failure;
 mod play;
+mod progress;
 mod replay;
 mod shrink;
 mod sweep;
@@ -15,7 +16,9 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use serde_json::{Value, json};
 use sexton_sim::saboteur::Saboteur;
+use sexton_sim::trace::Record;
 use sexton_sim::world::{Broken, Options};
 
 pub use failure::Failure;
@@ -37,7 +40,10 @@ Examples:
                                            see what a finding looks like
 
 Exit codes: 0 done; 1 a promise was broken, a sweep showed nothing of a fault or state, or a planted
-bug was not found; 2 wrong usage, or a file that cannot be read or written.";
+bug was not found; 2 wrong usage, or a file that cannot be read or written.
+
+Every command prints JSON with --json: what was found on standard output, also with code 1; talk on
+standard error, and with code 2 nothing else.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -142,4 +148,14 @@ fn say(text: impl fmt::Display) -> Result<(), Failure> {
 fn told(broken: &Broken) -> String {
     let (seconds, millis) = (broken.at / 1000, broken.at % 1000);
     format!("{} broken at {seconds}.{millis:03} s: {}", broken.promise, broken.how)
+}
+
+/// What was broken, for programs.
+fn broken_json(broken: &Broken) -> Value {
+    json!({"promise": broken.promise, "how": broken.how, "at_ms": broken.at})
+}
+
+/// What happened, one line each, for programs.
+fn lines(records: &[Record]) -> Value {
+    records.iter().map(ToString::to_string).collect()
 }

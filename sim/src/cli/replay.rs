@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sexton_sim::world::{Options, run};
+use serde_json::{Value, json};
+use sexton_sim::world::{Options, Run, run};
 
-use super::{Failure, Plant, Source, say, told};
+use super::{Failure, Plant, Source, broken_json, lines, say, told};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +25,9 @@ pub struct Replay {
     /// Draw the run into this file: one page that needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Print the outcome as JSON; with --trace the lines, too
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     plant: Plant,
 }
@@ -46,14 +50,28 @@ impl Replay {
                 "name a file in a folder that is there",
             ))?;
         }
-        if self.trace {
-            for record in &run.trace {
-                say(record)?;
+        if self.json {
+            say(as_json(&run, self.trace))?;
+        } else {
+            if self.trace {
+                run.trace.iter().try_for_each(say)?;
+            }
+            if run.broken.is_none() {
+                say(format!("every promise held: {} events, {:016x}", run.events, run.hash))?;
             }
         }
-        match run.broken {
-            Some(broken) => Err(Failure::Found(told(&broken))),
-            None => say(format!("every promise held: {} events, {:016x}", run.events, run.hash)),
-        }
+        run.broken.map_or(Ok(()), |broken| Err(Failure::Found(told(&broken))))
     }
+}
+
+fn as_json(run: &Run, trace: bool) -> Value {
+    let mut json = json!({
+        "broken": run.broken.as_ref().map(broken_json),
+        "events": run.events,
+        "hash": format!("{:016x}", run.hash),
+    });
+    if trace {
+        json["trace"] = lines(&run.trace);
+    }
+    json
 }

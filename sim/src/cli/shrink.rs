@@ -5,10 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use sexton_sim::shrink::shrink;
 use sexton_sim::world::run;
 
-use super::{Failure, Plant, Source, say, told};
+use super::{Failure, Plant, Source, broken_json, say, told};
 
 /// Where what is left goes; the tests run every file in there.
 const REGRESSIONS: &str = "tests/regressions";
@@ -36,6 +37,9 @@ pub struct Shrink {
     /// Write over the file of --output
     #[arg(long, requires = "output")]
     force: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     plant: Plant,
 }
@@ -57,6 +61,14 @@ impl Shrink {
         let small = shrink(bytes, options, broken.promise, TRIES);
         let path = self.keep(broken.promise, &small)?;
         let left = run(small.clone(), options).broken.unwrap_or(broken);
+        if self.json {
+            return say(json!({
+                "broken": broken_json(&left),
+                "bytes_before": before,
+                "bytes": small.len(),
+                "file": path.display().to_string(),
+            }));
+        }
         say(told(&left))?;
         say(format!("{before} bytes of entropy became {}", small.len()))?;
         let bug = self.plant.argument();

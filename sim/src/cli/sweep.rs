@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use sexton_sim::fault::Fault;
 use sexton_sim::sometimes::Sometimes;
 use sexton_sim::sweep::{SIZE, Sum, Sweep as Runs};
 
 use super::watch::Watch;
-use super::{Failure, Jobs, Plant, say, told};
+use super::{Failure, Jobs, Plant, broken_json, progress, say, told};
 
 /// Run many seeds, each twice, and judge every promise after every event
 #[derive(Debug, Args)]
@@ -54,7 +53,13 @@ impl Sweep {
             options: self.plant.options()?,
             stop_early: false,
         };
-        let bar = progress(seeds);
+        let bar = progress::bar(
+            seeds,
+            match seeds {
+                Some(_) => "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left",
+                None => "{pos} seeds, {per_sec}, {elapsed}",
+            },
+        );
         let watch = Watch::start();
         let sum = runs.run(|_| {
             bar.inc(1);
@@ -127,9 +132,12 @@ fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
         .broken
         .iter()
         .map(|(seed, broken)| {
-            json!({"seed": seed, "promise": broken.promise, "how": broken.how, "at_ms": broken.at})
+            let mut json = broken_json(broken);
+            json["seed"] = (*seed).into();
+            json
         })
         .collect();
+    let missed: Vec<&str> = sum.missed().collect();
     json!({
         "seeds": sum.seeds,
         "events": sum.events,
@@ -137,21 +145,8 @@ fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
         "events_per_second_and_thread": rate(sum, took, jobs),
         "hash": format!("{:016x}", sum.hash),
         "broken": broken,
+        "missed": missed,
         "fired": fired,
         "reached": reached,
     })
-}
-
-/// Shows itself on terminals only.
-fn progress(seeds: Option<u64>) -> ProgressBar {
-    let (bar, template) = match seeds {
-        Some(seeds) => {
-            (ProgressBar::new(seeds), "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left")
-        }
-        None => (ProgressBar::no_length(), "{pos} seeds, {per_sec}, {elapsed}"),
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
