@@ -139,7 +139,8 @@ fn a_terminal_with_no_color_gets_no_colour_and_no_progress() {
             .envs([("TERM", "xterm"), ("NO_COLOR", no_color)])
             .stdin(std::process::Stdio::null())
             .output();
-        output.ok().map(|output| output.stdout.contains(&b'\x1b'))
+        let output = output.ok().filter(|output| output.status.success());
+        output.map(|output| output.stdout.contains(&b'\x1b'))
     };
     match (on_a_terminal(""), on_a_terminal("1")) {
         (None, _) | (_, None) => eprintln!("there is no script(1), so this shows nothing"),
