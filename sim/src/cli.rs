@@ -2,7 +2,9 @@
 
 mod bugs;
 mod exhaust;
+mod failure;
 mod play;
+mod progress;
 mod replay;
 mod shrink;
 mod sweep;
@@ -10,20 +12,38 @@ mod watch;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::num::NonZero;
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use serde_json::{Value, json};
 use sexton_sim::saboteur::Saboteur;
+use sexton_sim::trace::Record;
 use sexton_sim::world::{Broken, Options};
+
+pub use failure::Failure;
 
 /// Runs the dispatcher's own machine through simulated worlds in which everything goes wrong, and
 /// judges every promise after every event.
 #[derive(Debug, Parser)]
-#[command(name = "sexton-sim", version)]
+#[command(name = "sexton-sim", version, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sexton-sim sweep --seeds 1000            look for a seed that breaks a promise
+  sexton-sim replay --seed 62 --trace      see all that happens in one world
+  sexton-sim sweep --seeds 100 --bug 'reap inside the pass'
+                                           see what a finding looks like
+
+Exit codes: 0 done; 1 a promise was broken, a sweep showed nothing of a fault or state, or a planted
+bug was not found; 2 wrong usage, or a file that cannot be read or written.
+
+Every command prints JSON with --json: what was found on standard output, also with code 1; talk on
+standard error, and with code 2 nothing else.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -45,40 +65,6 @@ impl Cli {
             Command::Exhaust(exhaust) => exhaust.run(),
             Command::Bugs(bugs) => bugs.run(),
             Command::Play(play) => play.run(),
-        }
-    }
-}
-
-/// Why a command ends with another code than 0.
-#[derive(Debug)]
-pub enum Failure {
-    /// A promise was broken, or something that must be reached was not. Exit code 1.
-    Found(String),
-    /// What was asked for makes no sense. Exit code 2.
-    Usage(String),
-    /// A file or the output. Exit code 1.
-    Io(String, io::Error),
-}
-
-impl Failure {
-    /// The exit code.
-    pub fn code(&self) -> u8 {
-        match self {
-            Failure::Found(_) | Failure::Io(..) => 1,
-            Failure::Usage(_) => 2,
-        }
-    }
-
-    fn file(path: &Path) -> impl FnOnce(io::Error) -> Failure {
-        move |error| Failure::Io(path.display().to_string(), error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Found(text) | Failure::Usage(text) => f.write_str(text),
-            Failure::Io(what, error) => write!(f, "{what}: {error}"),
         }
     }
 }
@@ -109,24 +95,45 @@ impl Plant {
     }
 }
 
+/// How much is done at once.
+#[derive(Debug, Args)]
+struct Jobs {
+    /// Threads; as many as there are processors if not given
+    #[arg(long, value_name = "J")]
+    jobs: Option<NonZero<usize>>,
+}
+
+impl Jobs {
+    fn count(&self) -> usize {
+        let processors = || std::thread::available_parallelism().ok();
+        self.jobs.or_else(processors).map_or(1, NonZero::get)
+    }
+}
+
 /// What a run is made of.
 #[derive(Debug, Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("run").required(true)))]
 struct Source {
     /// The run of this seed
-    #[arg(long, value_name = "S", required_unless_present = "entropy")]
+    #[arg(long, value_name = "S", group = "run")]
     seed: Option<u64>,
-    /// Bytes of entropy of the longest runs of a seed
-    #[arg(long, value_name = "K", default_value_t = sexton_sim::sweep::SIZE)]
-    size: usize,
     /// The run of the bytes in this file, as `shrink` and the fuzzer leave them
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "size"])]
+    #[arg(long, value_name = "FILE", group = "run")]
     entropy: Option<PathBuf>,
+    /// Bytes of entropy of the longest runs of a seed
+    #[arg(long, value_name = "K", default_value_t = sexton_sim::sweep::SIZE, conflicts_with = "entropy")]
+    size: usize,
 }
 
 impl Source {
     fn bytes(&self) -> Result<Vec<u8>, Failure> {
         match (&self.entropy, self.seed) {
-            (Some(path), _) => std::fs::read(path).map_err(Failure::file(path)),
+            (Some(path), _) => std::fs::read(path).map_err(Failure::file(
+                "read the entropy in",
+                path,
+                "name a file that `shrink` or the fuzzer wrote, or give --seed",
+            )),
             (None, seed) => Ok(sexton_sim::sweep::entropy(seed.unwrap_or(0), self.size)),
         }
     }
@@ -134,11 +141,21 @@ impl Source {
 
 /// Prints a line for whoever reads the output.
 fn say(text: impl fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::Io("stdout".to_owned(), error))
+    writeln!(io::stdout(), "{text}").map_err(Failure::Output)
 }
 
 /// One line that says what was broken.
 fn told(broken: &Broken) -> String {
     let (seconds, millis) = (broken.at / 1000, broken.at % 1000);
     format!("{} broken at {seconds}.{millis:03} s: {}", broken.promise, broken.how)
+}
+
+/// What was broken, for programs.
+fn broken_json(broken: &Broken) -> Value {
+    json!({"promise": broken.promise, "how": broken.how, "at_ms": broken.at})
+}
+
+/// What happened, one line each, for programs.
+fn lines(records: &[Record]) -> Value {
+    records.iter().map(ToString::to_string).collect()
 }

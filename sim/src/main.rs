@@ -2,7 +2,6 @@
 
 mod cli;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,9 +9,6 @@ use clap::Parser;
 fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _nobody_listens = writeln!(io::stderr(), "sexton-sim: {failure}");
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => ExitCode::from(failure.report()),
     }
 }

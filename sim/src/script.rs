@@ -77,7 +77,7 @@ use sexton::machine::policy::{Policy, WorkerPolicy};
 use self::read::Seen;
 
 /// What the lines of an answer begin with.
-const ANSWER: &str = "    ";
+pub const ANSWER: &str = "    ";
 
 /// Plays a script, or a transcript without its answers, and gives it back with what the machine answered to each line.
 ///

@@ -13,6 +13,10 @@ fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+fn error(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
 #[test]
 fn the_replay_line_of_a_broken_promise_breaks_the_same_promise_again() {
     let sweep = sim(&["sweep", "--seeds", "20", "--bug", "reap inside the pass"]).output().unwrap();
@@ -29,8 +33,7 @@ fn the_replay_line_of_a_broken_promise_breaks_the_same_promise_again() {
         .output()
         .unwrap();
     assert_eq!(replay.status.code(), Some(1));
-    let error = String::from_utf8(replay.stderr.clone()).unwrap();
-    assert_eq!(error.trim(), format!("sexton-sim: {told}"));
+    assert_eq!(error(&replay).trim(), format!("sexton-sim: {told}"));
     assert!(out(&replay).contains("## BROKEN no_zombie_outlives_a_tick"));
 }
 
@@ -49,10 +52,47 @@ fn a_sweep_is_the_same_in_every_surrounding() {
 }
 
 #[test]
+fn a_sweep_ends_at_its_last_seed_although_it_has_minutes_left() {
+    let arguments = ["sweep", "--seeds", "3", "--minutes", "1000", "--json"];
+    let output = sim(&arguments).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["seeds"], 3);
+}
+
+#[test]
+fn help_of_every_command_has_an_example_of_it() {
+    for command in ["sweep", "replay", "shrink", "exhaust", "bugs", "play"] {
+        let help = out(&sim(&[command, "--help"]).output().unwrap());
+        let (_, examples) = help.split_once("\nExample").unwrap();
+        assert!(examples.contains(&format!("\n  sexton-sim {command} ")), "{help}");
+    }
+}
+
+#[test]
+fn replay_and_shrink_say_that_they_need_a_seed_or_entropy_and_show_both() {
+    for command in ["replay", "shrink"] {
+        let help = out(&sim(&[command, "--help"]).output().unwrap());
+        assert!(help.contains("<--seed <S>|--entropy <FILE>>"), "{help}");
+        for example in ["--seed", "--entropy"] {
+            assert!(help.contains(&format!("\n  sexton-sim {command} {example} ")), "{help}");
+        }
+        let refused = error(&sim(&[command]).output().unwrap());
+        assert!(refused.contains("<--seed <S>|--entropy <FILE>>"), "{refused}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_code_2() {
     for arguments in [
         &["sweep", "--bug", "no such bug"][..],
+        &["sweep", "--seeds", "0"],
+        &["sweep", "--seeds", "0", "--minutes", "1"],
+        &["sweep", "--minutes", "0"],
+        &["sweep", "--jobs", "0"],
         &["replay"],
+        &["replay", "--seed", "1", "--entropy", "/dev/null"],
+        &["replay", "--size", "512", "--entropy", "/dev/null"],
+        &["shrink"],
         &["shrink", "--seed", "1", "--output", "unused"],
         &["play", "/dev/null", "/dev/null"],
     ] {
@@ -63,8 +103,51 @@ fn what_makes_no_sense_is_refused_with_code_2() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
-    let output = sim(&["replay", "--entropy", "no/such/file"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no/such/file"));
+fn a_file_that_cannot_be_used_is_wrong_usage_and_the_message_says_what_to_do() {
+    let bug = ["--seed", "0", "--bug", "reap inside the pass"];
+    for (arguments, told) in [
+        (
+            &["replay", "--entropy", "no/such/file"][..],
+            "cannot read the entropy in 'no/such/file': No such file or directory (os error 2); name \
+             a file that `shrink` or the fuzzer wrote, or give --seed",
+        ),
+        (
+            &["shrink", "--entropy", "no/such/file", "--output", "unused"],
+            "cannot read the entropy in 'no/such/file': No such file or directory (os error 2); name \
+             a file that `shrink` or the fuzzer wrote, or give --seed",
+        ),
+        (
+            &["replay", "--seed", "62", "--html", "no/such/folder.html"],
+            "cannot write the page 'no/such/folder.html': No such file or directory (os error 2); \
+             name a file in a folder that is there",
+        ),
+        (
+            &["play", "no/such/script"],
+            "cannot read the script 'no/such/script': No such file or directory (os error 2); \
+             tests/scenarios/ has scripts to play",
+        ),
+        (
+            &[&["shrink", "--output", "no/such/file"], &bug[..]].concat(),
+            "cannot write into the folder 'no/such': No such file or directory (os error 2); run at \
+             the top of the project, make the folder, or name a file with --output",
+        ),
+        (
+            &[&["shrink"], &bug[..]].concat(),
+            "cannot write into the folder 'tests/regressions': No such file or directory (os error \
+             2); run at the top of the project, make the folder, or name a file with --output",
+        ),
+    ] {
+        let output = sim(arguments).current_dir(env!("CARGO_TARGET_TMPDIR")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(error(&output), format!("sexton-sim: {told}\n"), "{arguments:?}");
+        assert_eq!(out(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_no_broken_promise() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = sim(&["replay", "--seed", "62"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error(&output).starts_with("sexton-sim: cannot write the output: "));
 }

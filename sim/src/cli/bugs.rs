@@ -9,6 +9,7 @@ use super::{Failure, say};
 
 /// Plant each known bug in turn and say how many seeds it takes to find it
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sexton-sim bugs --list\n  sexton-sim bugs --json")]
 pub struct Bugs {
     /// Only name the bugs and the promises that they break
     #[arg(long)]

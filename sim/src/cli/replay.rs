@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sexton_sim::world::{Options, run};
+use serde_json::{Value, json};
+use sexton_sim::world::{Options, Run, run};
 
-use super::{Failure, Plant, Source, say, told};
+use super::{Failure, Plant, Source, broken_json, lines, say, told};
+
+const EXAMPLES: &str = "\
+Examples:
+  sexton-sim replay --seed 62 --trace
+  sexton-sim replay --entropy tests/regressions/a_death_in_the_calm.entropy --html run.html";
 
 /// Run one world again and show what happened
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  sexton-sim replay --seed 62 --trace\n  \
-                        sexton-sim replay --entropy FILE --html run.html")]
+#[command(after_help = EXAMPLES)]
 pub struct Replay {
     #[command(flatten)]
     source: Source,
@@ -20,6 +25,9 @@ pub struct Replay {
     /// Draw the run into this file: one page that needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Print the outcome as JSON; with --trace the lines, too
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     plant: Plant,
 }
@@ -30,22 +38,40 @@ impl Replay {
         let tracing = self.trace || self.html.is_some();
         let options = Options { trace: tracing, ..self.plant.options()? };
         let run = run(self.source.bytes()?, options);
-        if self.trace {
-            for record in &run.trace {
-                say(record)?;
-            }
-        }
         if let Some(path) = &self.html {
             let title = match (&self.source.entropy, self.source.seed) {
                 (Some(path), _) => format!("the run of {}", path.display()),
                 (None, seed) => format!("seed {}", seed.unwrap_or(0)),
             };
             let page = sexton_sim::page::page(&title, &run);
-            std::fs::write(path, page).map_err(Failure::file(path))?;
+            std::fs::write(path, page).map_err(Failure::file(
+                "write the page",
+                path,
+                "name a file in a folder that is there",
+            ))?;
         }
-        match run.broken {
-            Some(broken) => Err(Failure::Found(told(&broken))),
-            None => say(format!("every promise held: {} events, {:016x}", run.events, run.hash)),
+        if self.json {
+            say(as_json(&run, self.trace))?;
+        } else {
+            if self.trace {
+                run.trace.iter().try_for_each(say)?;
+            }
+            if run.broken.is_none() {
+                say(format!("every promise held: {} events, {:016x}", run.events, run.hash))?;
+            }
         }
+        run.broken.map_or(Ok(()), |broken| Err(Failure::Found(told(&broken))))
     }
+}
+
+fn as_json(run: &Run, trace: bool) -> Value {
+    let mut json = json!({
+        "broken": run.broken.as_ref().map(broken_json),
+        "events": run.events,
+        "hash": format!("{:016x}", run.hash),
+    });
+    if trace {
+        json["trace"] = lines(&run.trace);
+    }
+    json
 }

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
 use sexton_sim::fault::Fault;
 use sexton_sim::sometimes::Sometimes;
 use sexton_sim::sweep::{SIZE, Sum, Sweep as Runs};
 
 use super::watch::Watch;
-use super::{Failure, Plant, say, told};
+use super::{Failure, Jobs, Plant, broken_json, progress, say, told};
 
 /// Run many seeds, each twice, and judge every promise after every event
 #[derive(Debug, Args)]
@@ -20,17 +19,16 @@ use super::{Failure, Plant, say, told};
                         The exit code is 1 if a promise was broken, a fault never struck, or a \
                         state was never reached.")]
 pub struct Sweep {
-    /// How many seeds: 1000 if not given, with --minutes as many as it takes
-    #[arg(long, value_name = "N")]
+    /// How many seeds; 1000 if neither this nor --minutes is given
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first of them
     #[arg(long, value_name = "S", default_value_t = 0)]
     first: u64,
-    /// Threads; as many as there are processors if not given
-    #[arg(long, value_name = "J")]
-    jobs: Option<usize>,
-    /// Stop after so many minutes, however many seeds are left
-    #[arg(long, value_name = "M")]
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Stop after so many minutes; with --seeds as well, at whichever comes first
+    #[arg(long, value_name = "M", value_parser = value_parser!(u64).range(1..))]
     minutes: Option<u64>,
     /// Bytes of entropy of the longest runs
     #[arg(long, value_name = "K", default_value_t = SIZE)]
@@ -45,19 +43,23 @@ pub struct Sweep {
 impl Sweep {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let limit = self.minutes.map(|minutes| Duration::from_secs(60 * minutes));
-        let seeds = self.seeds.unwrap_or(if limit.is_some() { u64::MAX } else { 1_000 });
-        let jobs = self.jobs.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        });
+        let limit = self.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+        let seeds = self.seeds.or(if limit.is_some() { None } else { Some(1_000) });
+        let jobs = self.jobs.count();
         let runs = Runs {
-            seeds: self.first..self.first.saturating_add(seeds),
+            seeds: self.first..self.first.saturating_add(seeds.unwrap_or(u64::MAX)),
             size: self.size,
             jobs,
             options: self.plant.options()?,
             stop_early: false,
         };
-        let bar = progress(seeds);
+        let bar = progress::bar(
+            seeds,
+            match seeds {
+                Some(_) => "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left",
+                None => "{pos} seeds, {per_sec}, {elapsed}",
+            },
+        );
         let watch = Watch::start();
         let sum = runs.run(|_| {
             bar.inc(1);
@@ -130,9 +132,12 @@ fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
         .broken
         .iter()
         .map(|(seed, broken)| {
-            json!({"seed": seed, "promise": broken.promise, "how": broken.how, "at_ms": broken.at})
+            let mut json = broken_json(broken);
+            json["seed"] = (*seed).into();
+            json
         })
         .collect();
+    let missed: Vec<&str> = sum.missed().collect();
     json!({
         "seeds": sum.seeds,
         "events": sum.events,
@@ -140,17 +145,8 @@ fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
         "events_per_second_and_thread": rate(sum, took, jobs),
         "hash": format!("{:016x}", sum.hash),
         "broken": broken,
+        "missed": missed,
         "fired": fired,
         "reached": reached,
     })
-}
-
-/// Shows itself on terminals only.
-fn progress(seeds: u64) -> ProgressBar {
-    let template = "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left";
-    let bar = ProgressBar::new(seeds);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
