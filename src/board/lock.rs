@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollTimeout, poll};
 
 /// Waits. The only place where a board lane does so by itself; SQLite's own busy handler apart.
@@ -107,5 +109,7 @@ pub(super) fn beside(board: &Path, suffix: &str) -> PathBuf {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    // A pipe without a reader is no lock, and is not waited for.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    OpenOptions::new().append(true).create(true).custom_flags(flags.bits()).open(path)
 }

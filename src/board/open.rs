@@ -169,6 +169,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     let path = std::path::absolute(given)
         .map_err(|error| BoardError::io(given, "resolving the path", &error))?;
     let pinned = guard::reserve(&path)?;
+    refuse_irregular_beside(&path)?;
     // Whoever makes a board or brings it up to date holds this lock meanwhile.
     let init = InitLock::take(&path);
     let reserved = pinned.check_header(&path)?;
@@ -195,6 +196,13 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
         commits: 0,
         written: Cell::new(false),
     })
+}
+
+/// What SQLite would read with the board must be files, or it could hang there.
+fn refuse_irregular_beside(path: &Path) -> Result<(), BoardError> {
+    let Some(file) = still::irregular_beside(path) else { return Ok(()) };
+    let finding = format!("{} is no regular file", file.display());
+    Err(BoardError::new(path, FaultClass::Access, OPENING, finding).with_remedy("move it away"))
 }
 
 /// Reads the schema and every page through a connection of its own, which changes nothing: SQLite's

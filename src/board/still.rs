@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
@@ -60,6 +60,14 @@ impl Stamps {
     fn is_unshared(&self) -> bool {
         self.shared.is_none() && self.journal.is_none()
     }
+}
+
+/// What lies where SQLite keeps the board's log, its index or its journal, and is no regular file:
+/// SQLite would wait for the other end of a pipe.
+pub(super) fn irregular_beside(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut files = ["-wal", "-shm", "-journal"].into_iter().map(|suffix| beside(&path, suffix));
+    files.find(|file| file.metadata().is_ok_and(|meta| !meta.is_file()))
 }
 
 /// The URI that tells SQLite not to look for changes, nor to leave traces.

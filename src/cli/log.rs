@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::board::card;
+use crate::runtime::regular;
 
 use super::{Failure, Globals, Out, Place};
 
@@ -31,7 +32,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     place.read(|conn, columns| card::find(conn, columns, &args.id))?;
     let none = || Failure::Refused(format!("{} has no log: it has not run here yet", args.id));
     let path = place.board()?.log(&args.id).ok_or_else(none)?;
-    let mut file = match File::open(&path) {
+    let mut file = match regular::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
         Err(error) => return Err(cannot_read(&path, &error)),

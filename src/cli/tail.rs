@@ -1,6 +1,5 @@
 //! `sexton tail`: a task's events and log as they come.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -8,6 +7,7 @@ use serde_json::json;
 
 use crate::board::card::{self, Event, Opened};
 use crate::runtime::clock;
+use crate::runtime::regular;
 
 use super::show::{event_json, event_line};
 use super::watch::Watch;
@@ -124,7 +124,7 @@ impl Log {
 
     fn more(&mut self) -> io::Result<Vec<u8>> {
         let path = self.path.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let mut file = File::open(path)?;
+        let mut file = regular::open(path)?;
         if file.metadata()?.len() < self.offset {
             self.offset = 0;
         }

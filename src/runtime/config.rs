@@ -11,12 +11,12 @@ mod print;
 mod text;
 mod workers;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::machine::policy::{Policy, WorkerPolicy};
 
+use super::regular;
 use super::root::Environment;
 
 pub use crate::board::Workers;
@@ -187,7 +187,7 @@ fn first_that_exists(places: &[PathBuf]) -> Result<Option<(PathBuf, String)>, Co
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| {
+    regular::read_to_string(path).map_err(|source| {
         // A folder on the way that is a file is the same to the reader: nothing is there.
         let nothing = source.kind() == io::ErrorKind::NotADirectory;
         let source = if nothing { io::ErrorKind::NotFound.into() } else { source };

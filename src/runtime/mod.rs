@@ -14,6 +14,7 @@
 //! * [`status`]: what only a dispatcher knows, told to other processes.
 //! * [`clock`]: the only place that reads a clock.
 //! * [`config`], [`root`]: what the owner wants, and where the boards are.
+//! * [`regular`]: files that people write, read without being held up by what is none.
 
 pub mod board_lane;
 mod boards;
@@ -24,6 +25,7 @@ pub mod daemon;
 pub mod listing;
 mod perform;
 pub mod post;
+pub mod regular;
 pub mod report;
 pub mod root;
 pub mod signals;

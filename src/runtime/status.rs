@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock;
 use super::daemon::Daemon;
+use super::regular;
 use super::report::{Names, errno_text};
 use super::root::{Environment, state_folder};
 use super::spawn_lane::LanesError;
@@ -168,7 +169,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, Status)> {
     });
     named
         .filter_map(|path| {
-            let status = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            let status = serde_json::from_slice(&regular::read(&path).ok()?).ok()?;
             Some((path, status))
         })
         .collect()

@@ -89,7 +89,7 @@ fn opened(path: &Path, conn: Connection) -> Result<Opened, CardError> {
 fn check_magic(path: &Path) -> Result<(), CardError> {
     let mut head = [0; 16];
     let problem = match open_file(path).and_then(|mut file| file.read_exact(&mut head)) {
-        Ok(()) if head == *b"SQLite format 3\0" => return Ok(()),
+        Ok(()) if head == *b"SQLite format 3\0" => return check_beside(path),
         Ok(()) => "is not an SQLite database; restore it from a copy, or name another board",
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             "is too short to be a board; restore it from a copy, or name another board"
@@ -102,9 +102,19 @@ fn check_magic(path: &Path) -> Result<(), CardError> {
     Err(CardError::NotABoard { path: path.to_owned(), problem })
 }
 
+fn check_beside(path: &Path) -> Result<(), CardError> {
+    match still::irregular_beside(path) {
+        Some(path) => Err(CardError::File { path, source: not_regular() }),
+        None => Ok(()),
+    }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::other("it is no regular file")
+}
+
 /// Opens a regular file. Waits for nobody at the other end of anything else.
 fn open_file(path: &Path) -> io::Result<File> {
-    let not_regular = || io::Error::other("it is no regular file");
     if !path.metadata()?.is_file() {
         return Err(not_regular());
     }

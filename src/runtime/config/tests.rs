@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::machine::exchange::Lane;
 use crate::machine::ids::WorkerId;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::super::regular;
 use super::{Environment, Root, RootError, Slug};
 
 /// The board that every root has.
@@ -77,10 +78,10 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Reads it; a file that is missing or malformed says nothing.
+    /// Reads it; a file that is missing or malformed, or no file, says nothing.
     #[must_use]
     pub fn read(board: &BoardPaths) -> Metadata {
-        let file = fs::read(&board.metadata).ok();
+        let file = regular::read(&board.metadata).ok();
         let value: Value = file.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
         Metadata::from_value(&value, &board.slug)
     }
@@ -175,7 +176,7 @@ pub fn active_board(
         return Ok(BoardPaths::new(&root.path, slug.clone(), env));
     }
     let from_env = env.text("HERMES_KANBAN_BOARD").map(str::to_owned);
-    let current = || fs::read_to_string(root.path.join("kanban/current")).ok();
+    let current = || regular::read_to_string(&root.path.join("kanban/current")).ok();
     let usable = |text: String| {
         text.parse::<Slug>().ok().filter(|slug: &Slug| board_exists(&root.path, slug))
     };

@@ -1,0 +1,104 @@
+//! Things in a root that are no regular files.
+#![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
+
+mod cli_sandbox;
+mod common;
+mod daemon_support;
+
+use std::fs;
+use std::path::Path;
+
+use cli_sandbox::Sandbox;
+use common::Running;
+use daemon_support::{create, sandbox, state};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+/// A pipe that nobody ever opens at the other end, in a folder that is made for it.
+fn pipe(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _was_there = fs::remove_file(path);
+    mkfifo(path, Mode::S_IRWXU).unwrap();
+}
+
+/// What a command that must end says: its code, its output and its errors.
+fn ended(s: &Sandbox, args: &[&str]) -> (i32, String, String) {
+    let mut running = Running::start(&mut s.command(args), &s.path(""), "command");
+    let code = running.code();
+    (code, running.stdout(), running.log())
+}
+
+#[test]
+fn a_pipe_in_the_place_of_metadata_holds_no_other_board_up() {
+    let s = sandbox("", "");
+    s.ok(&["boards", "create", "other"]);
+    let on_other = s.create(&["task", "--board", "other", "--body", "exit 0"]);
+    let boards = s.root().join("kanban/boards");
+    for name in ["other", "empty"] {
+        pipe(&boards.join(name).join("board.json"));
+    }
+    let id = create(&s, "exit 0");
+    let (code, said, _) = ended(&s, &["run", "--until-idle"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+    assert_eq!(state(&boards.join("other/kanban.db"), &on_other), "done|0|NULL");
+    let (code, said, _) = ended(&s, &["boards", "list"]);
+    assert_eq!(code, 0);
+    for name in ["default", "other", "empty"] {
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn a_pipe_holds_no_command_up() {
+    let s = sandbox("", "");
+    let id = create(&s, "exit 0");
+    let log = s.root().join("kanban/logs").join(format!("{id}.log"));
+    pipe(&s.root().join("kanban/current"));
+    pipe(&log);
+    pipe(&s.root().join("kanban.db.init.lock"));
+    pipe(&s.root().join("kanban.db.dispatch.lock"));
+    assert_eq!(ended(&s, &["show", &id]).0, 0);
+    let (code, _, said) = ended(&s, &["log", &id]);
+    assert!(code == 1 && said.contains("regular file"), "{said}");
+    // It is no place for a worker's output either, which says so.
+    assert_eq!(ended(&s, &["run", "--until-idle"]).0, 0);
+    let after = state(&s.db(), &id);
+    assert!(after.starts_with("blocked|2|") && after.contains("regular file"), "{after}");
+    assert_eq!(ended(&s, &["tail", &id]).0, 0);
+
+    let new = Sandbox::empty();
+    pipe(&new.root().join("kanban.db.init.lock"));
+    assert_eq!(ended(&new, &["init"]).0, 0);
+}
+
+#[test]
+fn a_pipe_beside_a_database_holds_no_other_board_up() {
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let s = sandbox("", "");
+        s.ok(&["boards", "create", "other"]);
+        let on_other = s.create(&["task", "--board", "other", "--body", "exit 0"]);
+        let id = create(&s, "exit 0");
+        let other = s.root().join("kanban/boards/other/kanban.db");
+        pipe(&other.with_file_name(format!("kanban.db{suffix}")));
+        let (code, _, said) = ended(&s, &["run", "--until-idle", "--grace", "1s"]);
+        assert_eq!(code, 0, "{suffix}: {said}");
+        assert_eq!(state(&s.db(), &id), "done|0|NULL", "{suffix}");
+        let (code, _, said) = ended(&s, &["--board", "other", "show", &on_other]);
+        assert_eq!(code, 1, "{suffix}");
+        assert!(said.contains("regular file"), "{suffix}: {said}");
+        let (code, _, said) = ended(&s, &["--board", "other", "comment", &on_other, "x"]);
+        assert_eq!(code, 1, "{suffix}");
+        assert!(said.contains("regular file"), "{suffix}: {said}");
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_configuration_is_refused() {
+    let s = sandbox("", "");
+    pipe(&s.root().join("sexton.toml"));
+    let (code, _, said) = ended(&s, &["run", "--until-idle"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("sexton.toml") && said.contains("regular file"), "{said}");
+}
