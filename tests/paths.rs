@@ -1,4 +1,5 @@
-//! Things in a root that are no regular files.
+//! Paths of all sorts: things in a root that are no regular files, and roots that are named from
+//! where one happens to be.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -8,8 +9,9 @@ mod daemon_support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use cli_sandbox::Sandbox;
+use cli_sandbox::{Sandbox, finish};
 use common::Running;
 use daemon_support::{create, sandbox, state};
 use nix::sys::stat::Mode;
@@ -101,4 +103,44 @@ fn a_pipe_in_the_place_of_a_configuration_is_refused() {
     let (code, _, said) = ended(&s, &["run", "--until-idle"]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("sexton.toml") && said.contains("regular file"), "{said}");
+}
+
+/// Prints the variables that hold paths, one a line.
+const PATHS: &str = "printf '%s\\n' \"$SEXTON_WORKSPACE\" \"$HERMES_KANBAN_WORKSPACE\" \
+                     \"$TERMINAL_CWD\" \"$HERMES_KANBAN_WORKSPACES_ROOT\" \"$HERMES_KANBAN_DB\"; \
+                     echo \"$SEXTON_ROOT\"; pwd";
+
+/// What a worker that runs [`PATHS`] is told when a dispatcher is started by this command.
+fn told(s: &Sandbox, command: &mut Command) -> Vec<String> {
+    let id = create(s, PATHS);
+    let done = finish(command.args(["run", "--until-idle"]));
+    assert_eq!(done.code, 0, "{done:?}");
+    let log = s.root().join("kanban/logs").join(format!("{id}.log"));
+    fs::read_to_string(log).unwrap().lines().map(|line| line.replace(&id, "ID")).collect()
+}
+
+#[test]
+fn a_worker_is_told_full_paths_wherever_its_dispatcher_was_started() {
+    let s = sandbox("", "");
+    let home = s.path("").canonicalize().unwrap();
+    let at = |path: &str| home.join(path).to_str().unwrap().to_owned();
+    let (workspaces, db) = (at("root/kanban/workspaces"), at("root/kanban.db"));
+    let workspace = format!("{workspaces}/ID");
+    let here = [&workspace, &workspace, &workspace, &workspaces, &db].map(String::clone);
+
+    let by_flag = told(&s, s.bare().args(["--root", "./root"]));
+    assert_eq!(by_flag, [&here[..], &[String::new(), workspace.clone()]].concat());
+    // It is handed on, and means the same to whoever starts elsewhere.
+    let by_variable = told(&s, s.bare().env("SEXTON_ROOT", "root"));
+    assert_eq!(by_variable, [&here[..], &[at("root"), workspace.clone()]].concat());
+    let elsewhere = told(
+        &s,
+        s.bare()
+            .env("HERMES_HOME", "root")
+            .env("HERMES_KANBAN_WORKSPACES_ROOT", "./w")
+            .args(["--config", "root/sexton.toml"]),
+    );
+    let own = at("w/ID");
+    let expected = [&own, &own, &own, &at("w"), &db, &String::new(), &own].map(String::clone);
+    assert_eq!(elsewhere, expected);
 }

@@ -12,7 +12,7 @@ mod text;
 mod workers;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use crate::machine::policy::{Policy, WorkerPolicy};
 
@@ -76,7 +76,7 @@ impl Config {
         env: &Environment,
     ) -> Result<Config, ConfigError> {
         let search = match flag {
-            Some(path) => Search::Exactly(path.to_owned()),
+            Some(path) => Search::Exactly(absolute(path).unwrap_or_else(|_| path.to_owned())),
             None => {
                 let user = env.folder("XDG_CONFIG_HOME", ".config");
                 let user = user.map(|folder| folder.join("sexton/sexton.toml"));

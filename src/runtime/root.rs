@@ -10,7 +10,7 @@ mod state;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 pub use boards::{
     BoardPaths, DEFAULT_BOARD, Metadata, active_board, board_exists, list_boards, named_boards,
@@ -22,7 +22,7 @@ pub use state::state_folder;
 /// The folder that holds the boards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
-    /// The folder itself. It need not exist yet.
+    /// The folder itself, by its full path. It need not exist yet.
     pub path: PathBuf,
     /// Why it is this one.
     pub origin: Origin,
@@ -95,7 +95,12 @@ pub enum RootError {
 impl Root {
     /// The root that `flag` and the environment call for. Fails if it exists and is no folder.
     pub fn choose(flag: Option<&Path>, env: &Environment) -> Result<Root, RootError> {
-        let root = decide(flag, env, holds_boards).ok_or(RootError::NoHome)?;
+        let mut root = decide(flag, env, holds_boards).ok_or(RootError::NoHome)?;
+        // Workers start elsewhere, and are told paths below it.
+        root.path = match absolute(&root.path) {
+            Ok(path) => path,
+            Err(source) => return Err(RootError::Io { path: root.path, source }),
+        };
         match fs::metadata(&root.path) {
             Ok(found) if found.is_dir() => Ok(root),
             Ok(_) => Err(RootError::NotAFolder(root.path)),

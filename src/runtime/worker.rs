@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::config::{Facts, WorkerCommand};
-use super::root::BoardPaths;
+use super::root::{BoardPaths, Environment};
 use crate::board::SpawnFacts;
 
 /// Variables of ours that say something of another task, or that would make a worker refuse its
@@ -20,6 +20,9 @@ const NOT_INHERITED: [&str; 8] = [
     "SEXTON_BODY",
     "SEXTON_BRANCH",
 ];
+
+/// Folders of ours that a worker may look for in its turn, and from another folder than we did.
+const FOLDERS: [&str; 3] = ["SEXTON_ROOT", "HERMES_KANBAN_HOME", "HERMES_HOME"];
 
 /// The longest string that the kernel takes in an environment, in bytes, with room for the name.
 const LONGEST: usize = 128 * 1024 - 64;
@@ -79,6 +82,13 @@ pub fn environment(
         NOT_INHERITED.iter().any(|n| *n == name) || set.iter().any(|(n, _)| OsStr::new(n) == name)
     };
     let mut all: Vec<(OsString, OsString)> = env::vars_os().filter(|(n, _)| !given(n)).collect();
+    let ours = Environment::of_this_process();
+    for (name, value) in &mut all {
+        let folder = FOLDERS.into_iter().find(|folder| *folder == name);
+        if let Some(path) = folder.and_then(|folder| ours.path(folder)) {
+            *value = path.into();
+        }
+    }
     all.extend(set.iter().map(|(name, value)| (OsString::from(name), without_nul(value))));
     all
 }

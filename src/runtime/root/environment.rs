@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 /// A copy of the environment.
 #[derive(Clone, Debug, Default)]
@@ -42,9 +42,15 @@ impl Environment {
         self.vars.get(OsStr::new(name))?.to_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// A variable as a path: trimmed, `~` expanded; `None` if it is unset or blank.
+    /// A variable as a full path: trimmed, `~` expanded, from the current folder on; `None` if it is
+    /// unset or blank.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.given(name).map(|path| absolute(&path).unwrap_or(path))
+    }
+
+    /// A variable as the path that it holds.
+    fn given(&self, name: &str) -> Option<PathBuf> {
         let raw = self.vars.get(OsStr::new(name))?;
         let trimmed = OsStr::from_bytes(raw.as_bytes().trim_ascii());
         (!trimmed.is_empty()).then(|| self.expand(Path::new(trimmed)))
@@ -53,7 +59,7 @@ impl Environment {
     /// An XDG base folder: the variable if it holds an absolute path, else `fallback` in the home.
     #[must_use]
     pub fn folder(&self, name: &str, fallback: &str) -> Option<PathBuf> {
-        self.path(name)
+        self.given(name)
             .filter(|path| path.is_absolute())
             .or_else(|| self.home().map(|home| home.join(fallback)))
     }
