@@ -5,7 +5,7 @@ use rusqlite::{Result, Row};
 use super::columns::Columns;
 use super::pass::Pass;
 use super::sql;
-use super::value::{self, Fields};
+use super::value::Fields;
 use crate::machine::ids::{RunId, TaskId};
 
 /// A claimed task. Texts are as they stand in the board; bytes that are no text are replaced.
@@ -31,26 +31,6 @@ pub struct SpawnFacts {
     pub branch_name: Option<String>,
     /// `tasks.tenant`
     pub tenant: Option<String>,
-    /// `tasks.project_id`
-    pub project_id: Option<String>,
-    /// `tasks.session_id`
-    pub session_id: Option<String>,
-    /// `tasks.created_by`
-    pub created_by: Option<String>,
-    /// `tasks.skills`: a JSON array of names
-    pub skills: Option<String>,
-    /// `tasks.model_override`
-    pub model_override: Option<String>,
-    /// `tasks.provider_override`
-    pub provider_override: Option<String>,
-    /// `tasks.reasoning_effort`
-    pub reasoning_effort: Option<String>,
-    /// `tasks.max_runtime_seconds`, if it is a limit
-    pub max_runtime_s: Option<u32>,
-    /// `tasks.goal_mode`
-    pub goal_mode: bool,
-    /// `tasks.goal_max_turns`
-    pub goal_max_turns: Option<i64>,
 }
 
 /// Reads the facts of a task just claimed.
@@ -63,22 +43,11 @@ impl SpawnFacts {
     /// What a SELECT from `tasks` is to list for [`read`], in this order. Columns that the board lacks
     /// are NULL.
     pub(super) fn list(columns: &Columns) -> String {
-        let optional = [
-            "branch_name",
-            "tenant",
-            "project_id",
-            "session_id",
-            "created_by",
-            "skills",
-            "model_override",
-            "provider_override",
-            "reasoning_effort",
-            "max_runtime_seconds",
-            "goal_mode",
-            "goal_max_turns",
-        ];
-        let optional = optional.map(|column| columns.or_null("tasks", column)).join(", ");
-        format!("title, body, assignee, claim_lock, workspace_kind, workspace_path, {optional}")
+        let optional = |column| columns.or_null("tasks", column);
+        let (branch, tenant) = (optional("branch_name"), optional("tenant"));
+        format!(
+            "title, body, assignee, claim_lock, workspace_kind, workspace_path, {branch}, {tenant}"
+        )
     }
 }
 
@@ -95,15 +64,5 @@ fn facts(row: &Row<'_>, task: TaskId, run: RunId) -> Result<SpawnFacts> {
         workspace_path: fields.text()?,
         branch_name: fields.text()?,
         tenant: fields.text()?,
-        project_id: fields.text()?,
-        session_id: fields.text()?,
-        created_by: fields.text()?,
-        skills: fields.text()?,
-        model_override: fields.text()?,
-        provider_override: fields.text()?,
-        reasoning_effort: fields.text()?,
-        max_runtime_s: fields.int()?.filter(|limit| *limit > 0).map(value::count),
-        goal_mode: fields.int()?.is_some_and(|mode| mode != 0),
-        goal_max_turns: fields.int()?,
     })
 }
