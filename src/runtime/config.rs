@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf, absolute};
 
 use crate::machine::policy::{Policy, WorkerPolicy};
+use crate::process::logfile::Rotation;
 
 use super::regular;
 use super::root::Environment;
@@ -34,25 +35,10 @@ pub struct Config {
     /// What each worker executes, in the order of the policy's workers.
     pub commands: Vec<WorkerCommand>,
     /// How log files are rotated.
-    pub logs: LogSettings,
+    pub logs: Rotation,
     /// The file that it was read from; `None` if there is none, and all is default.
     pub path: Option<PathBuf>,
     search: Search,
-}
-
-/// How the workers' log files are rotated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// A log larger than this is set aside before the next attempt writes to it.
-    pub rotate_bytes: u64,
-    /// How many that were set aside are kept.
-    pub backups: u32,
-}
-
-impl Default for LogSettings {
-    fn default() -> LogSettings {
-        LogSettings { rotate_bytes: 2_097_152, backups: 1 }
-    }
 }
 
 /// Where the file is looked for, now and at each reload.
@@ -168,7 +154,7 @@ impl Default for Config {
             policy: Policy::default(),
             workers: Workers::default(),
             commands: Vec::new(),
-            logs: LogSettings::default(),
+            logs: Rotation::default(),
             path: None,
             search: Search::Nowhere,
         }

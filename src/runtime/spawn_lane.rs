@@ -235,9 +235,7 @@ impl Shared {
             Failed::task("its worker is no longer configured; add it to sexton.toml")
         })?;
         let workspace = self.workspace(facts)?;
-        let logs = job.config.logs;
-        let rotation = logfile::Rotation { rotate_bytes: logs.rotate_bytes, backups: logs.backups };
-        let log = logfile::open(&self.board.logs, facts.task.as_str(), rotation)
+        let log = logfile::open(&self.board.logs, facts.task.as_str(), job.config.logs)
             .map_err(|e| Failed { blame: e.blame(), errno: e.errno(), text: e.to_string() })?;
         let path = &workspace.path;
         let branch = workspace.branch.as_deref();

@@ -6,12 +6,13 @@ use std::path::Path;
 use toml::Spanned;
 
 use crate::machine::policy::{self, Policy, WorkerPolicy};
+use crate::process::logfile::Rotation;
 
 use super::command::WorkerCommand;
 use super::durations::Millis;
 use super::file::{Completion, Dispatch, File, Leftovers, Worker};
 use super::workers::is_name;
-use super::{Config, ConfigError, LogSettings};
+use super::{Config, ConfigError};
 
 /// Parses and checks a whole file.
 pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
@@ -88,8 +89,8 @@ impl Source<'_> {
         })
     }
 
-    fn logs(&self, dispatch: &Dispatch) -> Result<LogSettings, ConfigError> {
-        let default = LogSettings::default();
+    fn logs(&self, dispatch: &Dispatch) -> Result<Rotation, ConfigError> {
+        let default = Rotation::default();
         let rotate_bytes = match &dispatch.log_rotate_bytes {
             Some(given) => self.number("log_rotate_bytes", given, 1)?,
             None => default.rotate_bytes,
@@ -98,7 +99,7 @@ impl Source<'_> {
             Some(given) => self.number("log_backups", given, 0)?,
             None => default.backups,
         };
-        Ok(LogSettings { rotate_bytes, backups })
+        Ok(Rotation { rotate_bytes, backups })
     }
 
     /// A limit: at least one.

@@ -43,7 +43,7 @@ fn everything_that_is_said_is_taken() {
     let policy = &config.policy;
     assert_eq!((policy.interval_ms, policy.claim_ttl_s, policy.cooldown_s), (1_500, 90, 0));
     assert_eq!((policy.max_workers, policy.max_in_progress, policy.failure_limit), (3, 2, 5));
-    assert_eq!(config.logs, LogSettings { rotate_bytes: 4096, backups: 0 });
+    assert_eq!(config.logs, Rotation { rotate_bytes: 4096, backups: 0 });
     let zed = config.workers.id("zed").unwrap();
     assert_eq!(policy.default_worker, Some(zed));
     assert_eq!(
@@ -73,7 +73,7 @@ fn what_init_writes_is_the_default_with_one_worker() {
     expected.workers.push(WorkerPolicy { needs_body: true, ..WorkerPolicy::default() });
     expected.default_worker = Some(WorkerId(0));
     assert_eq!(config.policy, expected);
-    assert_eq!(config.logs, LogSettings::default());
+    assert_eq!(config.logs, Rotation::default());
     let shown: String = DEFAULT_TEXT.replace("\n# ", "\n").lines().map(uncommented).collect();
     assert_eq!(parse(&shown).policy.worker(WorkerId(0)).max_runtime_s, Some(3_600));
 }
