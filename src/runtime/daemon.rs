@@ -122,10 +122,10 @@ struct Stirred {
 }
 
 /// An attempt's place in the runtime.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SpawnSeat {
-    pub(super) board: Option<BoardId>,
-    pub(super) facts: Option<SpawnFacts>,
+    pub(super) board: BoardId,
+    pub(super) facts: Arc<SpawnFacts>,
     pub(super) gate: Arc<Gate>,
 }
 
@@ -362,8 +362,8 @@ impl Daemon {
             }
             Message::Exchanged(board, seq, exchanged) => {
                 for (spawn, facts) in exchanged.facts {
-                    let seat = SpawnSeat { facts: Some(facts), ..SpawnSeat::default() };
-                    self.spawns.insert(spawn, seat);
+                    let (facts, gate) = (Arc::new(facts), Arc::default());
+                    self.spawns.insert(spawn, SpawnSeat { board, facts, gate });
                 }
                 if let Some(seat) = self.boards.get(&board) {
                     exchanged.unneeded.into_iter().for_each(|s| seat.spawns.cleaner().ask(s));

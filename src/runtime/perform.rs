@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::board_lane::{Job, Texts};
 use super::daemon::Daemon;
 use super::report;
-use super::spawn_lane;
+use super::spawn_lane::{self, LanesError};
 use crate::machine::effect::{Effect, Report};
 use crate::machine::event::Event;
 use crate::machine::exchange::{Change, Request};
@@ -35,8 +35,8 @@ impl Daemon {
                 self.ask_lane(board, Job::Exchange { seq, request, config, texts });
             }
             Effect::Disconnect { board } => self.ask_lane(board, Job::Disconnect),
-            Effect::Spawn { spawn, board, task: _, run: _, worker } => {
-                events.extend(self.spawn(spawn, board, worker));
+            Effect::Spawn { spawn, worker, board: _, task: _, run: _ } => {
+                events.extend(self.spawn(spawn, worker));
             }
             Effect::CancelSpawn { spawn } => events.extend(self.call_off(spawn)),
             Effect::Forget { spawn } => {
@@ -107,34 +107,53 @@ impl Daemon {
     }
 
     /// Hands a spawn to the board's lanes; an event if they do not take it.
-    fn spawn(&mut self, spawn: SpawnId, board: BoardId, worker: WorkerId) -> Option<Event> {
-        let seat = self.spawns.entry(spawn).or_default();
-        seat.board = Some(board);
-        let (facts, gate) = (seat.facts.take(), Arc::clone(&seat.gate));
-        let lanes = self.boards.get(&board).map(|board| &board.spawns);
-        let (Some(facts), Some(lanes)) = (facts, lanes) else {
-            return Some(Event::SpawnCancelled { spawn });
-        };
-        self.names.runs.insert(spawn, (board, facts.task));
+    fn spawn(&mut self, spawn: SpawnId, worker: WorkerId) -> Option<Event> {
+        let error = self.ask_spawn_lane(spawn, worker).err()?;
+        let (blame, errno) = error.blame();
+        self.names.errors.insert(spawn, error.to_string());
+        Some(Event::SpawnFailed { spawn, blame, errno })
+    }
+
+    fn ask_spawn_lane(&mut self, spawn: SpawnId, worker: WorkerId) -> Result<(), LanesError> {
+        let seat = self.spawns.get(&spawn).ok_or(LanesError::NoClaim)?;
+        let board = self.boards.get(&seat.board).ok_or(LanesError::NoClaim)?;
+        self.names.runs.insert(spawn, (seat.board, seat.facts.task));
+        let (facts, gate) = (Arc::clone(&seat.facts), Arc::clone(&seat.gate));
         let config = Arc::clone(&self.config);
-        match lanes.ask(spawn_lane::Job { spawn, worker, facts, config, gate }) {
-            Ok(()) => None,
-            Err(error) => {
-                let (blame, errno) = error.blame();
-                self.names.errors.insert(spawn, error.to_string());
-                Some(Event::SpawnFailed { spawn, blame, errno })
-            }
-        }
+        board.spawns.ask(spawn_lane::Job { spawn, worker, facts, config, gate })
     }
 
     fn call_off(&mut self, spawn: SpawnId) -> Option<Event> {
         let seat = self.spawns.get(&spawn)?;
-        let lanes = &self.boards.get(&seat.board?)?.spawns;
+        let lanes = &self.boards.get(&seat.board)?.spawns;
         lanes.call_off(spawn, &seat.gate).then_some(Event::SpawnCancelled { spawn })
     }
 
     fn report(&mut self, report: &Report) {
         report::log(report, &self.names);
         self.tally.count(report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Config;
+    use super::super::daemon::Settings;
+    use super::super::listing::Place;
+    use super::super::root::Environment;
+    use super::*;
+    use crate::machine::event::Blame;
+
+    #[test]
+    fn a_spawn_without_a_claim_fails_at_the_boards_cost() {
+        let root = tempfile::tempdir().unwrap();
+        let (root, env) = (root.path().to_owned(), Environment::default());
+        let place = Place { root, env, only: None };
+        let settings = Settings { place, config: Config::default(), once: false, adopt: false };
+        let mut daemon = Daemon::new(settings).unwrap();
+        let spawn = SpawnId(1);
+        let failed = Event::SpawnFailed { spawn, blame: Blame::Board, errno: 0 };
+        assert_eq!(daemon.spawn(spawn, WorkerId(0)), Some(failed));
+        assert!(daemon.names.errors.contains_key(&spawn), "and says why");
     }
 }

@@ -1,9 +1,10 @@
 //! Spawn lanes: workspace, log file and spawn of a worker. Each of the three can take a minute on a
 //! bad disk, so a few threads of each board do them, and none of them is waited for.
 //!
-//! A lane that hangs is replaced by another, up to a bound; after that the board's folders count as
-//! failing. Lanes live as long as the program: the children of a thread that ends fall to the main
-//! thread, which would take them for orphans.
+//! A lane that hangs, in a folder or because the program lies on a disk that hangs, is replaced by
+//! another, up to a bound; after that the board's folders count as failing. Lanes live as long as the
+//! program: the children of a thread that ends fall to the main thread, which would take them for
+//! orphans.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -37,7 +38,7 @@ pub struct Job {
     /// Who is to run it.
     pub worker: WorkerId,
     /// Which task it is, and all that its worker is told.
-    pub facts: SpawnFacts,
+    pub facts: Arc<SpawnFacts>,
     /// The configuration in force.
     pub config: Arc<Config>,
     /// Whether it may still be called off.
@@ -92,7 +93,27 @@ struct State {
     jobs: VecDeque<Job>,
     lanes: usize,
     idle: usize,
-    stuck: usize,
+    /// What lanes are at, and whether it was called off: those should have returned by now.
+    at_work: BTreeMap<SpawnId, bool>,
+}
+
+impl State {
+    /// How many lanes hang, or may.
+    fn stuck(&self) -> usize {
+        self.at_work.values().filter(|late| **late).count()
+    }
+
+    /// Whether `jobs` that wait call for another lane.
+    fn lacks_lane(&self, jobs: usize) -> bool {
+        self.idle < jobs && self.lanes < LANES + self.stuck()
+    }
+
+    /// A job for a lane, which has it until it returns.
+    fn take(&mut self) -> Option<Job> {
+        let job = self.jobs.pop_front()?;
+        self.at_work.insert(job.spawn, false);
+        Some(job)
+    }
 }
 
 impl SpawnLanes {
@@ -113,11 +134,10 @@ impl SpawnLanes {
     /// Hands in a job; the answer comes by post.
     pub fn ask(&self, job: Job) -> Result<(), LanesError> {
         let mut state = self.shared.state();
-        if state.stuck >= STUCK {
+        if state.stuck() >= STUCK {
             return Err(LanesError::Stuck);
         }
-        let wanted = state.idle <= state.jobs.len() && state.lanes < LANES + state.stuck;
-        if wanted {
+        if state.lacks_lane(state.jobs.len() + 1) {
             self.start_lane(&mut state)?;
         }
         state.jobs.push_back(job);
@@ -132,7 +152,7 @@ impl SpawnLanes {
         match thread::Builder::new().name(name).spawn(move || shared.serve()) {
             Ok(_) => state.lanes += 1,
             // The lanes that there are will do, one after the other.
-            Err(_) if state.lanes > state.stuck => {}
+            Err(_) if state.lanes > state.stuck() => {}
             Err(error) => return Err(LanesError::NoThread(error)),
         }
         Ok(())
@@ -147,29 +167,34 @@ impl SpawnLanes {
     /// Whether so many lanes hang that no more is started.
     #[must_use]
     pub fn are_stuck(&self) -> bool {
-        self.shared.state().stuck >= STUCK
+        self.shared.state().stuck() >= STUCK
     }
 
-    /// Calls a spawn off. False if it is too late. A lane that has it already counts as stuck until
-    /// it returns.
+    /// Calls a spawn off. False if it is too late. A lane that has it counts as stuck until it
+    /// returns, in both cases: a program can hang when it is executed, too.
     pub fn call_off(&self, spawn: SpawnId, gate: &Gate) -> bool {
-        // Locked first, or the lane could return before it counts as stuck, and would do so for ever.
         let mut state = self.shared.state();
-        if !gate.call_off() {
-            return false;
+        let in_time = gate.call_off();
+        if in_time {
+            state.jobs.retain(|job| job.spawn != spawn);
         }
-        let before = state.jobs.len();
-        state.jobs.retain(|job| job.spawn != spawn);
-        if state.jobs.len() == before {
-            state.stuck += 1;
+        if let Some(late) = state.at_work.get_mut(&spawn) {
+            *late = true;
         }
-        true
+        if state.lacks_lane(state.jobs.len()) {
+            // Refused, the next job tries again.
+            let _started = self.start_lane(&mut state);
+        }
+        in_time
     }
 }
 
 /// A job that could not be handed in.
 #[derive(Debug, thiserror::Error)]
 pub enum LanesError {
+    /// There is no claim to go by.
+    #[error("nothing is known of its claim; its row, or its board, went as soon as it was claimed")]
+    NoClaim,
     /// Too many lanes hang.
     #[error("{STUCK} spawns hang in the board's folders; check the disk they are on")]
     Stuck,
@@ -183,7 +208,7 @@ impl LanesError {
     #[must_use]
     pub fn blame(&self) -> (Blame, i32) {
         match self {
-            LanesError::Stuck => (Blame::Board, 0),
+            LanesError::NoClaim | LanesError::Stuck => (Blame::Board, 0),
             LanesError::NoThread(error) => (Blame::Host, error.raw_os_error().unwrap_or_default()),
         }
     }
@@ -197,10 +222,10 @@ impl Shared {
     fn serve(&self) {
         loop {
             let job = self.next_job();
-            let called_off = self.start(&job).is_none();
-            if called_off {
-                let mut state = self.state();
-                state.stuck = state.stuck.saturating_sub(1);
+            let message = self.start(&job);
+            self.state().at_work.remove(&job.spawn);
+            if let Some(message) = message {
+                self.post.send(message);
             }
         }
     }
@@ -208,7 +233,7 @@ impl Shared {
     fn next_job(&self) -> Job {
         let mut state = self.state();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            if let Some(job) = state.take() {
                 return job;
             }
             state.idle += 1;
@@ -217,15 +242,13 @@ impl Shared {
         }
     }
 
-    /// Starts one worker and tells the loop. `None` if it was called off meanwhile.
-    fn start(&self, job: &Job) -> Option<()> {
-        let message = match self.prepare(job) {
-            Ok(command) if job.gate.pass() => self.make(job.spawn, &command),
-            Err(failed) if job.gate.pass() => failed.told(job.spawn),
-            Ok(_) | Err(_) => return None,
-        };
-        self.post.send(message);
-        Some(())
+    /// Starts one worker. Gives what to tell the loop; nothing if it was called off meanwhile.
+    fn start(&self, job: &Job) -> Option<Message> {
+        match self.prepare(job) {
+            Ok(command) if job.gate.pass() => Some(self.make(job.spawn, &command)),
+            Err(failed) if job.gate.pass() => Some(failed.told(job.spawn)),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// All that may take long: the workspace and the log file.
@@ -319,6 +342,7 @@ mod tests {
     use super::super::post::{Inbox, post};
     use super::super::root::Environment;
     use super::*;
+    use crate::machine::ids::{RunId, TaskId};
 
     fn lanes(root: &Path) -> (SpawnLanes, Inbox) {
         let slug = "default".parse().unwrap();
@@ -328,36 +352,81 @@ mod tests {
         (SpawnLanes::new(board, children, post, Fingerprints::default()), inbox)
     }
 
-    #[test]
-    fn a_board_is_stuck_when_as_many_spawns_hang_as_may() {
-        let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
-        for n in 1..=8 {
-            assert!(!lanes.are_stuck(), "after {n}");
-            // Not in the queue any more, so a lane has it.
-            assert!(lanes.call_off(SpawnId(n), &Gate::default()));
-        }
-        assert!(lanes.are_stuck());
+    fn job(n: u64, gate: &Arc<Gate>) -> Job {
+        let task = TaskId::new(&format!("t_{n}")).unwrap();
+        let facts = SpawnFacts {
+            task,
+            run: RunId(1),
+            title: String::new(),
+            body: None,
+            assignee: "shell".to_owned(),
+            claim_lock: "lock".to_owned(),
+            workspace_kind: "scratch".to_owned(),
+            workspace_path: None,
+            branch_name: None,
+            tenant: None,
+        };
+        let (worker, facts, config) = (WorkerId(0), Arc::new(facts), Arc::default());
+        Job { spawn: SpawnId(n), worker, facts, config, gate: Arc::clone(gate) }
+    }
+
+    /// A job that a lane has taken and does not come back from.
+    fn hanging(lanes: &SpawnLanes, n: u64, past_the_gate: bool) -> Arc<Gate> {
+        let gate = Arc::default();
+        let mut state = lanes.shared.state();
+        state.jobs.push_back(job(n, &gate));
+        assert_eq!(state.take().unwrap().spawn, SpawnId(n));
+        assert!(!past_the_gate || gate.pass());
+        gate
     }
 
     #[test]
-    fn a_lane_cannot_return_from_a_job_that_was_called_off_before_it_counts_as_stuck() {
+    fn a_board_is_stuck_when_as_many_spawns_hang_as_may() {
+        // In a folder, or when their program is executed.
+        for past_the_gate in [false, true] {
+            let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
+            for n in 1..=8 {
+                let gate = hanging(&lanes, n, past_the_gate);
+                assert!(!lanes.are_stuck(), "after {n}");
+                assert_eq!(lanes.call_off(SpawnId(n), &gate), !past_the_gate);
+                // Once is enough.
+                assert!(!lanes.call_off(SpawnId(n), &gate));
+            }
+            assert!(lanes.are_stuck());
+            let refused = lanes.ask(job(9, &Arc::default()));
+            assert!(matches!(refused, Err(LanesError::Stuck)));
+            // One returns, and counts no more.
+            lanes.shared.state().at_work.remove(&SpawnId(5));
+            assert!(!lanes.are_stuck());
+        }
+    }
+
+    #[test]
+    fn what_waits_behind_spawns_that_hang_gets_a_lane() {
+        let (lanes, inbox) = lanes(Path::new("/nonexistent"));
+        let gates = [1, 2].map(|n| hanging(&lanes, n, true));
+        lanes.shared.state().lanes = LANES;
+        lanes.ask(job(3, &Arc::default())).unwrap();
+        assert_eq!(lanes.shared.state().jobs.len(), 1, "nobody is there to take it");
+        assert!(!lanes.call_off(SpawnId(1), &gates[0]));
+        // It comes to nothing, for want of a worker; but a lane took it.
+        let message = inbox.next_within(60_000);
+        assert!(matches!(message, Some(Message::SpawnFailed(SpawnId(3), ..))), "{message:?}");
+        assert_eq!(lanes.shared.state().stuck(), 1);
+        assert!(!lanes.shared.state().at_work.contains_key(&SpawnId(3)), "it has returned");
+    }
+
+    #[test]
+    fn a_spawn_that_has_returned_or_has_not_begun_is_not_stuck() {
         let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
-        let gate = Gate::default();
-        let (begun, begins) = std::sync::mpsc::channel();
-        thread::scope(|scope| {
-            // As a lane would have to take it to say that it has returned.
-            let returning = lanes.shared.state();
-            let caller = scope.spawn(|| {
-                begun.send(()).unwrap();
-                lanes.call_off(SpawnId(1), &gate)
-            });
-            begins.recv().unwrap();
-            // However far it gets meanwhile, it does not get past the lock.
-            (0..1_000).for_each(|_| thread::yield_now());
-            assert!(gate.pass(), "not called off yet");
-            drop(returning);
-            assert!(!caller.join().unwrap());
-        });
-        assert_eq!(lanes.shared.state().stuck, 0);
+        let gate = Arc::default();
+        lanes.shared.state().jobs.push_back(job(1, &gate));
+        lanes.shared.state().lanes = LANES;
+        assert!(lanes.call_off(SpawnId(1), &gate), "it waits");
+        assert!(lanes.shared.state().jobs.is_empty());
+        let gate = hanging(&lanes, 2, true);
+        lanes.shared.state().at_work.remove(&SpawnId(2));
+        assert!(!lanes.call_off(SpawnId(2), &gate), "it is done");
+        assert_eq!(lanes.shared.state().stuck(), 0);
     }
 }
