@@ -1,20 +1,29 @@
 //! Which boards there are. A lane of its own looks, because a folder may hang; it also sets the
 //! watches on the folders, for the same reason.
+//!
+//! What belongs to a single board (its folder may be a link to somewhere else) is looked at by further
+//! threads, so that one that hangs there is left behind, and its board is what it was before until
+//! it comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use super::post::{Message, Post};
 use super::root::{self, BoardPaths, Environment, Slug};
+
+/// How long nothing must have been heard before whoever looks at boards is taken to hang.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where to look.
 #[derive(Clone, Debug)]
@@ -39,28 +48,44 @@ pub struct Listing {
 /// The loop's end.
 #[derive(Debug)]
 pub struct Lister {
-    requests: Sender<()>,
+    asks: Sender<Ask>,
     inotify: Arc<Inotify>,
 }
 
 impl Lister {
     /// Starts the lane.
     pub fn start(place: Place, post: Post) -> io::Result<Lister> {
+        Lister::start_with(place, post, root::is_dispatched)
+    }
+
+    fn start_with(place: Place, post: Post, look: Look) -> io::Result<Lister> {
         let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
         let inotify = Arc::new(Inotify::init(flags)?);
-        let (requests, inbox) = channel();
-        let watcher = Arc::clone(&inotify);
+        let (asks, inbox) = channel();
+        let (queue, jobs) = channel();
+        let (answers, watcher) = (asks.clone(), Arc::clone(&inotify));
+        let jobs = Arc::new(Mutex::new(jobs));
+        let looker = Looker { jobs, answers, inotify: watcher, look };
         thread::Builder::new().name("listing".to_owned()).spawn(move || {
-            while inbox.recv().is_ok() {
-                post.send(Message::Listed(look(&place, &watcher)));
-            }
+            let lane = Lane {
+                place,
+                inbox,
+                queue,
+                looker,
+                lookers: 0,
+                out: BTreeSet::new(),
+                hung: BTreeSet::new(),
+                known: BTreeMap::new(),
+                watches: BTreeMap::new(),
+            };
+            lane.serve(&post);
         })?;
-        Ok(Lister { requests, inotify })
+        Ok(Lister { asks, inotify })
     }
 
     /// Asks for a listing; it comes by post.
     pub fn ask(&self) {
-        let _ends_with_us = self.requests.send(());
+        let _ends_with_us = self.asks.send(Ask::List);
     }
 
     /// Readable when something in a watched folder changed.
@@ -81,24 +106,188 @@ impl Lister {
     }
 }
 
-/// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into a
-/// folder that holds no board yet, gives notice.
-fn look(place: &Place, inotify: &Inotify) -> Listing {
-    let wanted = |board: &BoardPaths| place.only.as_ref().is_none_or(|slug| *slug == board.slug);
-    let mut watches = BTreeMap::new();
-    let mut watch = |folder: &Path| {
-        let watched = inotify.add_watch(folder, mask());
-        watches.extend(watched.ok().map(|watch| (watch, folder.to_owned())));
-    };
-    for folder in ["", "kanban", "kanban/boards"] {
-        watch(&place.root.join(folder));
+impl Drop for Lister {
+    fn drop(&mut self) {
+        let _hangs_or_ends = self.asks.send(Ask::End);
     }
-    let named = root::named_boards(&place.root, &place.env).unwrap_or_default();
-    named.iter().filter(|board| wanted(board)).filter_map(|b| b.db.parent()).for_each(watch);
-    let boards = root::list_boards(&place.root, &place.env)
-        .map(|boards| boards.into_iter().filter(wanted).collect())
-        .map_err(|error| error.to_string());
-    Listing { boards, watches }
+}
+
+/// What comes to the lane.
+#[derive(Debug)]
+enum Ask {
+    /// List the boards.
+    List,
+    /// A board was looked at.
+    Seen(Seen),
+    /// Nobody asks any more.
+    End,
+}
+
+/// What was found at a board.
+#[derive(Debug)]
+struct Seen {
+    slug: Slug,
+    /// Whether it is to be dispatched.
+    listed: bool,
+    /// The watch on its folder.
+    watch: Option<(WatchDescriptor, PathBuf)>,
+}
+
+/// Whether a board is to be dispatched.
+type Look = fn(&BoardPaths) -> bool;
+
+/// The thread that lists.
+struct Lane {
+    place: Place,
+    inbox: Receiver<Ask>,
+    /// Boards to be looked at.
+    queue: Sender<BoardPaths>,
+    /// What each thread that looks is made of, and how many there are.
+    looker: Looker,
+    lookers: usize,
+    /// What is queued, or being looked at.
+    out: BTreeSet<Slug>,
+    /// Of those, what hangs.
+    hung: BTreeSet<Slug>,
+    /// What each board was when last seen.
+    known: BTreeMap<Slug, bool>,
+    /// Watches that the loop does not know yet.
+    watches: BTreeMap<WatchDescriptor, PathBuf>,
+}
+
+impl Lane {
+    fn serve(mut self, post: &Post) {
+        let mut listed = Ok(Vec::new());
+        while let Ok(ask) = self.inbox.recv() {
+            match ask {
+                Ask::List => loop {
+                    listed = self.possible();
+                    match self.look_at(listed.as_deref().unwrap_or_default()) {
+                        Next::Done => break,
+                        Next::Again => {}
+                        Next::End => return,
+                    }
+                },
+                // It hung, and is back.
+                Ask::Seen(seen) => self.note(seen),
+                Ask::End => return,
+            }
+            let is_listed = |board: &BoardPaths| self.known.get(&board.slug) == Some(&true);
+            let boards = listed.clone().map(|all| all.into_iter().filter(is_listed).collect());
+            post.send(Message::Listed(Listing { boards, watches: mem::take(&mut self.watches) }));
+        }
+    }
+
+    /// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into
+    /// a folder that holds no board yet, gives notice.
+    fn possible(&mut self) -> Result<Vec<BoardPaths>, String> {
+        for folder in ["", "kanban", "kanban/boards"] {
+            self.watches.extend(self.looker.watch(&self.place.root.join(folder)));
+        }
+        let all = root::possible_boards(&self.place.root, &self.place.env);
+        let mut boards = all.map_err(|error| error.to_string())?;
+        boards.retain(|board| self.place.only.as_ref().is_none_or(|slug| *slug == board.slug));
+        self.known.retain(|slug, _| boards.iter().any(|board| board.slug == *slug));
+        Ok(boards)
+    }
+
+    /// Has the boards looked at, except for those at which somebody hangs already.
+    fn look_at(&mut self, boards: &[BoardPaths]) -> Next {
+        // With more of them than boards are out, one waits for work.
+        let mut can_look = self.lookers > self.out.len() || self.another_looker();
+        let mut pending = BTreeSet::new();
+        for board in boards.iter().filter(|board| !self.out.contains(&board.slug)) {
+            pending.insert(board.slug.clone());
+            let _there_as_long_as_we_are = self.queue.send(board.clone());
+        }
+        self.out.extend(pending.iter().cloned());
+        let mut next = Next::Done;
+        while can_look && !pending.is_empty() {
+            match self.inbox.recv_timeout(PATIENCE) {
+                Ok(Ask::Seen(seen)) => {
+                    pending.remove(&seen.slug);
+                    self.note(seen);
+                }
+                Ok(Ask::List) => next = Next::Again,
+                Ok(Ask::End) | Err(RecvTimeoutError::Disconnected) => return Next::End,
+                Err(RecvTimeoutError::Timeout) if self.lookers > self.out.len() => break,
+                Err(RecvTimeoutError::Timeout) => can_look = self.another_looker(),
+            }
+        }
+        if !can_look {
+            return next;
+        }
+        for slug in pending {
+            let board = slug.as_str();
+            tracing::warn!(board, "its folder does not answer; its disk may hang");
+            self.hung.insert(slug);
+        }
+        next
+    }
+
+    fn note(&mut self, seen: Seen) {
+        self.out.remove(&seen.slug);
+        if self.hung.remove(&seen.slug) {
+            tracing::info!(board = seen.slug.as_str(), "its folder answers again");
+        }
+        self.known.insert(seen.slug, seen.listed);
+        self.watches.extend(seen.watch);
+    }
+
+    /// Starts a thread that looks at boards. False if the host refused.
+    fn another_looker(&mut self) -> bool {
+        let looker = self.looker.clone();
+        let thread = thread::Builder::new().name("look".to_owned());
+        match thread.spawn(move || looker.serve()) {
+            Ok(_) => self.lookers += 1,
+            // The next listing tries again.
+            Err(error) => {
+                tracing::warn!("no thread to look at boards: {error}");
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// How a listing goes on.
+enum Next {
+    /// It is complete, but for what hangs.
+    Done,
+    /// Somebody asked again, because something changed meanwhile.
+    Again,
+    /// Nobody asks any more.
+    End,
+}
+
+/// A thread that looks at boards, one after the other.
+#[derive(Clone)]
+struct Looker {
+    jobs: Arc<Mutex<Receiver<BoardPaths>>>,
+    answers: Sender<Ask>,
+    inotify: Arc<Inotify>,
+    look: Look,
+}
+
+impl Looker {
+    fn serve(&self) {
+        while let Some(board) = self.next_job() {
+            // Each before what is inside: what comes later gives notice.
+            let watch = board.db.parent().and_then(|folder| self.watch(folder));
+            let listed = (self.look)(&board);
+            let _nobody_left =
+                self.answers.send(Ask::Seen(Seen { slug: board.slug, listed, watch }));
+        }
+    }
+
+    fn next_job(&self) -> Option<BoardPaths> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+
+    fn watch(&self, folder: &Path) -> Option<(WatchDescriptor, PathBuf)> {
+        let watched = self.inotify.add_watch(folder, mask());
+        watched.ok().map(|watch| (watch, folder.to_owned()))
+    }
 }
 
 /// What changes a file or a folder. Not the closing of a file that was open for writing: that is
@@ -120,4 +309,55 @@ pub fn concerns(name: &OsStr, db: &Path) -> bool {
         return true;
     };
     name.strip_prefix(db).is_some_and(|rest| matches!(rest, "" | "-wal" | "-journal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::post::{Inbox, post};
+    use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use std::fs::{self, File};
+
+    /// Takes everything for a board, and hangs where a pipe waits for its other end.
+    fn look(board: &BoardPaths) -> bool {
+        let _there_or_not = fs::read(board.metadata.with_file_name("gate"));
+        true
+    }
+
+    fn listed(inbox: &Inbox) -> Vec<String> {
+        let Some(Message::Listed(listing)) = inbox.next_within(60_000) else {
+            panic!("no listing")
+        };
+        listing.boards.unwrap().iter().map(|board| board.slug.to_string()).collect()
+    }
+
+    #[test]
+    fn a_folder_that_hangs_costs_its_own_board_only() {
+        let root = tempfile::tempdir().unwrap();
+        let boards = root.path().join("kanban/boards");
+        for name in ["a", "hangs", "z"] {
+            fs::create_dir_all(boards.join(name)).unwrap();
+        }
+        let gate = boards.join("hangs/gate");
+        mkfifo(&gate, Mode::S_IRWXU).unwrap();
+        let env = Environment::default();
+        let place = Place { root: root.path().to_owned(), env, only: None };
+        let (post, inbox) = post().unwrap();
+        let lister = Lister::start_with(place, post, look).unwrap();
+        let (without, with) = (["default", "a", "z"], ["default", "a", "hangs", "z"]);
+        lister.ask();
+        // On a busy machine another one may seem to hang, too, and comes a listing later.
+        while listed(&inbox) != without {}
+        // It is not looked at again before it comes back, and then nobody has to ask.
+        lister.ask();
+        assert_eq!(listed(&inbox), without);
+        drop(File::options().write(true).open(&gate).unwrap());
+        assert_eq!(listed(&inbox), with);
+        // It hangs again, and stays what it was.
+        lister.ask();
+        assert_eq!(listed(&inbox), with);
+        drop(File::options().write(true).open(&gate).unwrap());
+        assert_eq!(listed(&inbox), with);
+    }
 }

@@ -115,21 +115,27 @@ fn is_truthy(value: &Value) -> bool {
 /// The boards that are dispatched: `default` first if it has a database, then the others by name,
 /// without those that are archived.
 pub fn list_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
-    let mut boards = Vec::new();
-    if let Ok(slug) = DEFAULT_BOARD.parse() {
-        let default = BoardPaths::new(root, slug, env);
-        if default.db.exists() {
-            boards.push(default);
-        }
-    }
-    let named = named_boards(root, env)?.into_iter();
-    boards.extend(named.filter(is_there).filter(|board| !Metadata::read(board).archived));
-    Ok(boards)
+    Ok(possible_boards(root, env)?.into_iter().filter(is_dispatched).collect())
 }
 
-/// All folders that are boards or could become some, in order, without the default one. `Foo` and
-/// `foo` are one name.
-pub fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
+/// The default board, and all folders that are boards or could become some, by name. Nothing that
+/// belongs to a single board is looked at, since it may hang.
+pub fn possible_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
+    let default = BoardPaths::new(root, DEFAULT_BOARD.parse()?, env);
+    Ok([vec![default], named_boards(root, env)?].concat())
+}
+
+/// Whether a board is there and not archived.
+#[must_use]
+pub fn is_dispatched(board: &BoardPaths) -> bool {
+    if board.slug.as_str() == DEFAULT_BOARD {
+        return board.db.exists();
+    }
+    is_there(board) && !Metadata::read(board).archived
+}
+
+/// Without the default one. `Foo` and `foo` are one name.
+fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
     let folder = root.join("kanban/boards");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
