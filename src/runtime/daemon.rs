@@ -16,9 +16,10 @@ use nix::sys::inotify::WatchDescriptor;
 use super::board_lane;
 use super::boards::BoardSeat;
 use super::clock;
-use super::config::Config;
+use super::config::{Config, ConfigError};
 use super::listing::{Lister, Place};
 use super::post::{Inbox, Message, Post, post};
+use super::reload::Reloader;
 use super::report::{Names, Tally};
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate};
@@ -96,6 +97,7 @@ pub struct Daemon {
     pub(super) children: Children,
     pub(super) adopt: bool,
     pub(super) lister: Lister,
+    pub(super) reloader: Reloader,
     pub(super) post: Post,
     pub(super) inbox: Inbox,
     pub(super) boards: BTreeMap<BoardId, BoardSeat>,
@@ -140,13 +142,17 @@ impl Daemon {
             .map_err(StartError::of("starting to list boards"))?;
         let owner = board_lane::owner().map_err(StartError::of("finding out who we are"))?;
         let policy = config.policy.clone();
+        let config = Arc::new(config);
+        let reloader = Reloader::start(Arc::clone(&config), post.clone())
+            .map_err(StartError::of("starting to read the configuration again"))?;
         Ok(Daemon {
             machine: if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) },
-            config: Arc::new(config),
+            config,
             owner: Arc::new(owner),
             children,
             adopt,
             lister,
+            reloader,
             post,
             inbox,
             boards: BTreeMap::new(),
@@ -195,7 +201,7 @@ impl Daemon {
             let limit = if ends_by_itself { limit.min(soon()) } else { limit };
             for asked in self.turn(limit, signals.as_mut()) {
                 match asked {
-                    Asked::Reload => self.reload(),
+                    Asked::Reload => self.reloader.ask(),
                     Asked::Stop if self.machine.mode() == Mode::Running => {
                         tracing::info!("stopping; workers may finish within {grace_ms} ms");
                         self.feed(Event::Drain { grace_ms });
@@ -340,12 +346,12 @@ impl Daemon {
         any
     }
 
-    fn reload(&mut self) {
-        match self.config.reload() {
+    fn configured(&mut self, read: Result<Arc<Config>, ConfigError>) {
+        match read {
             Ok(config) => {
                 tracing::info!("configuration read again");
                 let policy = Box::new(config.policy.clone());
-                self.config = Arc::new(config);
+                self.config = config;
                 self.feed(Event::PolicyChanged(policy));
             }
             Err(error) => tracing::error!("configuration unchanged: {error}"),
@@ -381,6 +387,7 @@ impl Daemon {
                 self.feed(Event::SpawnFailed { spawn, blame, errno });
             }
             Message::Listed(listing) => self.listed(listing),
+            Message::Configured(read) => self.configured(read),
             Message::LaneEnded(_) => {}
         }
     }
