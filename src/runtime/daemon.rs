@@ -101,6 +101,8 @@ pub struct Daemon {
     pub(super) post: Post,
     pub(super) inbox: Inbox,
     pub(super) boards: BTreeMap<BoardId, BoardSeat>,
+    /// Board lanes that have not ended: those of the boards, and those that were let go.
+    pub(super) lanes: usize,
     pub(super) watches: BTreeMap<WatchDescriptor, PathBuf>,
     pub(super) spawns: BTreeMap<SpawnId, SpawnSeat>,
     pub(super) fingerprints: Fingerprints,
@@ -156,6 +158,7 @@ impl Daemon {
             post,
             inbox,
             boards: BTreeMap::new(),
+            lanes: 0,
             watches: BTreeMap::new(),
             spawns: BTreeMap::new(),
             fingerprints: Fingerprints::default(),
@@ -388,7 +391,7 @@ impl Daemon {
             }
             Message::Listed(listing) => self.listed(listing),
             Message::Configured(read) => self.configured(read),
-            Message::LaneEnded(_) => {}
+            Message::LaneEnded(_) => self.lanes -= 1,
         }
     }
 
@@ -433,13 +436,12 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let cleaners: Vec<_> =
             self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
-        let mut left = self.boards.len();
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
-        while left > 0
+        while self.lanes > 0
             && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
         {
-            left -= usize::from(matches!(message, Message::LaneEnded(_)));
+            self.lanes -= usize::from(matches!(message, Message::LaneEnded(_)));
         }
         for cleaner in cleaners {
             cleaner.finish(deadline.since(clock::now().mono));
