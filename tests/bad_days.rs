@@ -7,18 +7,20 @@ mod common;
 mod daemon_support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cli_sandbox::{Sandbox, finish, somebody};
-use common::{Gate, Running, is_alive, is_zombie, wait_until, zombies_of};
+use common::{Gate, Running, is_alive, is_zombie, wait_for, wait_until, zombies_of};
 use daemon_support::{
     configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
     was_reaped, worker, written_pid,
 };
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use rusqlite::Connection;
 use sexton::board::sql;
 
@@ -380,5 +382,34 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     sexton.signal(Signal::SIGHUP);
     sexton.wait_for_log("configuration read again");
     wait_for_state(&s.db(), &id, "done|0|NULL");
+    stop(sexton);
+}
+
+#[test]
+fn a_configuration_on_a_disk_that_hangs_stops_no_reaping_and_is_read_when_it_is_there() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let sexton = run(&s, &[]);
+    let pid = worker(&s.db(), &id);
+
+    let file = s.root().join("sexton.toml");
+    fs::remove_file(&file).unwrap();
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    sexton.signal(Signal::SIGHUP);
+    // Opens only when somebody reads it; and nobody writes.
+    let mut writer = File::options();
+    writer.write(true).custom_flags(nix::libc::O_NONBLOCK);
+    let hangs = wait_for("the configuration to be read", || writer.open(&file).ok());
+    gate.let_pass(1);
+    wait_until("it to be reaped", || was_reaped(&sexton, pid));
+    wait_for_state(&s.db(), &id, "done|0|NULL");
+
+    fs::remove_file(&file).unwrap();
+    configure(&s, "", "", "[worker.later]\ncommand = [\"true\"]\n");
+    sexton.signal(Signal::SIGHUP);
+    let later = s.create(&["task", "--assignee", "later"]);
+    drop(hangs);
+    wait_for_state(&s.db(), &later, "done|0|NULL");
     stop(sexton);
 }

@@ -108,6 +108,8 @@ pub struct Board {
     pub ever_open: bool,
     /// The class of fault that was last told.
     told: Option<FaultClass>,
+    /// True from when it was told that it hangs until it is told to be well.
+    told_hung: bool,
 }
 
 /// What is known of a refusal.
@@ -191,6 +193,7 @@ impl Board {
             sick_since: None,
             ever_open: false,
             told: None,
+            told_hung: false,
         }
     }
 
@@ -254,7 +257,8 @@ impl Board {
         self.phase = Phase::Idle;
         self.faults = 0;
         self.sick_since = None;
-        if self.told.take().is_some() {
+        let was_hung = core::mem::take(&mut self.told_hung);
+        if self.told.take().is_some() || was_hung {
             fx.push(Effect::Report(Report::BoardWell(self.id)));
         }
     }
@@ -474,6 +478,7 @@ impl Board {
             {
                 *overdue = true;
                 self.sick_since = self.sick_since.or(Some(now.mono));
+                self.told_hung = true;
                 fx.push(Effect::Report(Report::BoardHung(self.id)));
                 return true;
             }

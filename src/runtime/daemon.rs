@@ -16,9 +16,10 @@ use nix::sys::inotify::WatchDescriptor;
 use super::board_lane;
 use super::boards::BoardSeat;
 use super::clock;
-use super::config::Config;
+use super::config::{Config, ConfigError};
 use super::listing::{Lister, Place};
 use super::post::{Inbox, Message, Post, post};
+use super::reload::Reloader;
 use super::report::{Names, Tally};
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate};
@@ -96,9 +97,12 @@ pub struct Daemon {
     pub(super) children: Children,
     pub(super) adopt: bool,
     pub(super) lister: Lister,
+    pub(super) reloader: Reloader,
     pub(super) post: Post,
     pub(super) inbox: Inbox,
     pub(super) boards: BTreeMap<BoardId, BoardSeat>,
+    /// Board lanes that have not ended: those of the boards, and those that were let go.
+    pub(super) lanes: usize,
     pub(super) watches: BTreeMap<WatchDescriptor, PathBuf>,
     pub(super) spawns: BTreeMap<SpawnId, SpawnSeat>,
     pub(super) fingerprints: Fingerprints,
@@ -140,16 +144,21 @@ impl Daemon {
             .map_err(StartError::of("starting to list boards"))?;
         let owner = board_lane::owner().map_err(StartError::of("finding out who we are"))?;
         let policy = config.policy.clone();
+        let config = Arc::new(config);
+        let reloader = Reloader::start(Arc::clone(&config), post.clone())
+            .map_err(StartError::of("starting to read the configuration again"))?;
         Ok(Daemon {
             machine: if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) },
-            config: Arc::new(config),
+            config,
             owner: Arc::new(owner),
             children,
             adopt,
             lister,
+            reloader,
             post,
             inbox,
             boards: BTreeMap::new(),
+            lanes: 0,
             watches: BTreeMap::new(),
             spawns: BTreeMap::new(),
             fingerprints: Fingerprints::default(),
@@ -195,7 +204,7 @@ impl Daemon {
             let limit = if ends_by_itself { limit.min(soon()) } else { limit };
             for asked in self.turn(limit, signals.as_mut()) {
                 match asked {
-                    Asked::Reload => self.reload(),
+                    Asked::Reload => self.reloader.ask(),
                     Asked::Stop if self.machine.mode() == Mode::Running => {
                         tracing::info!("stopping; workers may finish within {grace_ms} ms");
                         self.feed(Event::Drain { grace_ms });
@@ -340,12 +349,12 @@ impl Daemon {
         any
     }
 
-    fn reload(&mut self) {
-        match self.config.reload() {
+    fn configured(&mut self, read: Result<Arc<Config>, ConfigError>) {
+        match read {
             Ok(config) => {
                 tracing::info!("configuration read again");
                 let policy = Box::new(config.policy.clone());
-                self.config = Arc::new(config);
+                self.config = config;
                 self.feed(Event::PolicyChanged(policy));
             }
             Err(error) => tracing::error!("configuration unchanged: {error}"),
@@ -381,7 +390,8 @@ impl Daemon {
                 self.feed(Event::SpawnFailed { spawn, blame, errno });
             }
             Message::Listed(listing) => self.listed(listing),
-            Message::LaneEnded(_) => {}
+            Message::Configured(read) => self.configured(read),
+            Message::LaneEnded(_) => self.lanes -= 1,
         }
     }
 
@@ -426,13 +436,12 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let cleaners: Vec<_> =
             self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
-        let mut left = self.boards.len();
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
-        while left > 0
+        while self.lanes > 0
             && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
         {
-            left -= usize::from(matches!(message, Message::LaneEnded(_)));
+            self.lanes -= usize::from(matches!(message, Message::LaneEnded(_)));
         }
         for cleaner in cleaners {
             cleaner.finish(deadline.since(clock::now().mono));
