@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{fs, str};
 
+use nix::errno::Errno;
+use nix::sys::signal::killpg;
 use thiserror::Error;
 
 use crate::machine::ids::Pid;
@@ -191,9 +193,21 @@ pub fn alive(pid: Pid, expected: Option<&str>) -> Alive {
     }
 }
 
+/// True if group `group` has no members, not even zombies. One call, which also answers where
+/// `/proc` hides the processes of others.
+#[must_use]
+pub fn is_empty_group(group: Pid) -> bool {
+    // To kill(2), 0 and 1 mean others. A signal of none reaches nobody.
+    group.0 > 1 && killpg(nix::unistd::Pid::from_raw(group.0), None) == Err(Errno::ESRCH)
+}
+
 /// Whether any process of group `group` is alive.
 #[must_use]
 pub fn group_alive(group: Pid) -> Alive {
+    // As a rule nobody is left, and then nothing is searched.
+    if is_empty_group(group) {
+        return Alive::No;
+    }
     match living_groups() {
         None => Alive::CannotTell,
         Some(groups) if groups.contains(&group) => Alive::Yes,
