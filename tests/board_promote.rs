@@ -305,6 +305,35 @@ fn claims_of_others_end_by_the_rules() {
 }
 
 #[test]
+fn more_ended_claims_than_are_told_at_once_come_one_after_the_other() {
+    let mut world = World::new();
+    world.rival(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) \
+         INSERT INTO tasks (id, title, status, created_at, claim_lock, claim_expires) \
+         SELECT printf('t_%04d', i), 'x', 'running', 1, 'other:9', 1 FROM n",
+    );
+    world.add("ours", "ready");
+    let Change::Claim { spawn, task, worker, ttl_s, .. } = world.claim_of("ours", 1) else {
+        panic!("a claim");
+    };
+    world.change(Change::Claim { spawn, task, worker, ttl_s, cap: 999 });
+    let mut seen = world.look();
+    for count in [256, 256, 88] {
+        assert_eq!((seen.expired.len(), seen.ours.len()), (count, 1));
+        // Where there are more, a look is due at once, and is not taken for needless.
+        let more = count == 256;
+        assert_eq!(seen.due, more.then_some(NOW));
+        let again = world.send(&[], false).answer.observation;
+        assert_eq!(again.map(|again| again.expired), more.then(|| seen.expired.clone()));
+        let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+        let changes: Vec<_> = seen.expired.iter().map(free).collect();
+        seen = world.send(&changes, false).answer.observation.expect("a look");
+    }
+    assert_eq!((seen.expired.len(), seen.ours.len()), (0, 1));
+    assert_eq!(world.row("SELECT count(*) FROM tasks WHERE status = 'running'"), "1");
+}
+
+#[test]
 fn a_claim_renewed_meanwhile_is_not_ended() {
     let mut world = World::new();
     foreign(&world, "t_1", "'other:9'", NOW - 1, "NULL", NOW - 1000);

@@ -35,13 +35,18 @@ pub(super) enum Lease {
     },
 }
 
+/// The run of ours that a running task is claimed for, if it is.
+pub(super) fn ours(pass: &Pass<'_>, row: &TaskRow) -> Option<Fence> {
+    let spawn = pass.context.owner.parse(row.claim_lock.as_deref()?)?;
+    Some(Fence { task: row.id, run: row.current_run?, spawn })
+}
+
 /// Judges the claim of a running task.
 pub(super) fn judge(pass: &Pass<'_>, row: &TaskRow) -> Result<Lease> {
-    let owner = pass.context.owner;
-    let lock = row.claim_lock.as_deref();
-    if let (Some(spawn), Some(run)) = (lock.and_then(|lock| owner.parse(lock)), row.current_run) {
-        return Ok(Lease::Ours(Fence { task: row.id, run, spawn }));
+    if let Some(fence) = ours(pass, row) {
+        return Ok(Lease::Ours(fence));
     }
+    let lock = row.claim_lock.as_deref();
     let start = pass.run_start(row.id, row.current_run)?.or(row.started_at);
     let start = start.filter(|start| *start <= pass.unix.saturating_add(AHEAD_S)).unwrap_or(0);
     Ok(match (lock, row.claim_expires) {
