@@ -1,7 +1,7 @@
 //! Claiming a ready task (rows 6 and 7), storing its pid (row 9), prolonging its lease.
 
 use rusqlite::{Result, ToSql, params};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::pass::Pass;
 use super::row::{TaskRow, UNVERIFIED};
@@ -166,10 +166,8 @@ pub(super) fn started(pass: &Pass<'_>, fence: Fence, pid: Pid) -> Result<Taken> 
     let fingerprint = (pass.context.fingerprint)(fence.spawn);
     let fingerprint = fingerprint.as_deref().unwrap_or(UNVERIFIED);
     store_pid(pass, fence, pid, fingerprint)?;
-    let mut payload = json!({"pid": pid.0});
-    if pass.shape.fingerprints() {
-        payload["started_at"] = Value::from(fingerprint);
-    }
+    // Also where there is a column for it; the other boards have it nowhere else.
+    let payload = json!({"pid": pid.0, "started_at": fingerprint});
     event::append(pass.conn, fence.task, Some(fence.run), "spawned", &payload, pass.unix)?;
     Ok(Taken::Yes)
 }
