@@ -204,20 +204,30 @@ fn is_free(pid: Pid) -> bool {
 /// `/proc` hides the processes of others.
 #[must_use]
 pub fn is_empty_group(group: Pid) -> bool {
-    // To kill(2), 0 and 1 mean others. A signal of none reaches nobody.
-    group.0 > 1 && killpg(nix::unistd::Pid::from_raw(group.0), None) == Err(Errno::ESRCH)
+    probe(group) == Some(Errno::ESRCH)
+}
+
+/// What the kernel says against a signal to a group. To kill(2), 0 and 1 mean others; signal 0 reaches
+/// nobody.
+fn probe(group: Pid) -> Option<Errno> {
+    if group.0 <= 1 {
+        return None;
+    }
+    killpg(nix::unistd::Pid::from_raw(group.0), None).err()
 }
 
 /// Whether any process of group `group` is alive.
 #[must_use]
 pub fn group_alive(group: Pid) -> Alive {
+    let probed = probe(group);
     // As a rule nobody is left, and then nothing is searched.
-    if is_empty_group(group) {
+    if probed == Some(Errno::ESRCH) {
         return Alive::No;
     }
     match living_groups() {
         None => Alive::CannotTell,
         Some(groups) if groups.contains(&group) => Alive::Yes,
+        Some(_) if probed == Some(Errno::EPERM) => Alive::CannotTell,
         Some(_) => Alive::No,
     }
 }
