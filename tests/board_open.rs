@@ -14,7 +14,7 @@ use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};
 use sexton::board::{self, Board, BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
-use sexton::machine::exchange::{Change, LeaseEnd, Request, Taken};
+use sexton::machine::exchange::{Change, LeaseEnd, Refusal, Request, Taken};
 use sexton::machine::header;
 use sexton::machine::verdict::{ExitStatus, Verdict};
 
@@ -126,6 +126,23 @@ fn through_a_link_a_board_is_locked_under_both_names() {
     for name in ["kanban.db.dispatch.lock", "link.db.dispatch.lock"] {
         assert!(world.dir.path().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn a_lock_file_that_both_names_lead_to_is_no_rival() {
+    let (dir, path) = new_board();
+    let [link, lock, link_lock] = ["link.db", "kanban.db.dispatch.lock", "link.db.dispatch.lock"]
+        .map(|name| dir.path().join(name));
+    symlink(&path, &link).expect("a link");
+    symlink(&lock, &link_lock).expect("a link");
+    let mut world = World::with((dir, link));
+    world.add("t_1", "ready");
+    world.claim("t_1", 1);
+    world.add("t_2", "ready");
+    let other = File::open(&lock).expect("the lock file");
+    other.try_lock().expect("free between exchanges");
+    let claim = world.claim_of("t_2", 2);
+    assert_eq!(world.change(claim), Taken::No(Refusal::Locked));
 }
 
 /// Whether another process would find SQLite's shared lock on the file.
