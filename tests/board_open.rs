@@ -12,6 +12,7 @@ use board_support::{NOW, World, fixture, new_board, rows, task};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};
+use sexton::board::card::{self, Filter};
 use sexton::board::{self, Board, BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, LeaseEnd, Refusal, Request, Taken};
@@ -77,6 +78,48 @@ fn a_database_that_is_no_board_is_refused() {
     let error = refused(&path);
     assert_eq!(error.class, FaultClass::Content);
     assert!(error.to_string().contains("tasks.title"), "{error}");
+}
+
+#[test]
+fn what_others_keep_in_a_board_need_not_be_understood() {
+    let odd_name = "CAST(x'78ff' AS TEXT)";
+    for deeds in [
+        [
+            "INSERT INTO sqlite_schema VALUES ('table', 'vec', 'vec', 0, \
+          'CREATE VIRTUAL TABLE vec USING vec0(x)')"
+                .to_owned(),
+            String::new(),
+        ],
+        [
+            "CREATE TABLE other (a_column)".to_owned(),
+            format!(
+                "UPDATE sqlite_schema SET name = {odd_name}, tbl_name = {odd_name}, \
+                 sql = CAST(replace(sql, 'other', {odd_name}) AS TEXT) WHERE name = 'other'"
+            ),
+        ],
+        [
+            "ALTER TABLE tasks ADD COLUMN other".to_owned(),
+            format!(
+                "UPDATE sqlite_schema SET sql = CAST(replace(sql, 'other', {odd_name}) AS TEXT) \
+                 WHERE name = 'tasks'"
+            ),
+        ],
+    ] {
+        let (dir, path) = new_board();
+        let conn = Connection::open(&path).expect("a database");
+        conn.execute("PRAGMA writable_schema = ON", []).expect("a setting");
+        for deed in deeds.iter().filter(|deed| !deed.is_empty()) {
+            conn.execute(deed, []).expect(deed);
+        }
+        drop(conn);
+        let mut world = World::with((dir, path));
+        world.add("t_1", "ready");
+        let fence = world.start("t_1", 1, 50);
+        assert_eq!(world.finish(fence, 50, Verdict::Completed), Taken::Yes, "{deeds:?}");
+        let reader = card::open_for_reading(&world.path).expect("a board to read");
+        let listed = card::list(&reader.conn, &reader.columns, &Filter::default());
+        assert_eq!(listed.expect("a list").len(), 1, "{deeds:?}");
+    }
 }
 
 #[test]
