@@ -81,6 +81,26 @@ fn a_database_that_is_no_board_is_refused() {
 }
 
 #[test]
+fn a_board_whose_runs_or_events_have_no_numbers_is_refused() {
+    for table in ["task_runs", "task_events"] {
+        for key in ["TEXT PRIMARY KEY", "INTEGER", "INT PRIMARY KEY", "INTEGER PRIMARY KEY DESC"] {
+            let (_dir, path) = new_board();
+            let conn = Connection::open(&path).expect("a database");
+            let query = format!("SELECT sql FROM sqlite_schema WHERE name = '{table}'");
+            let made = rows(&conn, &query)[0].replace("INTEGER PRIMARY KEY AUTOINCREMENT", key);
+            conn.execute(&format!("DROP TABLE {table}"), []).expect("no table");
+            conn.execute(&made, []).expect("another table");
+            drop(conn);
+            let error = refused(&path);
+            assert_eq!(error.class, FaultClass::Content);
+            let said = error.to_string();
+            assert!(said.contains(&format!("{table}.id")), "{key}: {said}");
+            assert!(said.contains("a client that brings it up to date"), "{key}: {said}");
+        }
+    }
+}
+
+#[test]
 fn what_others_keep_in_a_board_need_not_be_understood() {
     let odd_name = "CAST(x'78ff' AS TEXT)";
     for deeds in [
