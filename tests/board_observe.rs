@@ -5,7 +5,7 @@ mod board_support;
 
 use board_support::{NOW, World};
 use sexton::board::card::{self, Judge, Wait};
-use sexton::machine::exchange::{Change, Request};
+use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::hold::Hold;
 use sexton::machine::ids::Pid;
 use sexton::machine::verdict::Verdict;
@@ -163,6 +163,45 @@ fn said(world: &World, id: &str) -> Option<Wait> {
     let judge = Judge { policy: &world.policy, lane: &lane, now: world.unix };
     let found = card::find(&board.conn, &board.columns, id).expect("a task");
     card::wait(&board.conn, judge, &found).expect("a wait")
+}
+
+#[test]
+fn an_end_that_is_no_time_hides_none_that_follows() {
+    let odd =
+        ["1795500000000", "1795500301", "1e300", "9e999", "'2026-11-24'", "'1795500000'", "x'ff'"];
+    for ended_at in odd {
+        let mut world = World::new();
+        world.add("t_1", "ready");
+        world.rival("UPDATE tasks SET started_at = 1");
+        world.rival(&format!(
+            "INSERT INTO task_runs (task_id, status, outcome, started_at, ended_at) VALUES \
+             ('t_1', 'crashed', 'crashed', 1, {ended_at})"
+        ));
+        assert_eq!(world.ready(), ["t_1"], "{ended_at} holds it");
+        let fence = world.start("t_1", 1, 50);
+        world.finish(fence, 50, Verdict::RateLimited);
+        let hold = Hold::Cooldown { until: NOW + 300 };
+        let look = world.look();
+        assert_eq!(look.due, Some(NOW + 300), "{ended_at}");
+        assert_eq!(look.ready.expect("a list").tasks, [], "{ended_at}");
+        assert_eq!(said(&world, "t_1"), Some(Wait::Hold(hold)), "{ended_at}");
+        let refused = world.change(world.claim_of("t_1", 2));
+        assert_eq!(refused, Taken::No(Refusal::Held(hold)), "{ended_at}");
+        world.unix += 300;
+        assert_eq!(world.ready(), ["t_1"], "{ended_at} holds it for longer");
+    }
+}
+
+#[test]
+fn a_start_that_is_no_time_lets_no_task_go_without_rest() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    world.rival("UPDATE tasks SET started_at = 'yesterday'");
+    let fence = world.start("t_1", 1, 50);
+    world.finish(fence, 50, Verdict::RateLimited);
+    assert_eq!(world.look().due, Some(NOW + 300));
+    let hold = Wait::Hold(Hold::Cooldown { until: NOW + 300 });
+    assert_eq!(said(&world, "t_1"), Some(hold));
 }
 
 #[test]
