@@ -12,9 +12,10 @@ use board_support::{NOW, World, fixture, new_board, rows, task};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};
+use sexton::board::card::{self, Filter};
 use sexton::board::{self, Board, BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
-use sexton::machine::exchange::{Change, LeaseEnd, Request, Taken};
+use sexton::machine::exchange::{Change, LeaseEnd, Refusal, Request, Taken};
 use sexton::machine::header;
 use sexton::machine::verdict::{ExitStatus, Verdict};
 
@@ -80,6 +81,68 @@ fn a_database_that_is_no_board_is_refused() {
 }
 
 #[test]
+fn a_board_whose_runs_or_events_have_no_numbers_is_refused() {
+    for table in ["task_runs", "task_events"] {
+        for key in ["TEXT PRIMARY KEY", "INTEGER", "INT PRIMARY KEY", "INTEGER PRIMARY KEY DESC"] {
+            let (_dir, path) = new_board();
+            let conn = Connection::open(&path).expect("a database");
+            let query = format!("SELECT sql FROM sqlite_schema WHERE name = '{table}'");
+            let made = rows(&conn, &query)[0].replace("INTEGER PRIMARY KEY AUTOINCREMENT", key);
+            conn.execute(&format!("DROP TABLE {table}"), []).expect("no table");
+            conn.execute(&made, []).expect("another table");
+            drop(conn);
+            let error = refused(&path);
+            assert_eq!(error.class, FaultClass::Content);
+            let said = error.to_string();
+            assert!(said.contains(&format!("{table}.id")), "{key}: {said}");
+            assert!(said.contains("a client that brings it up to date"), "{key}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_others_keep_in_a_board_need_not_be_understood() {
+    let odd_name = "CAST(x'78ff' AS TEXT)";
+    for deeds in [
+        [
+            "INSERT INTO sqlite_schema VALUES ('table', 'vec', 'vec', 0, \
+          'CREATE VIRTUAL TABLE vec USING vec0(x)')"
+                .to_owned(),
+            String::new(),
+        ],
+        [
+            "CREATE TABLE other (a_column)".to_owned(),
+            format!(
+                "UPDATE sqlite_schema SET name = {odd_name}, tbl_name = {odd_name}, \
+                 sql = CAST(replace(sql, 'other', {odd_name}) AS TEXT) WHERE name = 'other'"
+            ),
+        ],
+        [
+            "ALTER TABLE tasks ADD COLUMN other".to_owned(),
+            format!(
+                "UPDATE sqlite_schema SET sql = CAST(replace(sql, 'other', {odd_name}) AS TEXT) \
+                 WHERE name = 'tasks'"
+            ),
+        ],
+    ] {
+        let (dir, path) = new_board();
+        let conn = Connection::open(&path).expect("a database");
+        conn.execute("PRAGMA writable_schema = ON", []).expect("a setting");
+        for deed in deeds.iter().filter(|deed| !deed.is_empty()) {
+            conn.execute(deed, []).expect(deed);
+        }
+        drop(conn);
+        let mut world = World::with((dir, path));
+        world.add("t_1", "ready");
+        let fence = world.start("t_1", 1, 50);
+        assert_eq!(world.finish(fence, 50, Verdict::Completed), Taken::Yes, "{deeds:?}");
+        let reader = card::open_for_reading(&world.path).expect("a board to read");
+        let listed = card::list(&reader.conn, &reader.columns, &Filter::default());
+        assert_eq!(listed.expect("a list").len(), 1, "{deeds:?}");
+    }
+}
+
+#[test]
 fn a_damaged_page_is_found_and_the_files_stay_as_they_were() {
     let (dir, path) = fixture("hermes-0.19.0.db");
     let file = File::options().write(true).open(&path).expect("the file");
@@ -126,6 +189,23 @@ fn through_a_link_a_board_is_locked_under_both_names() {
     for name in ["kanban.db.dispatch.lock", "link.db.dispatch.lock"] {
         assert!(world.dir.path().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn a_lock_file_that_both_names_lead_to_is_no_rival() {
+    let (dir, path) = new_board();
+    let [link, lock, link_lock] = ["link.db", "kanban.db.dispatch.lock", "link.db.dispatch.lock"]
+        .map(|name| dir.path().join(name));
+    symlink(&path, &link).expect("a link");
+    symlink(&lock, &link_lock).expect("a link");
+    let mut world = World::with((dir, link));
+    world.add("t_1", "ready");
+    world.claim("t_1", 1);
+    world.add("t_2", "ready");
+    let other = File::open(&lock).expect("the lock file");
+    other.try_lock().expect("free between exchanges");
+    let claim = world.claim_of("t_2", 2);
+    assert_eq!(world.change(claim), Taken::No(Refusal::Locked));
 }
 
 /// Whether another process would find SQLite's shared lock on the file.

@@ -273,6 +273,24 @@ fn cooldown_backoff_and_the_other_holds() -> Step<()> {
 }
 
 #[test]
+fn ends_that_lie_ahead_hide_none_that_follow() -> Step<()> {
+    // A crash holds its task for less than a rate limit does, so less of what lies ahead is a time.
+    for (verdict, ahead) in [(Verdict::RateLimited, 301), (CRASHED, 200), (CRASHED, 1_000_000)] {
+        let mut pair = Pair::with(&["t_1"]);
+        pair.unix += ahead;
+        let fence = pair.start("t_1", 1)?;
+        pair.finish(fence, verdict)?;
+        pair.unix -= ahead;
+        let fence = pair.start("t_1", 2)?;
+        pair.finish(fence, Verdict::RateLimited)?;
+        let held = Taken::No(Refusal::Held(Hold::Cooldown { until: NOW + 300 }));
+        assert_eq!(pair.change(claim("t_1", 3))?, held, "{verdict:?} {ahead}");
+        pair.look()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn every_verdict() -> Step<()> {
     for (verdict, after, outcome) in [
         (Verdict::Completed, ("done", 0, false), "completed"),

@@ -193,6 +193,10 @@ fn ready_within(
     }
     let (mut list, mut due) = (Ready::default(), None);
     while let Some(rowid) = pop(&mut queues)? {
+        // Whatever becomes of this one, none of another queue may pass what is further down here.
+        if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
+            return Ok(None);
+        }
         let Some(candidate) = candidate(pass, rowid)? else { continue };
         match hold::on(&candidate, pass.context.policy, pass.unix).map(hold::Hold::end) {
             Some(End::At(second)) => due = earliest(due, Some(second)),
@@ -202,9 +206,6 @@ fn ready_within(
                 list.more = true;
                 break;
             }
-        }
-        if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
-            return Ok(None);
         }
     }
     Ok(Some((list, due)))

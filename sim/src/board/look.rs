@@ -135,7 +135,7 @@ impl Pass<'_> {
             self.board.tasks.iter().filter(|task| self.is_listed(task)).collect();
         waiting.sort_by_key(|task| (Reverse(task.priority), task.created_at, task.order));
         for task in waiting {
-            let candidate = self.board.candidate(task);
+            let candidate = self.board.candidate(task, self.env.policy, self.unix);
             match hold::on(&candidate, self.env.policy, self.unix).map(Hold::end) {
                 Some(End::At(second)) => due = earliest(due, Some(second)),
                 Some(End::Owner(_)) => {}
