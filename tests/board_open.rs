@@ -198,6 +198,51 @@ fn a_header_damaged_under_an_open_board_is_neither_used_nor_painted_over() {
 }
 
 #[test]
+fn a_file_in_which_damage_was_met_gets_nothing_of_its_log() {
+    for exchanging in [true, false] {
+        let mut world = World::new();
+        for n in 0..100 {
+            world.add(&format!("t_{n}"), "ready");
+        }
+        sql::run(world.board.connection(), "PRAGMA wal_checkpoint").expect("a checkpoint");
+        // A little is in the log only.
+        world.rival("INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
+        let size = world.path.metadata().expect("the file").len();
+        let script = format!(
+            "dd if=/dev/zero of='{}' bs=4096 seek=1 count={} conv=notrunc 2>&1",
+            world.path.display(),
+            size / 4096 - 1
+        );
+        let dd = std::process::Command::new("sh").args(["-c", &script]).output().expect("dd");
+        assert!(dd.status.success());
+        let log = world.dir.path().join("kanban.db-wal");
+        let before = [fs::read(&world.path).expect("the file"), fs::read(&log).expect("the log")];
+        let class = if exchanging {
+            let request = Request {
+                changes: vec![world.claim_of("t_1", 1)],
+                fresh: true,
+                relist: false,
+                want: 10,
+                unix: NOW,
+            };
+            world.try_send(&request).expect_err("damaged").error.class
+        } else {
+            let written: Result<(), BoardError> = world.board.write(|conn| {
+                conn.execute("UPDATE tasks SET title = 'x'", []).map(drop).map_err(|error| {
+                    BoardError { finding: error.to_string(), ..BoardError::not_open(&world.path) }
+                })
+            });
+            assert!(written.expect_err("damaged").finding.contains("malformed"));
+            FaultClass::Content
+        };
+        assert_eq!(class, FaultClass::Content);
+        drop(world.board);
+        let after = [fs::read(&world.path).expect("the file"), fs::read(&log).expect("the log")];
+        assert!(before == after, "the log of a damaged file was copied or removed");
+    }
+}
+
+#[test]
 fn a_new_board_has_the_clients_tables() {
     let (_dir, path) = new_board();
     let (_other, client) = fixture("hermes-0.19.0.db");

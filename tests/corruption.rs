@@ -281,6 +281,35 @@ fn a_board_damaged_while_open_is_not_written_and_gets_its_verdicts_when_it_is_re
 }
 
 #[test]
+fn a_board_damaged_beside_its_log_keeps_both_as_they_are() {
+    let s = sandbox();
+    let db = board(&s, "second");
+    let gate = Gate::new(s.path("gate"));
+    let ids: Vec<_> = (0..200).map(|n| format!("t_x{n}")).collect();
+    add(&db, &ids.iter().map(String::as_str).collect::<Vec<_>>(), "exit 0");
+    sql(&db, "UPDATE tasks SET status = 'triage'");
+    add(&db, &["t_1"], &gate.wait());
+    let sexton = run(&s);
+    let pid = worker(&db, "t_1");
+    wait_until("the log to be in the file", || checkpoint(&db));
+    sql(&db, "INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
+    // The header stays good, and so does what little is in the log.
+    let size = usize::try_from(db.metadata().unwrap().len()).unwrap();
+    overwrite(&db, 4096, &vec![0xa5; size - 4096]);
+    let before = look(&db);
+    gate.let_pass(1);
+    wait_until("it to be reaped", || reaped(&sexton).contains(&pid));
+    wait_for_sick(&sexton, &db, "malformed", RESTORE);
+    is_well(&s, &sexton);
+    assert_eq!(look(&db), before);
+    let mut sexton = sexton;
+    sexton.signal(Signal::SIGTERM);
+    // Its exit was not recorded, and that is said.
+    assert_eq!(sexton.code(), 1);
+    assert_eq!(look(&db), before);
+}
+
+#[test]
 fn a_board_whose_folder_is_renamed_and_comes_back_loses_nothing() {
     let s = sandbox();
     let db = board(&s, "second");

@@ -45,7 +45,7 @@ impl Board {
         request: &Request,
         context: &Context<'_>,
     ) -> Result<Exchanged, ExchangeError> {
-        let before = |error: BoardError| error.commit(Commit::No);
+        let before = |error: BoardError| self.distrust(error).commit(Commit::No);
         self.is_sound().map_err(before)?;
         if self.is_unchanged(request, context).map_err(before)? {
             return Ok(Exchanged {
@@ -82,7 +82,8 @@ impl Board {
     }
 
     fn fault(&self, tried: &'static str, error: &Sql) -> BoardError {
-        guard::or_unreadable(&self.conn, fault::exchanging(&self.path, tried, error))
+        let fault = fault::exchanging(&self.path, tried, error);
+        self.distrust(guard::or_unreadable(&self.conn, fault))
     }
 
     /// Runs the transaction, again without any change that made the board roll back all of them.

@@ -34,6 +34,8 @@ pub struct Board {
     pub(super) commits: u32,
     /// True if something was written here past `exchange`.
     pub(super) written: Cell<bool>,
+    /// False once the board failed for more than others being in the way.
+    pub(super) trusted: Cell<bool>,
 }
 
 impl std::fmt::Debug for Board {
@@ -113,12 +115,26 @@ impl Board {
         let value =
             transaction::run(&self.conn, Kind::Write, inner).map_err(|failed| {
                 match failed.error {
-                    Writing::Caller(error) => error,
-                    Writing::Sql(error) => BoardError::sql(&self.path, TRIED, &error).into(),
+                    Writing::Caller(error) => {
+                        // It may have failed for the board's sake, and does not tell.
+                        self.trusted.set(false);
+                        error
+                    }
+                    Writing::Sql(error) => {
+                        self.distrust(BoardError::sql(&self.path, TRIED, &error)).into()
+                    }
                 }
             })?;
         self.reserved.still_at(&self.path)?;
         Ok(value)
+    }
+
+    /// The fault, which also decides on what becomes of the log at the end.
+    pub(super) fn distrust(&self, fault: BoardError) -> BoardError {
+        if fault.class != FaultClass::Busy {
+            self.trusted.set(false);
+        }
+        fault
     }
 }
 
@@ -136,10 +152,11 @@ impl<E> From<rusqlite::Error> for Writing<E> {
 
 impl Drop for Board {
     fn drop(&mut self) {
-        // The last connection to close copies the log into the file and removes it. Into a damaged
-        // file nothing is copied, and the log of a file that is no longer ours is not ours either.
-        if self.is_sound().is_err() {
-            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        // The last connection to close copies the log into the file and removes it. Into a file in
+        // which damage was met nothing is copied, be its header as good as ever; and the log of a file
+        // that is no longer ours is not ours either. A log that stays does no harm.
+        if self.trusted.get() && self.is_sound().is_ok() {
+            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         }
     }
 }
@@ -181,9 +198,6 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     reserved.still_at(&path)?;
     let shape = shape_of_board(&path, &conn).map_err(|fault| guard::or_unreadable(&conn, fault))?;
     let size = guard::check_open(&path, &conn)?;
-    // It is a board: from now on its log may be copied into it at the end.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-        .map_err(|error| BoardError::sql(&path, CONNECTING, &error))?;
     Ok(Board {
         conn,
         reserved,
@@ -194,6 +208,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
         size: Cell::new(size),
         commits: 0,
         written: Cell::new(false),
+        trusted: Cell::new(true),
     })
 }
 
@@ -240,8 +255,8 @@ fn check_all(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), 
 
 const CONNECTING: &str = "connecting";
 
-/// The connection that stays. It never creates a file and never changes the journal mode, and if it
-/// comes to nothing it leaves the log as it was.
+/// The connection that stays. It never creates a file and never changes the journal mode, and leaves
+/// the log as it is unless it is told at the end that all is well.
 fn connect(path: &Path) -> Result<Connection, BoardError> {
     let fault = |error: rusqlite::Error| BoardError::sql(path, CONNECTING, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
