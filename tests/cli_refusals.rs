@@ -207,9 +207,11 @@ fn what_cannot_be_used_stays_as_it_was() {
         (vec!["-wal", "-shm"], false, "cannot be used"),
     ] {
         let s = Sandbox::new();
-        s.sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) \
+        s.sql(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) \
                INSERT INTO tasks (id, title, body, assignee, status, created_at) \
-               SELECT 't_' || i, 'x', hex(zeroblob(1000)), 'shell', 'triage', 1 FROM n");
+               SELECT 't_' || i, 'x', hex(zeroblob(1000)), 'shell', 'triage', 1 FROM n",
+        );
         // As after a crash: something is in the log only.
         let conn = Connection::open(s.db()).unwrap();
         let mut statement = "INSERT INTO task_comments VALUES (1, 't_1', 'a', 'b', 1)";

@@ -21,7 +21,7 @@ use rusqlite::{Connection, ffi};
 
 use super::fault::BoardError;
 use crate::machine::event::FaultClass;
-use crate::machine::header;
+use crate::machine::header::{self, Header};
 
 /// Which file it is, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ pub(super) struct FileKey {
 }
 
 impl FileKey {
-    fn of(meta: &Metadata) -> FileKey {
+    pub(super) fn of(meta: &Metadata) -> FileKey {
         FileKey { dev: meta.dev(), ino: meta.ino() }
     }
 }
@@ -121,14 +121,15 @@ impl Reserved {
     }
 }
 
-/// Checks the header of an open board through SQLite's own descriptor. Gives the size of the file.
-pub(super) fn check_open(path: &Path, conn: &Connection) -> Result<u64, BoardError> {
+/// Checks the header of an open board through SQLite's own descriptor. Gives it, and the size of the
+/// file.
+pub(super) fn check_open(path: &Path, conn: &Connection) -> Result<(Header, u64), BoardError> {
     let (bytes, size) = read_open(conn).map_err(|code| {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         BoardError::sql(path, "reading the file header", &error)
     })?;
-    header::check(&bytes, size).map_err(|error| BoardError::header(path, error))?;
-    Ok(size)
+    let header = header::check(&bytes, size).map_err(|error| BoardError::header(path, error))?;
+    Ok((header, size))
 }
 
 /// The first bytes of the main file, and its size; else SQLite's result code.

@@ -69,7 +69,10 @@ fn check_at_rest(path: &Path) -> Result<(), CardError> {
         }
         match sql::one(&board.conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))? {
             Some(ok) if ok == "ok" => Ok(()),
-            _ => Err(Sql::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None).into()),
+            _ => {
+                let says = "database disk image is malformed".to_owned();
+                Err(Sql::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(says)).into())
+            }
         }
     });
     // Else somebody came meanwhile, and what was read says nothing.
