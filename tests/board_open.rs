@@ -606,6 +606,31 @@ fn a_header_says_what_is_wrong_with_it() {
 }
 
 #[test]
+fn what_a_killed_dispatcher_left_beside_a_damaged_board_stays_as_it_was() {
+    let (dir, path) = new_board();
+    let conn = Connection::open(&path).expect("a connection");
+    conn.execute("INSERT INTO task_comments VALUES (1, 't_1', 'x', 'y', 1)", []).expect("a row");
+    let left = dir.path().join("left.db");
+    for end in ["", "-wal", "-shm"] {
+        let (from, to) = (dir.path().join("kanban.db"), left.clone());
+        fs::copy(format!("{}{end}", from.display()), format!("{}{end}", to.display()))
+            .expect("a copy");
+    }
+    drop(conn);
+    outside(&left, "dd if=/dev/zero of=$db bs=4096 seek=2 count=4 conv=notrunc");
+    let look = || {
+        ["", "-wal", "-shm"].map(|end| {
+            let file = format!("{}{end}", left.display());
+            let written = fs::metadata(&file).expect("a file").modified().expect("a time");
+            (fs::read(&file).expect("a file"), written)
+        })
+    };
+    let before = look();
+    assert_eq!(Board::open(&left).expect_err("damaged").class, FaultClass::Content);
+    assert!(look() == before, "something was written");
+}
+
+#[test]
 fn what_is_no_board_keeps_its_log() {
     let (dir, path) = new_board();
     let conn = Connection::open(&path).expect("a connection");

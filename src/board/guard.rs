@@ -36,14 +36,14 @@ impl FileKey {
     }
 }
 
-/// The files that this process has open as boards, with the paths by which it did.
+/// The files that this process has open as boards or as their indexes, with the paths by which it did.
 static OPEN: Mutex<BTreeMap<FileKey, PathBuf>> = Mutex::new(BTreeMap::new());
 
 fn open_files() -> MutexGuard<'static, BTreeMap<FileKey, PathBuf>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right of this process to open a file, given back when dropped.
+/// The right of this process to have a file open, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Reserved {
     key: FileKey,
@@ -80,7 +80,12 @@ pub(super) fn reserve(path: &Path) -> Result<Pinned, BoardError> {
     Ok(Pinned { reserved, file: pinned })
 }
 
-fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
+/// True if this process has this file open as a board, or as the index of one.
+pub(super) fn is_open(meta: &Metadata) -> bool {
+    open_files().contains_key(&FileKey::of(meta))
+}
+
+pub(super) fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
     let mut files = open_files();
     if let Some(other) = files.get(&key) {
         let finding = format!("this process has the same file open as {}", other.display());

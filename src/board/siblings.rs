@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::bus;
 use super::fault::BoardError;
-use super::guard::FileKey;
+use super::guard::{self, FileKey, Reserved};
 use super::lock::beside;
 use super::{sql, transaction};
 use crate::machine::event::FaultClass;
@@ -26,6 +26,8 @@ pub(super) struct Siblings {
     /// The most bytes that the index was seen to have.
     index_size: Cell<u64>,
     page_size: u64,
+    /// Closing any other descriptor of the index would drop our locks on it.
+    _reserved: Reserved,
     /// Accesses of this thread that met no page, when it was opened.
     faults: u32,
 }
@@ -49,10 +51,12 @@ impl Siblings {
             let meta = fs::metadata(&path).map_err(|e| replaced(board, format!("{end}: {e}")))?;
             Ok(Sibling { key: FileKey::of(&meta), path })
         };
+        let (log, index) = (find("-wal")?, find("-shm")?);
         let siblings = Siblings {
             board: board.to_owned(),
-            log: find("-wal")?,
-            index: find("-shm")?,
+            _reserved: guard::register(&index.path, index.key)?,
+            log,
+            index,
             index_size: Cell::new(0),
             page_size: u64::from(page_size),
             faults: bus::faults(),

@@ -59,7 +59,7 @@ pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
 }
 
 /// Looks at a board that nobody has open, without leaving anything beside it. At every page, if a log
-/// was left: it would be copied into the file when we leave.
+/// was left: it would be copied into the file, and removed, when we leave.
 fn check_at_rest(path: &Path) -> Result<(), CardError> {
     let state = Stamps::of(path);
     let Some(conn) = still::open(path, &state)? else { return Ok(()) };
