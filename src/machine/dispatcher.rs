@@ -218,7 +218,7 @@ impl Dispatcher {
                 self.boards.values_mut().for_each(Board::look_at_everything);
             }
             Event::Drain { grace_ms } => self.drain(now.mono, grace_ms),
-            Event::Abort => self.abort(now.mono, effects),
+            Event::Abort => self.mode = Mode::Aborting,
         }
     }
 
@@ -361,13 +361,6 @@ impl Dispatcher {
     fn drain(&mut self, now: Mono, grace_ms: u64) {
         if self.mode == Mode::Running {
             self.mode = Mode::Draining { deadline: Some(now.after(grace_ms)) };
-        }
-    }
-
-    fn abort(&mut self, now: Mono, effects: &mut Vec<Effect>) {
-        self.mode = Mode::Aborting;
-        for run in self.runs.values_mut() {
-            run.kill(now, self.policy.worker(run.worker), effects);
         }
     }
 
