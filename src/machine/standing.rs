@@ -77,6 +77,7 @@ impl Dispatcher {
         let locked_out = board.locked_since.is_some_and(|at| now.mono.since(at) >= grace_ms);
         let can_run = !board.ready.is_empty()
             && board.others < self.policy.max_in_progress
+            && self.free_host_slots() > 0
             && now.mono.after(1000 * 60) >= self.host.from
             && board.listed
             && !(self.once && board.claimed);

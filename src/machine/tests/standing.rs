@@ -130,12 +130,37 @@ fn a_promotion_that_is_refused_over_and_over_is_not_waited_for_without_end() {
 #[test]
 fn what_others_fill_a_board_with_is_not_waited_for() {
     for (running, idle) in [(1, false), (2, true), (3, true)] {
-        let policy = Policy { max_in_progress: 2, max_workers: 0, ..Policy::default() };
+        let policy = Policy { max_in_progress: 2, ..Policy::default() };
         let mut world = World::open_with(policy);
         world.step(Event::Tick);
         world.look_for(B, Observation { running, ..ready(&["t1"]) });
-        assert_eq!(world.is_idle(0), idle, "{running}");
+        if !idle {
+            world.answer(B, &[Taken::No(Refusal::Locked)], None);
+        }
+        assert_eq!(world.is_idle(1), idle, "{running}");
     }
+}
+
+#[test]
+fn a_tick_that_only_starts_does_not_wait_for_a_slot() {
+    let policy = Policy { max_workers: 1, ..Policy::default() };
+    let mut world = World::of(Dispatcher::once(policy));
+    world.add(B);
+    world.add(C);
+    world.step(Event::BoardsListed);
+    world.look_for(B, ready(&["t1"]));
+    world.look_for(C, ready(&["u1"]));
+    assert!(!world.has_started(0), "the slot may yet come free");
+    world.answer(B, &[claimed(1)], None);
+    world.step(Event::SpawnOk { spawn: SpawnId(1), pid: pid(1) });
+    world.after(5, Event::Wake);
+    world.answer(B, &[Taken::Yes], None);
+    assert!(world.has_started(0));
+    assert!(!world.is_idle(0));
+    world.exits(1, 0);
+    world.answer(B, &[Taken::Yes], None);
+    assert!(!world.is_idle(0), "who waits for the end has it started, too");
+    assert!(!world.has_started(0));
 }
 
 #[test]
