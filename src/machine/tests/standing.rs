@@ -164,6 +164,79 @@ fn a_tick_that_only_starts_does_not_wait_for_a_slot() {
 }
 
 #[test]
+fn one_tick_does_not_follow_what_others_change() {
+    let mut world = World::of(Dispatcher::once(Policy::default()));
+    world.add(B);
+    world.add(C);
+    world.step(Event::BoardsListed);
+    world.look_for(B, ready(&["t1"]));
+    world.step(Event::BoardChanged { board: C });
+    assert!(!world.has_started(0), "it is not yet known what is there");
+    world.look_for(C, Observation::default());
+    world.answer(B, &[claimed(1)], None);
+    world.step(Event::SpawnOk { spawn: SpawnId(1), pid: pid(1) });
+    world.after(5, Event::Wake);
+    world.answer(B, &[Taken::Yes], None);
+    world.look_for(C, Observation::default());
+    world.step(Event::BoardChanged { board: B });
+    world.step(Event::BoardChanged { board: C });
+    assert!(world.has_started(60_000));
+    world.exits(1, 0);
+    assert!(!world.is_idle(0));
+    world.answer(B, &[Taken::Yes], None);
+    assert!(world.is_idle(60_000));
+}
+
+/// Another process has written, and a tenth of a second has passed. Every notice is looked after.
+fn others_write(world: &mut World) {
+    world.step(Event::BoardChanged { board: B });
+    for wait in [1, 99] {
+        if world.board(B).is_under_way() {
+            world.look_for(B, ours(&[]));
+        }
+        world.after(wait, Event::Wake);
+    }
+    if world.board(B).is_under_way() {
+        world.look_for(B, ours(&[]));
+    }
+}
+
+#[test]
+fn others_that_write_without_a_pause_are_waited_for_no_longer_than_our_patience() {
+    let mut world = World::open();
+    for tenths in 1..40 {
+        others_write(&mut world);
+        assert_eq!(world.is_idle(2_000), tenths >= 20, "{tenths}");
+        assert_eq!(world.is_idle(0), tenths >= 3, "one notice is followed to its end, {tenths}");
+    }
+    // What is left is followed, and the next notice is another one.
+    for _ in 0..8 {
+        world.after(128, Event::Wake);
+        world.look_for(B, Observation::default());
+    }
+    assert!(world.is_idle(2_000));
+    others_write(&mut world);
+    assert!(!world.is_idle(2_000));
+}
+
+#[test]
+fn our_own_writes_have_what_others_write_waited_for_anew() {
+    let mut world = World::running();
+    for _ in 0..30 {
+        world.step(Event::BoardChanged { board: B });
+        world.after(1, Event::Wake);
+        world.look_for(B, ours(&[1]));
+        world.ms += 99;
+    }
+    world.exits(1, 0);
+    world.answer(B, &[Taken::Yes], Some(Observation::default()));
+    for tenths in 0..30 {
+        assert_eq!(world.is_idle(2_000), tenths >= 20, "{tenths}");
+        others_write(&mut world);
+    }
+}
+
+#[test]
 fn a_host_that_refuses_for_a_while_is_waited_for() {
     let mut world = World::new();
     world.add(B);
