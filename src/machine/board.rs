@@ -95,6 +95,8 @@ pub struct Board {
     /// Its folders fail: no claims before this, and for how long next time.
     pub spawns_from: Mono,
     spawn_wait_ms: u64,
+    /// Since when they have failed, without a worker that started in between.
+    pub spawns_fail_since: Option<Mono>,
 
     /// Faults in a row.
     faults: u32,
@@ -197,6 +199,7 @@ impl Board {
             locked_since: None,
             spawns_from: now,
             spawn_wait_ms: 1_000,
+            spawns_fail_since: None,
             faults: 0,
             refused_until: now,
             recheck_at: None,
@@ -450,6 +453,7 @@ impl Board {
         if now < self.spawns_from {
             return;
         }
+        self.spawns_fail_since = self.spawns_fail_since.or(Some(now));
         self.spawns_from = now.after(self.spawn_wait_ms);
         self.spawn_wait_ms = (self.spawn_wait_ms * 2).min(30_000);
     }
@@ -457,6 +461,7 @@ impl Board {
     /// A spawn succeeded.
     pub fn spawn_went_well(&mut self) {
         self.spawn_wait_ms = 1_000;
+        self.spawns_fail_since = None;
     }
 
     /// Does what its clocks call for. Says whether its lane has just become overdue.

@@ -11,7 +11,8 @@ const WORTH_WAITING_S: i64 = 60;
 
 impl Dispatcher {
     /// True when nothing runs, every exit is recorded, and no task can run or be promoted now or
-    /// within a minute. A board that is out of use and one that others lock or write to are waited for no longer than `grace_ms`.
+    /// within a minute. A board that is out of use, one that others lock or write to, and folders or
+    /// a host that refuse are waited for no longer than `grace_ms`.
     #[must_use]
     pub fn is_idle(&self, now: Now, grace_ms: u64) -> bool {
         self.runs.values().all(|run| {
@@ -76,7 +77,8 @@ impl Dispatcher {
         let can_run = !board.ready.is_empty()
             && board.others < self.policy.max_in_progress
             && self.free_host_slots() > 0
-            && now.mono.after(1000 * 60) >= self.host.from
+            && !for_long(self.host.refuses_since)
+            && !for_long(board.spawns_fail_since)
             && board.listed
             && !(self.once && board.claimed);
         let moves = (can_run || board.wants_moves()) && !for_long(board.locked_since);

@@ -58,6 +58,7 @@ impl Board {
             locked_until: self.locked_until.map(deadline),
             locked_since: self.locked_since.map(|at| seen.moment(at)),
             spawns_from: deadline(self.spawns_from),
+            spawns_fail_since: self.spawns_fail_since.map(|at| seen.moment(at)),
             faults: self.faults.min(quarantine::MOST_FAILURES),
             refused_until: self.refused_until_as(seen),
             recheck_at: self.recheck_at_as(seen),

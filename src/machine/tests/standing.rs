@@ -236,21 +236,58 @@ fn our_own_writes_have_what_others_write_waited_for_anew() {
     }
 }
 
+/// The spawn of attempt `n`, whose claim is under way, fails; its task, then called otherwise, is
+/// ready again.
+fn spawn_fails(world: &mut World, n: u64, blame: Blame) {
+    world.answer(B, &[claimed(n)], Some(ours(&[n])));
+    world.step(Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 11 });
+    world.answer(B, &[Taken::Yes], Some(ready(&[&format!("t{}", n + 1)])));
+    assert_eq!(world.dispatcher.runs().count(), 0);
+}
+
 #[test]
-fn a_host_that_refuses_for_a_while_is_waited_for() {
+fn a_host_or_folders_that_refuse_are_waited_for_but_not_without_end() {
+    for blame in [Blame::Host, Blame::Board] {
+        let mut world = World::new();
+        world.add(B);
+        world.step(Event::BoardsListed);
+        world.look_for(B, ready(&["t1"]));
+        for n in 1..5 {
+            spawn_fails(&mut world, n, blame);
+            // At 0, 1, 3 and 7 seconds.
+            assert_eq!(world.is_idle(7_000), n == 4, "{blame:?} refused {n} times");
+            assert!(!world.is_idle(7_001));
+            world.ms = world.wake.unwrap();
+            assert_eq!(sent(&world.step(Event::Wake)), [claim(n + 1)]);
+        }
+        // One that starts is proof, although it is over before that is told.
+        world.answer(B, &[claimed(5)], Some(ours(&[5])));
+        world.exits(5, 0);
+        world.answer(B, &[Taken::Yes, Taken::Yes], None);
+        world.step(Event::SpawnOk { spawn: SpawnId(5), pid: pid(5) });
+        world.step(Event::Tick);
+        world.look_for(B, ready(&["t6"]));
+        spawn_fails(&mut world, 6, blame);
+        assert!(!world.is_idle(1));
+        assert!(world.is_idle(0), "unless there is no patience with it");
+    }
+}
+
+#[test]
+fn folders_that_refuse_are_no_reason_to_leave_another_board() {
     let mut world = World::new();
     world.add(B);
+    world.add(C);
     world.step(Event::BoardsListed);
     world.look_for(B, ready(&["t1"]));
-    for n in 1..4 {
-        world.answer(B, &[claimed(n)], Some(ours(&[n])));
-        world.step(Event::SpawnFailed { spawn: SpawnId(n), blame: Blame::Host, errno: 11 });
-        world.answer(B, &[Taken::Yes], Some(ready(&[&format!("t{}", n + 1)])));
-        assert_eq!(world.dispatcher.runs().count(), 0);
-        assert!(!world.is_idle(0), "refused {n} times");
-        world.ms = world.wake.unwrap();
-        assert_eq!(sent(&world.step(Event::Wake)), [claim(n + 1)]);
-    }
+    world.look_for(C, Observation::default());
+    spawn_fails(&mut world, 1, Blame::Board);
+    assert!(world.is_idle(0));
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t1"]));
+    world.look_for(C, ready(&["u1"]));
+    world.answer(C, &[Taken::No(Refusal::Locked)], None);
+    assert!(!world.is_idle(1));
 }
 
 /// Board `B` was open, and its file has just been replaced: the new one is being opened.
