@@ -95,6 +95,19 @@ fn a_host_without_memory_costs_no_task_its_budget() {
 }
 
 #[test]
+fn a_host_that_goes_on_refusing_is_not_waited_for_without_end() {
+    let s = sandbox("", "");
+    // Below the first free one, and still enough for a poll of its own.
+    let first = create(&s, "prlimit --pid $PPID --nofile=6:");
+    let then = s.create(&["then", "--body", "exit 0", "--parent", &first]);
+    let mut sexton = run(&s, &["--until-idle", "--grace", "100ms"]);
+    assert_eq!(sexton.code(), 0);
+    assert!(sexton.log().contains("the host starts no processes"));
+    assert_eq!(state(&s.db(), &first), "done|0|NULL");
+    assert_eq!(state(&s.db(), &then), "ready|0|NULL");
+}
+
+#[test]
 fn a_program_that_cannot_be_executed_is_charged_to_the_task_by_name() {
     let s = Sandbox::new();
     let plain = s.path("no-program");

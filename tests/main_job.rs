@@ -388,6 +388,27 @@ fn dispatch_without_waiting_leaves_them_running() {
 }
 
 #[test]
+fn dispatch_without_waiting_leaves_what_finds_no_slot() {
+    let s = Sandbox::new();
+    configure(&s, "max_workers = 1");
+    s.ok(&["boards", "create", "second"]);
+    let second = s.root().join("kanban/boards/second/kanban.db");
+    let gate = s.path("gate");
+    mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let body = format!("read x < \"{}\"", gate.display());
+    fill(&s.db(), 1, &body);
+    fill(&second, 1, &body);
+    let mut dispatch = start(&mut s.command(&["dispatch", "--no-wait", "--json"]));
+    until("dispatch to end", || dispatch.try_wait().unwrap().is_some());
+    let said: Value = serde_json::from_str(&done(dispatch).stdout).unwrap();
+    assert_eq!(said["spawned"].as_array().unwrap().len(), 1, "{said}");
+    let query = "SELECT worker_pid FROM tasks WHERE status = 'running'";
+    let running = [&s.db(), &second].map(|db| rows(db, query)).concat();
+    let [pid] = &running[..] else { panic!("{running:?}") };
+    killpg(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+}
+
+#[test]
 fn a_dry_run_changes_nothing_at_all() {
     let s = Sandbox::new();
     configure(&s, "max_in_progress = 2");

@@ -30,7 +30,7 @@ pub struct Args {
     pub dry_run: bool,
 }
 
-/// Milliseconds for which a board that falls sick is waited for.
+/// Milliseconds for which a board that falls sick, or a host that refuses, is waited for.
 const PATIENCE_MS: u64 = 10_000;
 
 /// Runs it. Code 1 if exits are left that no board took.

@@ -20,8 +20,8 @@ pub struct Args {
     /// End when nothing runs and nothing can run within a minute.
     #[arg(long)]
     pub until_idle: bool,
-    /// How long workers may go on after TERM or INT, and how long a board that falls sick is waited
-    /// for at the end.
+    /// How long workers may go on after TERM or INT, and how long is waited at the end for what may
+    /// pass: a sick board, folders or a host that refuse, others that write without a pause.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = times::millis)]
     pub grace: u64,
 }

@@ -51,7 +51,7 @@ impl Dispatcher {
             changes.list.extend(board.expired.iter().map(free));
             changes.urgent |= !(board.promotable.is_empty() && board.expired.is_empty());
         }
-        let known = u32::try_from(board.ready.len()).unwrap_or(u32::MAX);
+        let known = count(board.ready.len());
         let relist = board.more && board.used && free > 0 && known <= lookahead / 4;
         if !(changes.urgent || relist || board.wants_look()) {
             return;
@@ -148,18 +148,22 @@ impl Dispatcher {
         if self.mode != Mode::Running || now < self.host.from || waits {
             return none;
         }
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let host = self.runs.values().filter(|run| run.uses_host_slot()).count();
         // What is recorded by this very exchange makes room in it: the end comes before the claims.
         let ending = |run: &Run| run.ends_with_next_exchange(now);
         let own = self.runs.values().filter(|run| run.board == id && !ending(run)).count();
         Slots {
-            host: self.policy.max_workers.saturating_sub(count(host)),
+            host: self.free_host_slots(),
             board: self
                 .policy
                 .max_in_progress
                 .saturating_sub(count(own).saturating_add(board.others)),
         }
+    }
+
+    /// How many more workers the host may have, if it will.
+    pub(super) fn free_host_slots(&self) -> u32 {
+        let used = self.runs.values().filter(|run| run.uses_host_slot()).count();
+        self.policy.max_workers.saturating_sub(count(used))
     }
 
     /// An exchange was committed.
@@ -446,4 +450,8 @@ impl Dispatcher {
             }
         }
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -73,7 +73,7 @@ impl StartError {
 pub enum Until {
     /// When it was asked to stop.
     Stopped,
-    /// When there is nothing left to do; a board that falls sick gets this many milliseconds.
+    /// When there is nothing left to do; what may pass, as a sick board, gets this many milliseconds.
     Idle(u64),
     /// When everything that was claimed has been started, and its pid recorded.
     Started(u64),
