@@ -159,8 +159,7 @@ fn a_task_without_a_priority_comes_after_all_that_have_one() {
 /// What a command says that a ready task waits for.
 fn said(world: &World, id: &str) -> Option<Wait> {
     let board = card::open_to_follow(&world.path).expect("a board to read");
-    let lane = |name: Option<&str>| world.workers.lane(name);
-    let judge = Judge { policy: &world.policy, lane: &lane, now: world.unix };
+    let judge = Judge { policy: &world.policy, workers: &world.workers, now: world.unix };
     let found = card::find(&board.conn, &board.columns, id).expect("a task");
     card::wait(&board.conn, judge, &found).expect("a wait")
 }

@@ -189,8 +189,7 @@ fn a_higher_limit_frees_what_the_lower_one_had_blocked() {
 /// The tasks of which is said that the next pass of a dispatcher makes them ready.
 fn said_to_be_promotable(world: &World) -> Vec<String> {
     let board = card::open_to_follow(&world.path).expect("a board to read");
-    let lane = |name: Option<&str>| world.workers.lane(name);
-    let judge = Judge { policy: &world.policy, lane: &lane, now: NOW };
+    let judge = Judge { policy: &world.policy, workers: &world.workers, now: NOW };
     let said = |id: &String| {
         let task = card::find(&board.conn, &board.columns, id).expect("a task");
         card::wait(&board.conn, judge, &task).expect("a wait") == Some(Wait::Promotion)

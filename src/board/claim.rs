@@ -9,6 +9,7 @@ use super::{event, sql};
 use crate::machine::exchange::{Fence, Lane, Refusal, Taken};
 use crate::machine::hold;
 use crate::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
+use crate::machine::plan;
 
 /// What is to be claimed, and under which conditions.
 #[derive(Clone, Copy)]
@@ -58,12 +59,7 @@ fn refuse(pass: &Pass<'_>, row: &TaskRow, claim: Claim) -> Result<Option<Refusal
     if let Some(hold) = hold::on(&candidate, policy, pass.unix) {
         return Ok(Some(Refusal::Held(hold)));
     }
-    let worker = match candidate.lane {
-        Lane::Worker(worker) => Some(worker),
-        Lane::Unassigned => policy.default_worker,
-        Lane::Foreign => None,
-    };
-    if worker != Some(claim.worker) {
+    if plan::worker(candidate.lane, policy) != Some(claim.worker) {
         return Ok(Some(Refusal::Superseded));
     }
     Ok((pass.running()? >= claim.cap).then_some(Refusal::Full))

@@ -80,10 +80,7 @@ impl TaskRow {
 
     /// Whose work it is.
     pub(super) fn lane(&self, workers: &Workers) -> Lane {
-        match self.assignee.as_deref().map(str::trim) {
-            None | Some("") => Lane::Unassigned,
-            Some(name) => workers.id(name).map_or(Lane::Foreign, Lane::Worker),
-        }
+        workers.lane(self.assignee.as_deref())
     }
 
     /// Its worker, if it has one that can be a process.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::board::card::{self, Filter, Judge};
+use crate::board::card::{self, Filter};
 use crate::runtime::clock;
 use crate::runtime::config::Config;
 use crate::runtime::daemon::{Daemon, Until};
@@ -130,8 +130,7 @@ fn dry_run(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
 fn would_run(board: &BoardPaths, config: &Config) -> Result<Vec<String>, card::CardError> {
     let opened = card::open_for_reading(&board.db)?;
     let policy = &config.policy;
-    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-    let judge = Judge { policy, lane: &lane, now: clock::unix() };
+    let judge = config.judge(clock::unix());
     let counts = card::count_by_status(&opened.conn)?;
     let running = counts.get("running").copied().unwrap_or_default();
     let cap = i64::from(policy.max_in_progress).saturating_sub(running).max(0);

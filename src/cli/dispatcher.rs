@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::board::card::{self, Filter, Judge, Task, Wait};
+use crate::board::card::{self, Filter, Task, Wait};
 use crate::process::children;
 use crate::process::descriptors;
 use crate::runtime::clock;
@@ -61,8 +61,7 @@ fn left_on(board: &BoardPaths, config: &Config) -> Left {
     let read = || -> Result<_, card::CardError> {
         let opened = card::open_for_reading(&board.db)?;
         let counts = card::count_by_status(&opened.conn)?;
-        let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-        let judge = Judge { policy: &config.policy, lane: &lane, now: clock::unix() };
+        let judge = config.judge(clock::unix());
         let mut held = Vec::new();
         for task in card::list(&opened.conn, &opened.columns, &Filter::default())? {
             if let Some(wait) = card::wait(&opened.conn, judge, &task)? {

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::board::card::Judge;
 use crate::machine::policy::{Policy, WorkerPolicy};
 
 use super::root::Environment;
@@ -105,6 +106,12 @@ impl Config {
     /// Makes a configuration of a text; `path` is only for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         check::config(text, path)
+    }
+
+    /// By what tasks are judged at this second since 1970.
+    #[must_use]
+    pub fn judge(&self, now: i64) -> Judge<'_> {
+        Judge { policy: &self.policy, workers: &self.workers, now }
     }
 
     /// Reads again. Workers keep their numbers; one that is no longer named is switched off, so that

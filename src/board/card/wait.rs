@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::task::Task;
 use super::{CardError, promote, value};
-use crate::board::{pass, sql};
-use crate::machine::exchange::{Candidate, Lane};
+use crate::board::{Workers, pass, sql};
+use crate::machine::exchange::Candidate;
 use crate::machine::hold::{self, End, Hold};
 use crate::machine::ids::TaskId;
 use crate::machine::policy::Policy;
@@ -91,8 +91,8 @@ impl Wait {
 pub struct Judge<'a> {
     /// The limits in force.
     pub policy: &'a Policy,
-    /// Whose work a task with this assignee is.
-    pub lane: &'a dyn Fn(Option<&str>) -> Lane,
+    /// Whose work a task is.
+    pub workers: &'a Workers,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -119,7 +119,7 @@ fn on_ready(conn: &Connection, judge: Judge<'_>, task: &Task) -> Result<Option<W
     let failures = u32::try_from(task.consecutive_failures.max(0)).unwrap_or(u32::MAX);
     let candidate = Candidate {
         task: id,
-        lane: (judge.lane)(task.assignee.as_deref()),
+        lane: judge.workers.lane(task.assignee.as_deref()),
         priority: task.priority,
         created_at: task.created_at,
         order: 0,

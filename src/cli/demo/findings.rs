@@ -4,7 +4,7 @@ use super::live::Attempts;
 use super::playbill::{Act, End, FALLING, HEALTHY};
 use super::stage::{Made, Stage};
 use super::zombies::Seen;
-use crate::board::card::{self, Judge, Opened, Wait};
+use crate::board::card::{self, Opened, Wait};
 use crate::cli::Failure;
 use crate::machine::hold::Hold;
 use crate::runtime::clock;
@@ -158,8 +158,7 @@ fn on_healthy(
 ) -> Result<Fate, Failure> {
     let task = card::find(&opened.conn, &opened.columns, &made.id)?;
     let config = &stage.config;
-    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-    let judge = Judge { policy: &config.policy, lane: &lane, now: clock::unix() };
+    let judge = config.judge(clock::unix());
     let (end, outcome) = match (task.status.as_str(), card::wait(&opened.conn, judge, &task)?) {
         ("done", _) => (Some(End::Done), "done".to_owned()),
         (_, Some(Wait::GaveUp { error })) => (Some(End::GaveUp), gave_up(error)),
