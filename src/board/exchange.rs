@@ -14,7 +14,6 @@ use super::open::Board;
 use super::pass::Pass;
 use super::scratch::{self, Scratch};
 use super::shape::{self, Shape};
-use super::siblings::Siblings;
 use super::transaction::{self, Failed, Kind};
 use super::{finish, free, promote, sql};
 use crate::machine::event::Commit;
@@ -125,7 +124,9 @@ impl Board {
         let exchanged = transaction::run(conn, kind, || {
             let exchanged = inside(conn, shape, &mut memory, round)?;
             // What was read counts only if it was read from this board.
-            siblings.as_ref().map_or(Ok(()), Siblings::in_place).map_err(Trouble::Board)?;
+            if let Some(siblings) = siblings {
+                siblings.in_place().map_err(Trouble::Board)?;
+            }
             Ok(exchanged)
         })?;
         self.memory = memory;

@@ -116,7 +116,7 @@ impl Board {
     /// Fails if the path no longer leads to this file, or its log to that log.
     pub(super) fn is_in_place(&self) -> Result<(), BoardError> {
         self.reserved.still_at(&self.path)?;
-        self.siblings.as_ref().map_or(Ok(()), Siblings::in_place)
+        self.siblings.as_ref().map_or(Ok(()), |siblings| siblings.in_place().map(drop))
     }
 
     /// Runs `f` in one IMMEDIATE transaction, waiting up to a quarter of a second for rivals.

@@ -65,10 +65,11 @@ impl Siblings {
         Ok(siblings)
     }
 
-    /// Fails unless both are the files that SQLite has open, and the index can be touched. Two `stat`.
-    pub(super) fn in_place(&self) -> Result<(), BoardError> {
+    /// Fails unless both are the files that SQLite has open, and the index can be touched. Gives the
+    /// bytes of the log, and costs two `stat`.
+    pub(super) fn in_place(&self) -> Result<u64, BoardError> {
         let fault = |finding| replaced(&self.board, finding);
-        self.log.size().map_err(fault)?;
+        let log = self.log.size().map_err(fault)?;
         let (size, before) = (self.index.size().map_err(fault)?, self.index_size.get());
         if size < before {
             return Err(fault(format!("its -shm has {size} bytes, and had {before}")));
@@ -77,33 +78,33 @@ impl Siblings {
         if bus::faults() != self.faults {
             return Err(fault("its -shm was cut while it was read".to_owned()));
         }
-        Ok(())
+        Ok(log)
     }
 
     /// Fails also if frames are missing of the log. Not for use inside a transaction.
     pub(super) fn are_whole(&self, conn: &Connection) -> Result<(), BoardError> {
-        self.in_place()?;
-        let mut finding = String::new();
-        // Between the look at the index and that at the log a rival may have begun a new one. The index
-        // of a log that was short by the rules counts fewer frames the second time.
+        let mut size = self.in_place()?;
+        let mut wanted = 0;
+        // A rival may have written to the log after the look at its size: then it has grown. Or it began
+        // it anew before: then the index has counted fewer frames since.
         for _ in 0..2 {
-            let frames = match frames(conn) {
-                Ok(frames) => frames,
+            wanted = match frames(conn) {
+                Ok(0) => 0,
+                Ok(frames) => LOG_HEADER + frames * (FRAME_HEADER + self.page_size),
                 Err(error) if transaction::is_busy(&error) => return Ok(()),
                 Err(error) => {
                     return Err(BoardError::sql(&self.board, "looking at the log", &error));
                 }
             };
-            let size = self.log.size().map_err(|finding| replaced(&self.board, finding))?;
-            let wanted = match frames {
-                0 => 0,
-                frames => LOG_HEADER + frames * (FRAME_HEADER + self.page_size),
-            };
             if size >= wanted {
                 return Ok(());
             }
-            finding = format!("its -wal has {size} bytes, and there should be {wanted}");
+            size = self.log.size().map_err(|finding| replaced(&self.board, finding))?;
+            if size >= wanted {
+                return Ok(());
+            }
         }
+        let finding = format!("its -wal has {size} bytes, and there should be {wanted}");
         Err(replaced(&self.board, finding))
     }
 }
