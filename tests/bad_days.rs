@@ -97,10 +97,12 @@ fn a_host_without_memory_costs_no_task_its_budget() {
 #[test]
 fn a_host_that_goes_on_refusing_is_not_waited_for_without_end() {
     let s = sandbox("", "");
-    // Below the first free one, and still enough for a poll of its own.
-    let first = create(&s, "prlimit --pid $PPID --nofile=6:");
+    let first = create(&s, "prlimit --pid $PPID --nproc=0:");
     let then = s.create(&["then", "--body", "exit 0", "--parent", &first]);
-    let mut sexton = run(&s, &["--until-idle", "--grace", "100ms"]);
+    let Some(uid) = somebody(&s) else { return };
+    let mut command = s.command(&["run", "--until-idle", "--grace", "100ms"]);
+    command.uid(uid).gid(uid).process_group(0);
+    let mut sexton = Running::start(&mut command, &s.path(""), "run");
     assert_eq!(sexton.code(), 0);
     assert!(sexton.log().contains("the host starts no processes"));
     assert_eq!(state(&s.db(), &first), "done|0|NULL");
