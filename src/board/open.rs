@@ -48,17 +48,10 @@ impl std::fmt::Debug for Board {
     }
 }
 
-/// How thoroughly a board is looked at before it is used.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Check {
-    Header,
-    Whole,
-}
-
 impl Board {
     /// Opens a board for a dispatcher, which will keep it: every page is checked first.
     pub fn open(path: &Path) -> Result<Board, BoardError> {
-        let board = open(path, Check::Whole)?;
+        let board = open(path)?;
         if board.conn.is_readonly("main").unwrap_or(true) {
             return Err(unwritable(path, "the file cannot be written"));
         }
@@ -71,11 +64,6 @@ impl Board {
         }
         .map_err(|error| BoardError::sql(path, OPENING, &error))?;
         Ok(board)
-    }
-
-    /// Opens a board for one command: the same rules, without the check of every page.
-    pub fn open_for_command(path: &Path) -> Result<Board, BoardError> {
-        open(path, Check::Header)
     }
 
     /// The one connection. Read with it as you like; write through [`Board::write`].
@@ -201,7 +189,7 @@ fn unwritable(path: &Path, finding: &str) -> BoardError {
     BoardError::new(path, FaultClass::Access, OPENING, finding.to_owned())
 }
 
-fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
+fn open(given: &Path) -> Result<Board, BoardError> {
     bus::survive();
     // Absolute paths cannot be taken for URIs or for names that mean something to SQLite.
     let path = std::path::absolute(given)
@@ -210,10 +198,8 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     // Whoever makes a board or brings it up to date holds this lock meanwhile.
     let init = InitLock::take(&path);
     let reserved = pinned.check_header(&path)?;
-    if check == Check::Whole {
-        check_pages(&path)?;
-        check_writable(&path)?;
-    }
+    check_pages(&path)?;
+    check_writable(&path)?;
     let conn = connect(&path)?;
     drop(init);
     reserved.still_at(&path)?;
