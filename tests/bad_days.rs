@@ -7,19 +7,23 @@ mod common;
 mod daemon_support;
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cli_sandbox::{Sandbox, finish, somebody};
-use common::{Gate, Running, is_alive, is_zombie, wait_until, zombies_of};
+use common::{
+    Gate, Running, is_alive, is_child, is_zombie, pipe_with_room, wait_until, zombies_of,
+};
 use daemon_support::{
     configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
     was_reaped, worker, written_pid,
 };
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
+use serde_json::Value;
 use sexton::board::sql;
 
 /// Sets a soft limit of a running process of this user, who may do so, whatever the host lets us.
@@ -234,6 +238,63 @@ fn output_that_nobody_takes_is_an_exit_code_and_no_panic() {
         assert!(!stderr.contains("panicked"), "{stderr}");
         assert_eq!(state(&s.db(), &id), "done|0|NULL");
     }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_nothing_but_the_log() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for stderr in [Stdio::from(full), Stdio::from(writer)] {
+        let s = sandbox("", "");
+        let ids = [0; 4].map(|_| create(&s, "exit 0"));
+        let mut command = s.command(&["run", "--until-idle"]);
+        let mut sexton = Running::start_with_log(&mut command, stderr, &s.path(""), "run");
+        assert_eq!(sexton.code(), 0);
+        assert!(ids.iter().all(|id| state(&s.db(), id) == "done|0|NULL"));
+        assert!(sexton.stdout().contains("4 started, 4 reaped, 4 recorded"));
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_reaping_nor_the_end() {
+    let s = sandbox("", "");
+    let (mut reader, writer) = pipe_with_room(0);
+    let gate = Gate::new(s.path("gate"));
+    let ids = [0; 4].map(|_| create(&s, &gate.wait()));
+    let mut command = s.command(&["run", "--log-format", "json"]);
+    let command = command.process_group(0);
+    let mut sexton = Running::start_with_log(command, writer, &s.path(""), "run");
+    let pids = ids.each_ref().map(|id| worker(&s.db(), id));
+    gate.let_pass(4);
+    wait_until("them to be reaped", || !pids.iter().any(|pid| is_child(*pid, sexton.pid())));
+    ids.iter().for_each(|id| wait_for_state(&s.db(), id, "done|0|NULL"));
+    // From here on somebody reads: each line is there, as it was written.
+    let mut log = vec![0; 4096];
+    reader.read_exact(&mut log).unwrap();
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    command.stderr(Stdio::null());
+    log.clear();
+    reader.read_to_end(&mut log).unwrap();
+    let lines = String::from_utf8(log).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |text: &str| {
+        lines.iter().filter(|l| l["fields"]["message"].as_str().unwrap().contains(text)).count()
+    };
+    assert_eq!((said("started"), said("recorded: completed"), said("stopping")), (4, 4, 1));
+}
+
+#[test]
+fn an_end_does_not_wait_for_a_log_that_nobody_reads() {
+    let s = sandbox("", "");
+    let (_reader, writer) = pipe_with_room(0);
+    let id = create(&s, "exit 0");
+    // Its last words go the same way.
+    let mut command = redirected(&s, ">/dev/full", &["run", "--until-idle"]);
+    let mut sexton = Running::start_with_log(&mut command, writer, &s.path(""), "run");
+    assert_eq!(sexton.code(), 1, "its output is lost");
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
 }
 
 /// The program, started by a shell with these redirections.

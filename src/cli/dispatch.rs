@@ -36,7 +36,7 @@ const PATIENCE_MS: u64 = 10_000;
 /// Runs it. Code 1 if exits are left that no board took.
 pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let place = Place::existing(globals)?;
-    logging::start(globals.log_format, "warn");
+    logging::start(globals.log_format, "warn")?;
     if args.dry_run {
         return dry_run(&place, globals).map(|()| 0);
     }

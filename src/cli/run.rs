@@ -29,7 +29,7 @@ pub struct Args {
 /// Runs it. Code 1 if exits are left that no board took, or if it was cut short.
 pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let place = Place::existing(globals)?;
-    logging::start(globals.log_format, "info");
+    logging::start(globals.log_format, "info")?;
     let mut daemon = dispatcher::begin(&place, globals, false)?;
     daemon.tell_others(place.root.path.clone(), place.env.clone());
     let signals = Signals::listen()
