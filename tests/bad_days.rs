@@ -386,6 +386,49 @@ fn what_outlives_the_grace_is_ended_as_a_group_and_given_back() {
 }
 
 #[test]
+fn signals_that_come_together_are_one_request() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--grace", "10m"]);
+    worker(&s.db(), &id);
+    // Both are there when it goes on, as when `timeout` signals its command and then the group.
+    for signal in [Signal::SIGSTOP, Signal::SIGTERM, Signal::SIGINT, Signal::SIGCONT] {
+        sexton.signal(signal);
+    }
+    sexton.wait_for_log("stopping; workers may finish");
+    gate.let_pass(1);
+    assert_eq!(sexton.code(), 0);
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+}
+
+/// Asks until it is taken as a request of its own.
+fn stop_at_once(sexton: &Running) {
+    wait_until("a second request", || {
+        sexton.signal(Signal::SIGTERM);
+        sexton.log().contains("stopping at once")
+    });
+}
+
+#[test]
+fn further_signals_do_not_put_off_the_end() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--grace", "10m"]);
+    worker(&s.db(), &id);
+    // An exit that its board does not take: there is something to wait for.
+    let rival = Connection::open(s.db()).unwrap();
+    sql::run(&rival, "BEGIN EXCLUSIVE").unwrap();
+    wait_until("it to end", || {
+        sexton.signal(Signal::SIGTERM);
+        is_zombie(sexton.pid())
+    });
+    assert_eq!(sexton.code(), 1);
+    assert!(sexton.log().contains("and the board did not take it"), "{}", sexton.log());
+}
+
+#[test]
 fn a_second_sigterm_ends_everything_at_once() {
     let s = sandbox("failure_limit = 1", "kill_after = \"10m\"");
     let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
@@ -394,9 +437,8 @@ fn a_second_sigterm_ends_everything_at_once() {
     let pids = [worker(&s.db(), &id), written_pid(&file)];
     sexton.signal(Signal::SIGTERM);
     sexton.wait_for_log("stopping; workers may finish");
-    sexton.signal(Signal::SIGTERM);
+    stop_at_once(&sexton);
     assert_eq!(sexton.code(), 1);
-    assert!(sexton.log().contains("stopping at once"));
     assert!(!pids.into_iter().any(is_alive));
     assert_eq!(state(&s.db(), &id), "ready|0|NULL");
 }
@@ -409,6 +451,15 @@ fn what_a_worker_leaves_in_its_group_is_ended() {
     assert_eq!(run(&s, &["--until-idle"]).code(), 0);
     assert!(!is_alive(written_pid(&file)));
     assert_eq!(state(&s.db(), &id), "done|0|NULL");
+}
+
+#[test]
+fn a_variable_that_no_program_can_be_given_is_not_handed_on() {
+    let s = sandbox("", "");
+    let id = create(&s, "test \"$KEPT\" = here");
+    let mut command = s.command(&["run", "--until-idle"]);
+    let done = finish(command.env("=x", "y").env("KEPT", "here"));
+    assert_eq!((done.code, state(&s.db(), &id).as_str()), (0, "done|0|NULL"), "{done:?}");
 }
 
 #[test]

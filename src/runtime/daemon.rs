@@ -202,7 +202,7 @@ impl Daemon {
                     }
                     Asked::Stop => {
                         tracing::warn!("stopping at once");
-                        abort_at = Some(clock::now().mono.after(ABORT_MS));
+                        abort_at.get_or_insert(clock::now().mono.after(ABORT_MS));
                         self.feed(Event::Abort);
                     }
                 }
