@@ -7,7 +7,6 @@ mod common;
 mod daemon_support;
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -270,15 +269,13 @@ fn a_log_that_nobody_reads_stops_neither_the_reaping_nor_the_end() {
     wait_until("them to be reaped", || !pids.iter().any(|pid| is_child(*pid, sexton.pid())));
     ids.iter().for_each(|id| wait_for_state(&s.db(), id, "done|0|NULL"));
     // From here on somebody reads: each line is there, as it was written.
-    let mut log = vec![0; 4096];
-    reader.read_exact(&mut log).unwrap();
+    let reading = std::thread::spawn(move || std::io::read_to_string(&mut reader).unwrap());
     sexton.signal(Signal::SIGTERM);
     assert_eq!(sexton.code(), 0);
     command.stderr(Stdio::null());
-    log.clear();
-    reader.read_to_end(&mut log).unwrap();
-    let lines = String::from_utf8(log).unwrap();
-    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let log = reading.join().unwrap();
+    let lines = log.lines().filter(|line| !line.is_empty());
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
     let said = |text: &str| {
         lines.iter().filter(|l| l["fields"]["message"].as_str().unwrap().contains(text)).count()
     };
@@ -444,6 +441,38 @@ fn a_second_sigterm_ends_everything_at_once() {
 }
 
 #[test]
+fn a_second_sigterm_is_an_exit_code_of_a_single_tick_too() {
+    let s = sandbox("", "kill_after = \"10m\"");
+    let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
+    let id = create(&s, &deaf(&gate, &file));
+    let mut command = s.command(&["dispatch"]);
+    command.env("SEXTON_LOG", "info").process_group(0);
+    let mut sexton = Running::start(&mut command, &s.path(""), "dispatch");
+    worker(&s.db(), &id);
+    written_pid(&file);
+    stop_at_once(&sexton);
+    assert_eq!(sexton.code(), 1);
+    assert_eq!(state(&s.db(), &id), "ready|0|NULL");
+}
+
+#[test]
+fn an_end_does_not_depend_on_the_configuration_that_is_being_written() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--json", "--grace", "0s"]);
+    worker(&s.db(), &id);
+    configure(&s, "max_workers = -1", "", "");
+    let held = create(&s, "exit 0");
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    let end: Value = serde_json::from_str(&sexton.stdout()).unwrap();
+    assert_eq!((&end["reaped"], &end["boards"][0]["tasks"]["ready"]), (&1.into(), &2.into()));
+    assert_eq!(end["unrecorded"], Value::Array(Vec::new()));
+    assert_eq!(state(&s.db(), &held), "ready|0|NULL");
+}
+
+#[test]
 fn what_a_worker_leaves_in_its_group_is_ended() {
     let s = sandbox("", "");
     let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
@@ -471,6 +500,20 @@ fn a_worker_that_is_deaf_and_over_its_time_is_killed_and_counted() {
     assert!(!is_alive(written_pid(&file)));
     assert_eq!(outcomes(&s.db(), &id), ["timed_out"]);
     assert!(state(&s.db(), &id).starts_with("blocked|1|"), "{}", state(&s.db(), &id));
+}
+
+#[test]
+fn a_shorter_interval_holds_at_once() {
+    let s = sandbox("interval = \"1h\"", "");
+    let mut command = s.command(&["run"]);
+    command.env("SEXTON_LOG", "trace").process_group(0);
+    let sexton = Running::start(&mut command, &s.path(""), "run");
+    let ticks = || sexton.log().lines().filter(|line| line.ends_with(" tick")).count();
+    wait_until("the first tick", || ticks() == 1);
+    configure(&s, "interval = \"200ms\"", "", "");
+    sexton.signal(Signal::SIGHUP);
+    wait_until("a few more", || ticks() > 3);
+    stop(sexton);
 }
 
 #[test]

@@ -47,7 +47,7 @@ enum View {
 struct Picture {
     boards: [Standing; 4],
     spawned: u64,
-    reaped: usize,
+    reaped: u64,
     zombies: usize,
 }
 
@@ -80,7 +80,7 @@ impl Live {
         let picture = Picture {
             boards: BOARDS.map(|name| self.standing(daemon, name)),
             spawned: tally.spawned,
-            reaped: tally.reaped.len(),
+            reaped: tally.reaped,
             zombies,
         };
         if picture != self.last {
@@ -121,6 +121,7 @@ impl Live {
             running: machine.runs().filter(|r| is_here(&r.spawn) && r.uses_host_slot()).count(),
             done: daemon
                 .tally()
+                .each
                 .recorded
                 .iter()
                 .filter(|(spawn, verdict)| *verdict == Verdict::Completed && is_here(spawn))
