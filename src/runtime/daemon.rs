@@ -21,12 +21,14 @@ use super::listing::{Lister, Place};
 use super::post::{Inbox, Message, Post, post};
 use super::reload::Reloader;
 use super::report::{Names, Tally};
+use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate};
 use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Fault, FaultClass};
+use crate::machine::hold::BoardHold;
 use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::run::Finish;
@@ -86,6 +88,15 @@ pub struct Outcome {
     pub unrecorded: Vec<(String, String, Verdict)>,
     /// True if it was cut short by a second signal.
     pub aborted: bool,
+}
+
+/// A board that a daemon knows.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it is.
+    pub paths: BoardPaths,
+    /// True if it does not answer: whoever touches it may hang, too.
+    pub hangs: bool,
 }
 
 /// One dispatcher at work.
@@ -186,14 +197,18 @@ impl Daemon {
         grace_ms: u64,
         mut watch: impl FnMut(&Daemon),
     ) -> Outcome {
-        let mut next_tick = clock::now().mono;
+        let mut ticked_at: Option<Mono> = None;
         let mut abort_at = None;
         loop {
-            if clock::now().mono >= next_tick {
+            // Reckoned anew each time: the interval may have become a shorter one.
+            let next_tick =
+                |at: Option<Mono>, interval| at.map_or(Mono(0), |at| at.after(interval));
+            if clock::now().mono >= next_tick(ticked_at, self.config.policy.interval_ms) {
                 tracing::trace!("tick");
                 self.feed(Event::Tick);
-                next_tick = clock::now().mono.after(self.config.policy.interval_ms);
+                ticked_at = Some(clock::now().mono);
             }
+            let next_tick = next_tick(ticked_at, self.config.policy.interval_ms);
             self.tell_standing();
             watch(self);
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
@@ -211,7 +226,7 @@ impl Daemon {
                     }
                     Asked::Stop => {
                         tracing::warn!("stopping at once");
-                        abort_at = Some(clock::now().mono.after(ABORT_MS));
+                        abort_at.get_or_insert(clock::now().mono.after(ABORT_MS));
                         self.feed(Event::Abort);
                     }
                 }
@@ -234,7 +249,7 @@ impl Daemon {
     /// One tick, and the passes that it began: returns what happened when they have ended, or are
     /// overdue.
     pub fn tick(&mut self) -> Tally {
-        mem::take(&mut self.tally);
+        self.take_tally();
         self.feed(Event::Tick);
         let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
         while !self.machine.is_settled() && clock::now().mono < deadline {
@@ -245,7 +260,30 @@ impl Daemon {
 
     /// What has happened since this was last asked.
     pub fn take_tally(&mut self) -> Tally {
-        mem::take(&mut self.tally)
+        let next = self.tally.begin_anew();
+        mem::replace(&mut self.tally, next)
+    }
+
+    /// From now on what happens is only counted: lists of it would grow for as long as this lives.
+    pub fn count_only(&mut self) {
+        self.tally.count_only();
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
+    /// The boards that are there.
+    #[must_use]
+    pub fn known_boards(&self) -> Vec<Known> {
+        let hangs = |id: BoardId| {
+            let mut boards = self.machine.boards();
+            boards.any(|board| board.id == id && board.file_hold() == Some(BoardHold::Hung))
+        };
+        let listed = self.boards.iter().filter(|(_, seat)| seat.listed);
+        listed.map(|(id, seat)| Known { paths: seat.paths.clone(), hangs: hangs(*id) }).collect()
     }
 
     /// What has happened so far.

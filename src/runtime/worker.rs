@@ -1,12 +1,12 @@
 //! What a worker is given: its command line and its environment.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::config::{Facts, WorkerCommand};
 use super::root::BoardPaths;
 use crate::board::SpawnFacts;
+use crate::process::spawn;
 
 /// Variables of ours that say something of another task, or that would make a worker refuse its
 /// work; they are not handed on.
@@ -78,7 +78,8 @@ pub fn environment(
     let given = |name: &OsStr| {
         NOT_INHERITED.iter().any(|n| *n == name) || set.iter().any(|(n, _)| OsStr::new(n) == name)
     };
-    let mut all: Vec<(OsString, OsString)> = env::vars_os().filter(|(n, _)| !given(n)).collect();
+    let mut all: Vec<(OsString, OsString)> =
+        spawn::own_environment().filter(|(name, _)| !given(name)).collect();
     all.extend(set.iter().map(|(name, value)| (OsString::from(name), without_nul(value))));
     all
 }
