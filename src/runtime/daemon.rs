@@ -447,9 +447,11 @@ impl Daemon {
     pub fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            tracing::trace!(?event);
             let mut effects = mem::take(&mut self.effects);
             self.machine.step(clock::now(), event, &mut effects);
             for effect in effects.drain(..) {
+                tracing::trace!(?effect);
                 self.perform(effect, &mut events);
             }
             self.effects = effects;
