@@ -7,19 +7,22 @@ mod common;
 mod daemon_support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cli_sandbox::{Sandbox, finish, somebody};
-use common::{Gate, Running, is_alive, is_zombie, wait_until, zombies_of};
+use common::{
+    Gate, Hung, Running, is_alive, is_child, is_zombie, pipe_with_room, wait_until, zombies_of,
+};
 use daemon_support::{
     configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
     was_reaped, worker, written_pid,
 };
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
+use serde_json::Value;
 use sexton::board::sql;
 
 /// Sets a soft limit of a running process of this user, who may do so, whatever the host lets us.
@@ -90,6 +93,21 @@ fn a_host_without_memory_costs_no_task_its_budget() {
     let sexton = Running::start(&mut command, &s.path(""), "run");
     let log = waits_while_exhausted(&s, sexton, None, ["--as=1:", "--as=unlimited:"]);
     assert!(log.contains("errno=12"), "{log}");
+}
+
+#[test]
+fn a_host_that_goes_on_refusing_is_not_waited_for_without_end() {
+    let s = sandbox("", "");
+    let first = create(&s, "prlimit --pid $PPID --nproc=0:");
+    let then = s.create(&["then", "--body", "exit 0", "--parent", &first]);
+    let Some(uid) = somebody(&s) else { return };
+    let mut command = s.command(&["run", "--until-idle", "--grace", "100ms"]);
+    command.uid(uid).gid(uid).process_group(0);
+    let mut sexton = Running::start(&mut command, &s.path(""), "run");
+    assert_eq!(sexton.code(), 0);
+    assert!(sexton.log().contains("the host starts no processes"));
+    assert_eq!(state(&s.db(), &first), "done|0|NULL");
+    assert_eq!(state(&s.db(), &then), "ready|0|NULL");
 }
 
 #[test]
@@ -236,6 +254,61 @@ fn output_that_nobody_takes_is_an_exit_code_and_no_panic() {
     }
 }
 
+#[test]
+fn a_log_that_cannot_be_written_costs_nothing_but_the_log() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for stderr in [Stdio::from(full), Stdio::from(writer)] {
+        let s = sandbox("", "");
+        let ids = [0; 4].map(|_| create(&s, "exit 0"));
+        let mut command = s.command(&["run", "--until-idle"]);
+        let mut sexton = Running::start_with_log(&mut command, stderr, &s.path(""), "run");
+        assert_eq!(sexton.code(), 0);
+        assert!(ids.iter().all(|id| state(&s.db(), id) == "done|0|NULL"));
+        assert!(sexton.stdout().contains("4 started, 4 reaped, 4 recorded"));
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_reaping_nor_the_end() {
+    let s = sandbox("", "");
+    let (mut reader, writer) = pipe_with_room(0);
+    let gate = Gate::new(s.path("gate"));
+    let ids = [0; 4].map(|_| create(&s, &gate.wait()));
+    let mut command = s.command(&["run", "--log-format", "json"]);
+    let command = command.process_group(0);
+    let mut sexton = Running::start_with_log(command, writer, &s.path(""), "run");
+    let pids = ids.each_ref().map(|id| worker(&s.db(), id));
+    gate.let_pass(4);
+    wait_until("them to be reaped", || !pids.iter().any(|pid| is_child(*pid, sexton.pid())));
+    ids.iter().for_each(|id| wait_for_state(&s.db(), id, "done|0|NULL"));
+    // From here on somebody reads: each line is there, as it was written.
+    let reading = std::thread::spawn(move || std::io::read_to_string(&mut reader).unwrap());
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    command.stderr(Stdio::null());
+    let log = reading.join().unwrap();
+    let lines = log.lines().filter(|line| !line.is_empty());
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |text: &str| {
+        lines.iter().filter(|l| l["fields"]["message"].as_str().unwrap().contains(text)).count()
+    };
+    assert_eq!((said("started"), said("recorded: completed"), said("stopping")), (4, 4, 1));
+}
+
+#[test]
+fn an_end_does_not_wait_for_a_log_that_nobody_reads() {
+    let s = sandbox("", "");
+    let (_reader, writer) = pipe_with_room(0);
+    let id = create(&s, "exit 0");
+    // Its last words go the same way.
+    let mut command = redirected(&s, ">/dev/full", &["run", "--until-idle"]);
+    let mut sexton = Running::start_with_log(&mut command, writer, &s.path(""), "run");
+    assert_eq!(sexton.code(), 1, "its output is lost");
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+}
+
 /// The program, started by a shell with these redirections.
 fn redirected(s: &Sandbox, redirections: &str, args: &[&str]) -> Command {
     let plain = s.command(args);
@@ -325,6 +398,49 @@ fn what_outlives_the_grace_is_ended_as_a_group_and_given_back() {
 }
 
 #[test]
+fn signals_that_come_together_are_one_request() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--grace", "10m"]);
+    worker(&s.db(), &id);
+    // Both are there when it goes on, as when `timeout` signals its command and then the group.
+    for signal in [Signal::SIGSTOP, Signal::SIGTERM, Signal::SIGINT, Signal::SIGCONT] {
+        sexton.signal(signal);
+    }
+    sexton.wait_for_log("stopping; workers may finish");
+    gate.let_pass(1);
+    assert_eq!(sexton.code(), 0);
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
+}
+
+/// Asks until it is taken as a request of its own.
+fn stop_at_once(sexton: &Running) {
+    wait_until("a second request", || {
+        sexton.signal(Signal::SIGTERM);
+        sexton.log().contains("stopping at once")
+    });
+}
+
+#[test]
+fn further_signals_do_not_put_off_the_end() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--grace", "10m"]);
+    worker(&s.db(), &id);
+    // An exit that its board does not take: there is something to wait for.
+    let rival = Connection::open(s.db()).unwrap();
+    sql::run(&rival, "BEGIN EXCLUSIVE").unwrap();
+    wait_until("it to end", || {
+        sexton.signal(Signal::SIGTERM);
+        is_zombie(sexton.pid())
+    });
+    assert_eq!(sexton.code(), 1);
+    assert!(sexton.log().contains("and the board did not take it"), "{}", sexton.log());
+}
+
+#[test]
 fn a_second_sigterm_ends_everything_at_once() {
     let s = sandbox("failure_limit = 1", "kill_after = \"10m\"");
     let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
@@ -333,11 +449,42 @@ fn a_second_sigterm_ends_everything_at_once() {
     let pids = [worker(&s.db(), &id), written_pid(&file)];
     sexton.signal(Signal::SIGTERM);
     sexton.wait_for_log("stopping; workers may finish");
-    sexton.signal(Signal::SIGTERM);
+    stop_at_once(&sexton);
     assert_eq!(sexton.code(), 1);
-    assert!(sexton.log().contains("stopping at once"));
     assert!(!pids.into_iter().any(is_alive));
     assert_eq!(state(&s.db(), &id), "ready|0|NULL");
+}
+
+#[test]
+fn a_second_sigterm_is_an_exit_code_of_a_single_tick_too() {
+    let s = sandbox("", "kill_after = \"10m\"");
+    let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
+    let id = create(&s, &deaf(&gate, &file));
+    let mut command = s.command(&["dispatch"]);
+    command.env("SEXTON_LOG", "info").process_group(0);
+    let mut sexton = Running::start(&mut command, &s.path(""), "dispatch");
+    worker(&s.db(), &id);
+    written_pid(&file);
+    stop_at_once(&sexton);
+    assert_eq!(sexton.code(), 1);
+    assert_eq!(state(&s.db(), &id), "ready|0|NULL");
+}
+
+#[test]
+fn an_end_does_not_depend_on_the_configuration_that_is_being_written() {
+    let s = sandbox("", "");
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let mut sexton = run(&s, &["--json", "--grace", "0s"]);
+    worker(&s.db(), &id);
+    configure(&s, "max_workers = -1", "", "");
+    let held = create(&s, "exit 0");
+    sexton.signal(Signal::SIGTERM);
+    assert_eq!(sexton.code(), 0);
+    let end: Value = serde_json::from_str(&sexton.stdout()).unwrap();
+    assert_eq!((&end["reaped"], &end["boards"][0]["tasks"]["ready"]), (&1.into(), &2.into()));
+    assert_eq!(end["unrecorded"], Value::Array(Vec::new()));
+    assert_eq!(state(&s.db(), &held), "ready|0|NULL");
 }
 
 #[test]
@@ -351,6 +498,15 @@ fn what_a_worker_leaves_in_its_group_is_ended() {
 }
 
 #[test]
+fn a_variable_that_no_program_can_be_given_is_not_handed_on() {
+    let s = sandbox("", "");
+    let id = create(&s, "test \"$KEPT\" = here");
+    let mut command = s.command(&["run", "--until-idle"]);
+    let done = finish(command.env("=x", "y").env("KEPT", "here"));
+    assert_eq!((done.code, state(&s.db(), &id).as_str()), (0, "done|0|NULL"), "{done:?}");
+}
+
+#[test]
 fn a_worker_that_is_deaf_and_over_its_time_is_killed_and_counted() {
     let s = sandbox("failure_limit = 1", "kill_after = \"50ms\"");
     let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
@@ -359,6 +515,20 @@ fn a_worker_that_is_deaf_and_over_its_time_is_killed_and_counted() {
     assert!(!is_alive(written_pid(&file)));
     assert_eq!(outcomes(&s.db(), &id), ["timed_out"]);
     assert!(state(&s.db(), &id).starts_with("blocked|1|"), "{}", state(&s.db(), &id));
+}
+
+#[test]
+fn a_shorter_interval_holds_at_once() {
+    let s = sandbox("interval = \"1h\"", "");
+    let mut command = s.command(&["run"]);
+    command.env("SEXTON_LOG", "trace").process_group(0);
+    let sexton = Running::start(&mut command, &s.path(""), "run");
+    let ticks = || sexton.log().lines().filter(|line| line.ends_with(" tick")).count();
+    wait_until("the first tick", || ticks() == 1);
+    configure(&s, "interval = \"200ms\"", "", "");
+    sexton.signal(Signal::SIGHUP);
+    wait_until("a few more", || ticks() > 3);
+    stop(sexton);
 }
 
 #[test]
@@ -380,5 +550,31 @@ fn sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_wrong() {
     sexton.signal(Signal::SIGHUP);
     sexton.wait_for_log("configuration read again");
     wait_for_state(&s.db(), &id, "done|0|NULL");
+    stop(sexton);
+}
+
+#[test]
+fn a_configuration_on_a_disk_that_hangs_stops_no_reaping_and_is_read_when_it_is_there() {
+    let s = sandbox("", "");
+    let Some(hung) = Hung::over(&s.path("mount")) else { return };
+    let gate = Gate::new(s.path("gate"));
+    let id = create(&s, &gate.wait());
+    let sexton = run(&s, &[]);
+    let pid = worker(&s.db(), &id);
+
+    let file = s.root().join("sexton.toml");
+    fs::remove_file(&file).unwrap();
+    symlink(s.path("mount/sexton.toml"), &file).unwrap();
+    sexton.signal(Signal::SIGHUP);
+    gate.let_pass(1);
+    wait_until("it to be reaped", || was_reaped(&sexton, pid));
+    wait_for_state(&s.db(), &id, "done|0|NULL");
+
+    fs::remove_file(&file).unwrap();
+    configure(&s, "", "", "[worker.later]\ncommand = [\"true\"]\n");
+    sexton.signal(Signal::SIGHUP);
+    let later = s.create(&["task", "--assignee", "later"]);
+    drop(hung);
+    wait_for_state(&s.db(), &later, "done|0|NULL");
     stop(sexton);
 }

@@ -156,7 +156,7 @@ fn a_pid_is_stored_once() {
     assert_eq!(world.row("SELECT worker_pid FROM tasks"), "50");
     assert_eq!(world.row("SELECT worker_pid FROM task_runs"), "50");
     assert_eq!(world.change(Change::Started { fence, pid: Pid(50) }), Taken::Yes);
-    assert_eq!(world.events("t_1", 1), ["1|spawned|{\"pid\": 50}"]);
+    assert_eq!(world.events("t_1", 1), ["1|spawned|{\"pid\": 50, \"started_at\": \"boot:1|1\"}"]);
     let other = world.change(Change::Started { fence, pid: Pid(51) });
     assert_eq!(other, Taken::No(Refusal::Superseded));
     world.rival("UPDATE tasks SET status = 'done', worker_pid = NULL");

@@ -9,7 +9,7 @@ use sexton::board::{BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::ids::Pid;
-use sexton::machine::verdict::Verdict;
+use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 
 #[test]
 fn a_change_that_the_board_refuses_costs_only_itself() {
@@ -138,6 +138,51 @@ fn a_claim_whose_run_a_trigger_passes_over_is_refused() {
     let done =
         Change::Finish { fence: other, pid: None, verdict: Verdict::Completed, failure_limit: 2 };
     assert_eq!(world.change(done), Taken::Yes);
+}
+
+#[test]
+fn an_end_that_its_run_does_not_take_is_not_told_as_recorded() {
+    let limits = Verdict::TimedOut { elapsed_s: 2, limit_s: 1, killed: false };
+    for when in [
+        "BEFORE UPDATE ON task_runs BEGIN SELECT RAISE(IGNORE); END",
+        "AFTER UPDATE OF ended_at ON task_runs WHEN NEW.ended_at IS NOT NULL BEGIN \
+         UPDATE task_runs SET ended_at = NULL WHERE id = NEW.id; END",
+    ] {
+        for verdict in [
+            Verdict::Completed,
+            Verdict::RateLimited,
+            Verdict::SpawnFailed,
+            Verdict::Crashed(ExitStatus::Code(1)),
+            Verdict::ProtocolViolation,
+            Verdict::Released(Release::Shutdown),
+            limits,
+        ] {
+            let mut world = World::new();
+            world.add("t_1", "ready");
+            let fence = world.start("t_1", 1, 50);
+            let before = world.task("t_1");
+            world.rival(&format!("CREATE TRIGGER o {when}"));
+            let events = world.events("t_1", 0);
+            let refused = Taken::No(Refusal::Rejected);
+            assert_eq!(world.finish(fence, 50, verdict), refused, "{verdict:?} {when}");
+            assert_eq!(world.task("t_1"), before);
+            assert_eq!(world.events("t_1", 0), events);
+            world.rival("DROP TRIGGER o");
+            assert_eq!(world.finish(fence, 50, verdict), Taken::Yes);
+        }
+    }
+}
+
+#[test]
+fn an_end_whose_run_somebody_else_has_ended_is_recorded() {
+    for deed in ["DELETE FROM task_runs", "UPDATE task_runs SET ended_at = 1, outcome = 'x'"] {
+        let mut world = World::new();
+        world.add("t_1", "ready");
+        let fence = world.start("t_1", 1, 50);
+        world.rival(deed);
+        assert_eq!(world.finish(fence, 50, Verdict::Completed), Taken::Yes, "{deed}");
+        assert_eq!(world.task("t_1"), "done|-|-|-|-|0|-");
+    }
 }
 
 #[test]

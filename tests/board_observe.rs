@@ -5,7 +5,7 @@ mod board_support;
 
 use board_support::{NOW, World};
 use sexton::board::card::{self, Judge, Wait};
-use sexton::machine::exchange::{Change, Request};
+use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::hold::Hold;
 use sexton::machine::ids::Pid;
 use sexton::machine::verdict::Verdict;
@@ -139,13 +139,8 @@ fn what_is_said_of_a_ready_task_is_what_a_dispatcher_does() {
          ('t_rested', 'crashed', 'crashed', 1, {NOW}), \
          ('t_rested', 'rate_limited', 'rate_limited', 1, {NOW} - 1)"
     ));
-    let board = card::open_to_follow(&world.path).expect("a board to read");
     for (id, hold) in [("t_blank", Some(Hold::NeedsBody)), ("t_text", None), ("t_rested", None)] {
-        let lane = |name: Option<&str>| world.workers.lane(name);
-        let judge = Judge { policy: &world.policy, lane: &lane, now: NOW };
-        let found = card::find(&board.conn, &board.columns, id).expect("a task");
-        let said = card::wait(&board.conn, judge, &found).expect("a wait");
-        assert_eq!(said, hold.map(Wait::Hold), "{id}");
+        assert_eq!(said(&world, id), hold.map(Wait::Hold), "{id}");
     }
     assert_eq!(world.ready(), ["t_text", "t_rested"]);
 }
@@ -159,4 +154,68 @@ fn a_task_without_a_priority_comes_after_all_that_have_one() {
     world.rival("UPDATE tasks SET priority = NULL WHERE id = 't_1'");
     world.rival("UPDATE tasks SET priority = -7 WHERE id = 't_2'");
     assert_eq!(world.ready(), ["t_3", "t_2", "t_1"]);
+}
+
+/// What a command says that a ready task waits for.
+fn said(world: &World, id: &str) -> Option<Wait> {
+    let board = card::open_to_follow(&world.path).expect("a board to read");
+    let judge = Judge { policy: &world.policy, workers: &world.workers, now: world.unix };
+    let found = card::find(&board.conn, &board.columns, id).expect("a task");
+    card::wait(&board.conn, judge, &found).expect("a wait")
+}
+
+#[test]
+fn an_end_that_is_no_time_hides_none_that_follows() {
+    let odd =
+        ["1795500000000", "1795500301", "1e300", "9e999", "'2026-11-24'", "'1795500000'", "x'ff'"];
+    for ended_at in odd {
+        let mut world = World::new();
+        world.add("t_1", "ready");
+        world.rival("UPDATE tasks SET started_at = 1");
+        world.rival(&format!(
+            "INSERT INTO task_runs (task_id, status, outcome, started_at, ended_at) VALUES \
+             ('t_1', 'crashed', 'crashed', 1, {ended_at})"
+        ));
+        assert_eq!(world.ready(), ["t_1"], "{ended_at} holds it");
+        let fence = world.start("t_1", 1, 50);
+        world.finish(fence, 50, Verdict::RateLimited);
+        let hold = Hold::Cooldown { until: NOW + 300 };
+        let look = world.look();
+        assert_eq!(look.due, Some(NOW + 300), "{ended_at}");
+        assert_eq!(look.ready.expect("a list").tasks, [], "{ended_at}");
+        assert_eq!(said(&world, "t_1"), Some(Wait::Hold(hold)), "{ended_at}");
+        let refused = world.change(world.claim_of("t_1", 2));
+        assert_eq!(refused, Taken::No(Refusal::Held(hold)), "{ended_at}");
+        world.unix += 300;
+        assert_eq!(world.ready(), ["t_1"], "{ended_at} holds it for longer");
+    }
+}
+
+#[test]
+fn a_start_that_is_no_time_lets_no_task_go_without_rest() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    world.rival("UPDATE tasks SET started_at = 'yesterday'");
+    let fence = world.start("t_1", 1, 50);
+    world.finish(fence, 50, Verdict::RateLimited);
+    assert_eq!(world.look().due, Some(NOW + 300));
+    let hold = Wait::Hold(Hold::Cooldown { until: NOW + 300 });
+    assert_eq!(said(&world, "t_1"), Some(hold));
+}
+
+#[test]
+fn rows_that_cannot_be_taken_hide_none_that_can() {
+    for id in ["printf('a-task-with-a-really-long-id-%04d', i)", "CAST(printf('b%d', i) AS BLOB)"] {
+        for count in [60, 73, 74, 75, 300, 2400] {
+            let mut world = World::new();
+            world.rival(&format!(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+                 INSERT INTO tasks (id, title, assignee, status, priority, created_at) \
+                 SELECT {id}, 'x', 'shell', 'ready', 9, i FROM n"
+            ));
+            world.add("t_1", "ready");
+            world.add("t_2", "ready");
+            assert_eq!(world.ready(), ["t_1", "t_2"], "{count} of {id}");
+        }
+    }
 }

@@ -12,17 +12,16 @@ use board_support::{NOW, World, fixture, new_board, rows, task};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};
+use sexton::board::card::{self, Filter};
 use sexton::board::{self, Board, BoardError, sql};
 use sexton::machine::event::{Commit, FaultClass};
-use sexton::machine::exchange::{Change, LeaseEnd, Request, Taken};
+use sexton::machine::exchange::{Change, LeaseEnd, Refusal, Request, Taken};
 use sexton::machine::header;
 use sexton::machine::verdict::{ExitStatus, Verdict};
 
 fn refused(path: &Path) -> BoardError {
     let error = Board::open(path).expect_err("a refusal");
     assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
-    let command = Board::open_for_command(path).expect_err("a refusal");
-    assert_eq!(error.class, command.class, "{command}");
     error
 }
 
@@ -80,6 +79,68 @@ fn a_database_that_is_no_board_is_refused() {
 }
 
 #[test]
+fn a_board_whose_runs_or_events_have_no_numbers_is_refused() {
+    for table in ["task_runs", "task_events"] {
+        for key in ["TEXT PRIMARY KEY", "INTEGER", "INT PRIMARY KEY", "INTEGER PRIMARY KEY DESC"] {
+            let (_dir, path) = new_board();
+            let conn = Connection::open(&path).expect("a database");
+            let query = format!("SELECT sql FROM sqlite_schema WHERE name = '{table}'");
+            let made = rows(&conn, &query)[0].replace("INTEGER PRIMARY KEY AUTOINCREMENT", key);
+            conn.execute(&format!("DROP TABLE {table}"), []).expect("no table");
+            conn.execute(&made, []).expect("another table");
+            drop(conn);
+            let error = refused(&path);
+            assert_eq!(error.class, FaultClass::Content);
+            let said = error.to_string();
+            assert!(said.contains(&format!("{table}.id")), "{key}: {said}");
+            assert!(said.contains("a client that brings it up to date"), "{key}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_others_keep_in_a_board_need_not_be_understood() {
+    let odd_name = "CAST(x'78ff' AS TEXT)";
+    for deeds in [
+        [
+            "INSERT INTO sqlite_schema VALUES ('table', 'vec', 'vec', 0, \
+          'CREATE VIRTUAL TABLE vec USING vec0(x)')"
+                .to_owned(),
+            String::new(),
+        ],
+        [
+            "CREATE TABLE other (a_column)".to_owned(),
+            format!(
+                "UPDATE sqlite_schema SET name = {odd_name}, tbl_name = {odd_name}, \
+                 sql = CAST(replace(sql, 'other', {odd_name}) AS TEXT) WHERE name = 'other'"
+            ),
+        ],
+        [
+            "ALTER TABLE tasks ADD COLUMN other".to_owned(),
+            format!(
+                "UPDATE sqlite_schema SET sql = CAST(replace(sql, 'other', {odd_name}) AS TEXT) \
+                 WHERE name = 'tasks'"
+            ),
+        ],
+    ] {
+        let (dir, path) = new_board();
+        let conn = Connection::open(&path).expect("a database");
+        conn.execute("PRAGMA writable_schema = ON", []).expect("a setting");
+        for deed in deeds.iter().filter(|deed| !deed.is_empty()) {
+            conn.execute(deed, []).expect(deed);
+        }
+        drop(conn);
+        let mut world = World::with((dir, path));
+        world.add("t_1", "ready");
+        let fence = world.start("t_1", 1, 50);
+        assert_eq!(world.finish(fence, 50, Verdict::Completed), Taken::Yes, "{deeds:?}");
+        let reader = card::open_for_reading(&world.path).expect("a board to read");
+        let listed = card::list(&reader.conn, &reader.columns, &Filter::default());
+        assert_eq!(listed.expect("a list").len(), 1, "{deeds:?}");
+    }
+}
+
+#[test]
 fn a_damaged_page_is_found_and_the_files_stay_as_they_were() {
     let (dir, path) = fixture("hermes-0.19.0.db");
     let file = File::options().write(true).open(&path).expect("the file");
@@ -126,6 +187,23 @@ fn through_a_link_a_board_is_locked_under_both_names() {
     for name in ["kanban.db.dispatch.lock", "link.db.dispatch.lock"] {
         assert!(world.dir.path().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn a_lock_file_that_both_names_lead_to_is_no_rival() {
+    let (dir, path) = new_board();
+    let [link, lock, link_lock] = ["link.db", "kanban.db.dispatch.lock", "link.db.dispatch.lock"]
+        .map(|name| dir.path().join(name));
+    symlink(&path, &link).expect("a link");
+    symlink(&lock, &link_lock).expect("a link");
+    let mut world = World::with((dir, link));
+    world.add("t_1", "ready");
+    world.claim("t_1", 1);
+    world.add("t_2", "ready");
+    let other = File::open(&lock).expect("the lock file");
+    other.try_lock().expect("free between exchanges");
+    let claim = world.claim_of("t_2", 2);
+    assert_eq!(world.change(claim), Taken::No(Refusal::Locked));
 }
 
 /// Whether another process would find SQLite's shared lock on the file.
@@ -195,6 +273,176 @@ fn a_header_damaged_under_an_open_board_is_neither_used_nor_painted_over() {
     drop(world.board);
     assert!(log.metadata().is_ok_and(|meta| meta.len() > 0), "the log was removed");
     assert!(fs::read(&path).expect("the file").starts_with(b"garbage!"));
+}
+
+#[test]
+fn a_file_in_which_damage_was_met_gets_nothing_of_its_log() {
+    for exchanging in [true, false] {
+        let mut world = World::new();
+        for n in 0..100 {
+            world.add(&format!("t_{n}"), "ready");
+        }
+        sql::run(world.board.connection(), "PRAGMA wal_checkpoint").expect("a checkpoint");
+        // A little is in the log only.
+        world.rival("INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
+        let size = world.path.metadata().expect("the file").len();
+        let script = format!(
+            "dd if=/dev/zero of='{}' bs=4096 seek=1 count={} conv=notrunc 2>&1",
+            world.path.display(),
+            size / 4096 - 1
+        );
+        let dd = std::process::Command::new("sh").args(["-c", &script]).output().expect("dd");
+        assert!(dd.status.success());
+        let log = world.dir.path().join("kanban.db-wal");
+        let before = [fs::read(&world.path).expect("the file"), fs::read(&log).expect("the log")];
+        let class = if exchanging {
+            let request = Request {
+                changes: vec![world.claim_of("t_1", 1)],
+                fresh: true,
+                relist: false,
+                want: 10,
+                unix: NOW,
+            };
+            world.try_send(&request).expect_err("damaged").error.class
+        } else {
+            let written: Result<(), BoardError> = world.board.write(|conn| {
+                conn.execute("UPDATE tasks SET title = 'x'", []).map(drop).map_err(|error| {
+                    BoardError { finding: error.to_string(), ..BoardError::not_open(&world.path) }
+                })
+            });
+            assert!(written.expect_err("damaged").finding.contains("malformed"));
+            FaultClass::Content
+        };
+        assert_eq!(class, FaultClass::Content);
+        drop(world.board);
+        let after = [fs::read(&world.path).expect("the file"), fs::read(&log).expect("the log")];
+        assert!(before == after, "the log of a damaged file was copied or removed");
+    }
+}
+
+/// What another process does to the files `$db`, `$db-wal` and `$db-shm`.
+fn outside(db: &Path, script: &str) {
+    let mut sh = std::process::Command::new("sh");
+    let output = sh.args(["-ec", script]).env("db", db).output().expect("a shell");
+    assert!(output.status.success(), "{script}: {output:?}");
+}
+
+/// The bytes of the file and of its log.
+fn file_and_log(db: &Path) -> [Option<Vec<u8>>; 2] {
+    [db.to_owned(), db.with_extension("db-wal")].map(|path| fs::read(path).ok())
+}
+
+fn look() -> Request {
+    Request { changes: Vec::new(), fresh: true, relist: false, want: 1, unix: NOW }
+}
+
+#[test]
+fn what_is_taken_away_beside_an_open_board_is_missed_before_it_is_used() {
+    for script in [
+        "truncate -s 0 $db-shm",
+        "truncate -s 4096 $db-shm",
+        "truncate -s 0 $db-wal",
+        "truncate -s 4000 $db-wal",
+        "rm $db-wal $db-shm",
+        "rm $db-wal",
+        "rm $db-shm",
+        "cp $db-wal $db.tmp; mv $db.tmp $db-wal",
+        "cp $db-shm $db.tmp; mv $db.tmp $db-shm",
+    ] {
+        let mut world = World::new();
+        for n in 0..20 {
+            world.add(&format!("t_{n}"), "ready");
+        }
+        sql::run(world.board.connection(), "PRAGMA wal_checkpoint").expect("a checkpoint");
+        // Goes into the log once more, from its beginning on.
+        let fence = world.claim("t_1", 1);
+        world.change(Change::Renew { fence, ttl_s: 900, heartbeat: true });
+        outside(&world.path, script);
+        let before = file_and_log(&world.path);
+        let claim = Request { changes: vec![world.claim_of("t_2", 2)], ..look() };
+        for request in [look(), claim] {
+            let failed = world.try_send(&request).expect_err(script);
+            let seen = (failed.error.class, failed.commit);
+            assert_eq!(seen, (FaultClass::Replaced, Commit::No), "{script}: {failed}");
+        }
+        let written: Result<(), BoardError> = world.board.write(|_| panic!("{script}"));
+        assert_eq!(written.expect_err(script).class, FaultClass::Replaced);
+        drop(world.board);
+        assert!(file_and_log(&world.path) == before, "{script}: something was written");
+        world.board = Board::open(&world.path).expect(script);
+        assert_eq!(world.row("PRAGMA integrity_check"), "ok", "{script}");
+        assert_eq!(world.row("SELECT count(*) FROM tasks"), "20", "{script}");
+    }
+}
+
+#[test]
+fn a_log_that_rivals_begin_anew_is_still_the_same() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    let fence = world.claim("t_1", 1);
+    let path = world.path.clone();
+    let rival = std::thread::spawn(move || {
+        let conn = Connection::open(&path).expect("a rival");
+        conn.busy_timeout(std::time::Duration::from_secs(10)).expect("patience");
+        sql::run(&conn, "PRAGMA journal_size_limit = 0").expect("a limit");
+        for n in 0..300 {
+            let insert = format!("INSERT INTO task_comments VALUES ({n}, 't_1', 'x', 'y', 1)");
+            conn.execute(&insert, []).expect("a comment");
+            let mode = if n % 2 == 0 { "TRUNCATE" } else { "RESTART" };
+            let _or_somebody_reads = sql::run(&conn, &format!("PRAGMA wal_checkpoint({mode})"));
+        }
+    });
+    let renew = Change::Renew { fence, ttl_s: 900, heartbeat: true };
+    while !rival.is_finished() {
+        for request in [look(), Request { changes: vec![renew], ..look() }] {
+            if let Err(failed) = world.try_send(&request) {
+                assert_eq!(failed.error.class, FaultClass::Busy, "{failed}");
+            }
+        }
+    }
+    rival.join().expect("no panic");
+    assert_eq!(world.row("SELECT count(*) FROM task_comments"), "300");
+}
+
+#[test]
+fn an_index_that_is_cut_while_it_is_used_ends_nothing_and_nothing_is_written() {
+    let mut world = World::new();
+    for n in 0..20 {
+        world.add(&format!("t_{n}"), "ready");
+    }
+    let cut = "truncate -s 0 $db-shm";
+    // As if right after the look at its size.
+    outside(&world.path, cut);
+    assert_eq!(world.row("SELECT count(*) FROM tasks"), "20");
+    assert_eq!(world.try_send(&look()).expect_err("cut").error.class, FaultClass::Replaced);
+    drop(world.board);
+    world.board = Board::open(&world.path).expect("the board");
+    let written: Result<(), BoardError> = world.board.write(|conn| {
+        outside(&world.path, cut);
+        let _whatever_comes_of_it = conn.execute("UPDATE tasks SET title = 'cut'", []);
+        // Its size alone would not tell.
+        outside(&world.path, "truncate -s 32768 $db-shm");
+        Ok(())
+    });
+    assert_eq!(written.expect_err("cut").class, FaultClass::Replaced);
+    drop(world.board);
+    world.board = Board::open(&world.path).expect("the board");
+    assert_eq!(world.row("SELECT DISTINCT title FROM tasks"), "a title");
+    assert_eq!(world.row("PRAGMA integrity_check"), "ok");
+}
+
+#[test]
+fn a_board_that_changes_its_journal_mode_is_opened_again() {
+    let (_dir, path) = new_board();
+    let other = Connection::open(&path).expect("a connection");
+    sql::run(&other, "PRAGMA journal_mode = DELETE").expect("another mode");
+    let board = Board::open(&path).expect("the board");
+    board.write(|_| Ok::<_, BoardError>(())).expect("a write without a log");
+    sql::run(&other, "PRAGMA journal_mode = WAL").expect("another mode");
+    let written: Result<(), BoardError> = board.write(|_| panic!("not what it was"));
+    assert_eq!(written.expect_err("changed").class, FaultClass::Replaced);
+    drop(board);
+    Board::open(&path).expect("the board").write(|_| Ok::<_, BoardError>(())).expect("a write");
 }
 
 #[test]
@@ -433,6 +681,31 @@ fn a_header_says_what_is_wrong_with_it() {
     assert!(header::check(&[0; 99], 99).is_err());
     let text = header::check(&[b'x'; 100], 5000).expect_err("text").to_string();
     assert!(text.contains("does not begin"), "{text}");
+}
+
+#[test]
+fn what_a_killed_dispatcher_left_beside_a_damaged_board_stays_as_it_was() {
+    let (dir, path) = new_board();
+    let conn = Connection::open(&path).expect("a connection");
+    conn.execute("INSERT INTO task_comments VALUES (1, 't_1', 'x', 'y', 1)", []).expect("a row");
+    let left = dir.path().join("left.db");
+    for end in ["", "-wal", "-shm"] {
+        let (from, to) = (dir.path().join("kanban.db"), left.clone());
+        fs::copy(format!("{}{end}", from.display()), format!("{}{end}", to.display()))
+            .expect("a copy");
+    }
+    drop(conn);
+    outside(&left, "dd if=/dev/zero of=$db bs=4096 seek=2 count=4 conv=notrunc");
+    let look = || {
+        ["", "-wal", "-shm"].map(|end| {
+            let file = format!("{}{end}", left.display());
+            let written = fs::metadata(&file).expect("a file").modified().expect("a time");
+            (fs::read(&file).expect("a file"), written)
+        })
+    };
+    let before = look();
+    assert_eq!(Board::open(&left).expect_err("damaged").class, FaultClass::Content);
+    assert!(look() == before, "something was written");
 }
 
 #[test]

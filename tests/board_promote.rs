@@ -4,6 +4,7 @@
 mod board_support;
 
 use board_support::{NOW, World, task};
+use sexton::board::Owner;
 use sexton::board::card::{self, Complete, Judge, Wait};
 use sexton::machine::exchange::{Change, Refusal, Taken};
 use sexton::machine::ids::Pid;
@@ -188,8 +189,7 @@ fn a_higher_limit_frees_what_the_lower_one_had_blocked() {
 /// The tasks of which is said that the next pass of a dispatcher makes them ready.
 fn said_to_be_promotable(world: &World) -> Vec<String> {
     let board = card::open_to_follow(&world.path).expect("a board to read");
-    let lane = |name: Option<&str>| world.workers.lane(name);
-    let judge = Judge { policy: &world.policy, lane: &lane, now: NOW };
+    let judge = Judge { policy: &world.policy, workers: &world.workers, now: NOW };
     let said = |id: &String| {
         let task = card::find(&board.conn, &board.columns, id).expect("a task");
         card::wait(&board.conn, judge, &task).expect("a wait") == Some(Wait::Promotion)
@@ -302,6 +302,64 @@ fn claims_of_others_end_by_the_rules() {
     let crashed = "{\"pid\": 99, \"claimer\": \"vm:9\", \"retry_status\": \"ready\"}";
     assert_eq!(world.events("gone", 0), [format!("4|crashed|{crashed}")]);
     assert_eq!(world.send(&changes, false).answer.taken, vec![Taken::No(Refusal::Superseded); 4]);
+}
+
+/// Whether a dispatcher that comes later frees the task of a dead one, on whose worker's number there
+/// is now a process with fingerprint `found`.
+fn is_freed(recorded: &str, found: &str) -> bool {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    world.start("t_1", 1, 50);
+    world.rival(&format!("UPDATE task_events SET payload = {recorded} WHERE kind = 'spawned'"));
+    world.owner = Owner::new("vm", Pid(78), "boot:ns:2");
+    world.host.workers.borrow_mut().insert(50);
+    world.host.fingerprints.borrow_mut().insert(50, found.to_owned());
+    world.unix += 1_000;
+    let expired = world.look().expired;
+    let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+    !expired.is_empty() && world.change(free(&expired[0])) == Taken::Yes
+}
+
+#[test]
+fn a_pid_that_came_to_mean_another_process_holds_no_claim() {
+    assert!(is_freed("payload", "boot:1|2"));
+    assert!(!is_freed("payload", "boot:1|1"), "the worker itself");
+    let said_nothing =
+        ["NULL", "'{\"pid\": 50}'", "'{\"pid\": 50, \"started_at\": \"unverified\"}'"];
+    for recorded in said_nothing {
+        assert!(!is_freed(recorded, "boot:1|2"), "{recorded}");
+    }
+    let of_another_process = "'{\"pid\": 49, \"started_at\": \"boot:1|1\"}'";
+    assert!(!is_freed(of_another_process, "boot:1|2"));
+}
+
+#[test]
+fn more_ended_claims_than_are_told_at_once_come_one_after_the_other() {
+    let mut world = World::new();
+    world.rival(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) \
+         INSERT INTO tasks (id, title, status, created_at, claim_lock, claim_expires) \
+         SELECT printf('t_%04d', i), 'x', 'running', 1, 'other:9', 1 FROM n",
+    );
+    world.add("ours", "ready");
+    let Change::Claim { spawn, task, worker, ttl_s, .. } = world.claim_of("ours", 1) else {
+        panic!("a claim");
+    };
+    world.change(Change::Claim { spawn, task, worker, ttl_s, cap: 999 });
+    let mut seen = world.look();
+    for count in [256, 256, 88] {
+        assert_eq!((seen.expired.len(), seen.ours.len()), (count, 1));
+        // Where there are more, a look is due at once, and is not taken for needless.
+        let more = count == 256;
+        assert_eq!(seen.due, more.then_some(NOW));
+        let again = world.send(&[], false).answer.observation;
+        assert_eq!(again.map(|again| again.expired), more.then(|| seen.expired.clone()));
+        let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+        let changes: Vec<_> = seen.expired.iter().map(free).collect();
+        seen = world.send(&changes, false).answer.observation.expect("a look");
+    }
+    assert_eq!((seen.expired.len(), seen.ours.len()), (0, 1));
+    assert_eq!(world.row("SELECT count(*) FROM tasks WHERE status = 'running'"), "1");
 }
 
 #[test]

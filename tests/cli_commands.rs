@@ -51,6 +51,28 @@ fn init_writes_no_configuration_where_others_live() {
 }
 
 #[test]
+fn a_root_whose_name_is_no_text_has_json_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let s = Sandbox::empty();
+    let root = s.path("").join(std::ffi::OsStr::from_bytes(b"r\xffot"));
+    let json = |args: &[&str]| {
+        let done = finish(s.bare().arg("--root").arg(&root).args(args).arg("--json"));
+        assert_eq!(done.code, 0, "{args:?}: {done:?}");
+        serde_json::from_str::<Value>(&done.stdout).unwrap()
+    };
+    assert!(json(&["init"])["config"].as_str().unwrap().ends_with("r\u{fffd}ot/sexton.toml"));
+    json(&["init"]);
+    let id = json(&["create", "task", "--body", "echo said"])["id"].as_str().unwrap().to_owned();
+    assert_eq!(json(&["run", "--until-idle"])["recorded"], 1);
+    assert_eq!(json(&["log", &id])["content"], "said\n");
+    for args in [&["boards", "create", "b"][..], &["boards", "list"], &["list"], &["show", &id]] {
+        json(args);
+    }
+    json(&["dispatch"]);
+    json(&["dispatch", "--dry-run"]);
+}
+
+#[test]
 fn the_root_is_found_without_being_said() {
     let s = Sandbox::empty();
     let made = finish(s.bare().arg("init"));

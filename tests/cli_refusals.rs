@@ -4,10 +4,13 @@
 
 mod cli_sandbox;
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use cli_sandbox::{Sandbox, finish};
+use rusqlite::Connection;
 
 /// Every row of the default board, and the names of the others.
 fn content(s: &Sandbox) -> Vec<String> {
@@ -180,4 +183,65 @@ fn a_full_or_closed_output_is_code_1_without_panic() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let done = finish(s.command(&["show", "t_00000000"]).stderr(full));
     assert_eq!(done.code, 1);
+}
+
+/// The bytes of the default board's file, of its log and of the log's index.
+fn files(s: &Sandbox) -> [Option<Vec<u8>>; 3] {
+    ["", "-wal", "-shm"].map(|end| fs::read(beside(s, end)).ok())
+}
+
+fn beside(s: &Sandbox, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}{end}", s.db().display()))
+}
+
+#[test]
+fn what_cannot_be_used_stays_as_it_was() {
+    let damage = |s: &Sandbox| {
+        let file = File::options().write(true).open(s.db()).unwrap();
+        file.write_all_at(&[0xa5; 40 * 4096], 4096).unwrap();
+    };
+    for (left, alien, says) in [
+        (vec!["-wal"], true, "it is not a board"),
+        (vec!["-wal"], false, "malformed"),
+        (vec![], false, "malformed"),
+        (vec!["-wal", "-shm"], false, "malformed"),
+    ] {
+        let s = Sandbox::new();
+        s.sql(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) \
+               INSERT INTO tasks (id, title, body, assignee, status, created_at) \
+               SELECT 't_' || i, 'x', hex(zeroblob(1000)), 'shell', 'triage', 1 FROM n",
+        );
+        // As after a crash: something is in the log only.
+        let conn = Connection::open(s.db()).unwrap();
+        let mut statement = "INSERT INTO task_comments VALUES (1, 't_1', 'a', 'b', 1)";
+        if alien {
+            statement = "ALTER TABLE tasks RENAME TO cards";
+        }
+        conn.execute(statement, []).unwrap();
+        let [file, log, index] = files(&s);
+        drop(conn);
+        fs::write(s.db(), file.unwrap()).unwrap();
+        for (end, bytes) in [("-wal", log), ("-shm", index)] {
+            if left.contains(&end) {
+                fs::write(beside(&s, end), bytes.unwrap()).unwrap();
+            }
+        }
+        if !alien {
+            damage(&s);
+        }
+        let before = files(&s);
+        for args in [vec!["list"], vec!["create", "one more"], vec!["comment", "t_7", "text"]] {
+            let said = s.refused(&args, 1);
+            assert!(said.contains(says), "{said}");
+            assert!(files(&s) == before, "{left:?}: {args:?} changed something");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_leaves_nothing_beside_a_sound_board() {
+    let s = Sandbox::new();
+    s.refused(&["comment", "t_00000000", "text"], 1);
+    assert_eq!(files(&s)[1..], [None, None]);
 }

@@ -193,6 +193,26 @@ fn whoever_has_no_dispatcher_left_is_looked_after() -> Step<()> {
 }
 
 #[test]
+fn claims_that_ended_are_told_a_bounded_number_at_once() -> Step<()> {
+    let mut pair = Pair::new();
+    for n in 0..300 {
+        let id = task(&format!("t_{n}"));
+        for verb in [Verb::create(id), Verb::Claim(id, Holder::Elsewhere, None)] {
+            assert!(verb.on_model(&mut pair.model, NOW) && verb.on_real(&pair.real, NOW));
+        }
+    }
+    pair.unix += 1_000;
+    let look = seen(pair.look()?);
+    assert_eq!((look.expired.len(), look.due), (256, Some(pair.unix)));
+    assert_eq!(seen(pair.send(&[])?).expired, look.expired, "there is more to be told");
+    let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+    let look = seen(pair.send(&look.expired.iter().map(free).collect::<Vec<_>>())?);
+    assert_eq!((look.expired.len(), look.due), (44, None));
+    assert_eq!(pair.send(&[])?.observation, None);
+    Ok(())
+}
+
+#[test]
 fn a_task_that_runs_for_nobody() -> Step<()> {
     let mut pair = Pair::with(&["t_1"]);
     let fence = pair.start("t_1", 1)?;
@@ -249,6 +269,24 @@ fn cooldown_backoff_and_the_other_holds() -> Step<()> {
     assert_eq!(pair.change(claim("t_2", 3))?, Taken::No(Refusal::Held(Hold::NeedsBody)));
     pair.verb(&Verb::Edit(task("t_2"), true))?;
     assert_eq!(pair.change(claim("t_2", 3))?, SUPERSEDED, "another worker's");
+    Ok(())
+}
+
+#[test]
+fn ends_that_lie_ahead_hide_none_that_follow() -> Step<()> {
+    // A crash holds its task for less than a rate limit does, so less of what lies ahead is a time.
+    for (verdict, ahead) in [(Verdict::RateLimited, 301), (CRASHED, 200), (CRASHED, 1_000_000)] {
+        let mut pair = Pair::with(&["t_1"]);
+        pair.unix += ahead;
+        let fence = pair.start("t_1", 1)?;
+        pair.finish(fence, verdict)?;
+        pair.unix -= ahead;
+        let fence = pair.start("t_1", 2)?;
+        pair.finish(fence, Verdict::RateLimited)?;
+        let held = Taken::No(Refusal::Held(Hold::Cooldown { until: NOW + 300 }));
+        assert_eq!(pair.change(claim("t_1", 3))?, held, "{verdict:?} {ahead}");
+        pair.look()?;
+    }
     Ok(())
 }
 

@@ -281,6 +281,81 @@ fn a_board_damaged_while_open_is_not_written_and_gets_its_verdicts_when_it_is_re
 }
 
 #[test]
+fn a_board_damaged_beside_its_log_keeps_both_as_they_are() {
+    let s = sandbox();
+    let db = board(&s, "second");
+    let gate = Gate::new(s.path("gate"));
+    let ids: Vec<_> = (0..200).map(|n| format!("t_x{n}")).collect();
+    add(&db, &ids.iter().map(String::as_str).collect::<Vec<_>>(), "exit 0");
+    sql(&db, "UPDATE tasks SET status = 'triage'");
+    add(&db, &["t_1"], &gate.wait());
+    let sexton = run(&s);
+    let pid = worker(&db, "t_1");
+    wait_until("the log to be in the file", || checkpoint(&db));
+    sql(&db, "INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
+    // The header stays good, and so does what little is in the log.
+    let size = usize::try_from(db.metadata().unwrap().len()).unwrap();
+    overwrite(&db, 4096, &vec![0xa5; size - 4096]);
+    let before = look(&db);
+    gate.let_pass(1);
+    wait_until("it to be reaped", || reaped(&sexton).contains(&pid));
+    wait_for_sick(&sexton, &db, "malformed", RESTORE);
+    is_well(&s, &sexton);
+    assert_eq!(look(&db), before);
+    let mut sexton = sexton;
+    sexton.signal(Signal::SIGTERM);
+    // Its exit was not recorded, and that is said.
+    assert_eq!(sexton.code(), 1);
+    assert_eq!(look(&db), before);
+}
+
+#[test]
+fn what_is_done_to_the_log_of_one_board_ends_nothing_and_costs_no_other_row() {
+    let s = sandbox();
+    let gate = Gate::new(s.path("gate"));
+    let cases = [
+        ("cut-index", "truncate -s 0 $db-shm", true),
+        ("cut-log", "truncate -s 0 $db-wal", false),
+        ("no-log", "rm $db-wal $db-shm", false),
+    ];
+    let dbs = cases.map(|(slug, ..)| board(&s, slug));
+    for db in &dbs {
+        add(db, &["t_1"], &gate.wait());
+    }
+    let sexton = run(&s);
+    let pids = dbs.each_ref().map(|db| worker(db, "t_1"));
+    for (db, (_, script, kept)) in dbs.iter().zip(cases) {
+        wait_until("the log to be in the file", || checkpoint(db));
+        // This is in the log only.
+        sql(db, "INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'before', 1)");
+        shell(&format!("db='{}'; {script}", db.display()));
+        // Where frames are missing nobody can write before it is noticed.
+        let insert = "INSERT INTO task_comments VALUES (2, 't_1', 'somebody', 'after', 1)";
+        wait_until("another to write", || {
+            Connection::open(db).and_then(|conn| conn.execute(insert, [])).is_ok()
+        });
+        let before = rows(db, "SELECT body FROM task_comments");
+        assert!(before.contains(&"after".to_owned()), "{script}");
+        assert!(!kept || before.contains(&"before".to_owned()), "{script}");
+    }
+    gate.let_pass(cases.len());
+    wait_until("them to be reaped", || pids.iter().all(|pid| reaped(&sexton).contains(pid)));
+    is_well(&s, &sexton);
+    for db in &dbs {
+        wait_for_done(db, "t_1");
+        let after = rows(db, "SELECT count(*) FROM task_comments WHERE body = 'after'");
+        assert_eq!(after, ["1"], "{}", db.display());
+    }
+    stop(sexton);
+    for db in &dbs {
+        assert_eq!(rows(db, "PRAGMA integrity_check"), ["ok"]);
+        assert_eq!(status(db, "t_1"), "done");
+        let after = rows(db, "SELECT count(*) FROM task_comments WHERE body = 'after'");
+        assert_eq!(after, ["1"], "{}", db.display());
+    }
+}
+
+#[test]
 fn a_board_whose_folder_is_renamed_and_comes_back_loses_nothing() {
     let s = sandbox();
     let db = board(&s, "second");

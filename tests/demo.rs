@@ -3,9 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod cli_sandbox;
+mod common;
+
+use std::io::Read;
 
 use cli_sandbox::{Done, Sandbox, finish};
+use common::{children_of, pipe_with_room, wait_until};
 use serde_json::Value;
+
+const HEADLINE: &str = "\
+sexton now runs 30 tasks from four boards. One board is damaged already, another will be while its \
+workers run;
+the other two must not notice, and every worker that ends must be cleared away.
+
+";
+
+const TORN: &str = "  the board `torn` is found damaged and left alone\n";
 
 fn demo(args: &[&str]) -> Done {
     let sandbox = Sandbox::empty();
@@ -58,6 +71,24 @@ fn damaged_boards_are_not_written_and_their_exits_are_named() {
     titles.sort_unstable();
     assert_eq!(titles, ["caught-1", "caught-2", "caught-3", "caught-4"]);
     assert!(tasks(&report, "torn").iter().all(|task| task["attempts"] == 0));
+}
+
+#[test]
+fn it_reaps_although_nobody_reads_what_it_says() {
+    let sandbox = Sandbox::empty();
+    // No room for what is told while workers run.
+    let (mut reader, writer) = pipe_with_room(HEADLINE.len() + TORN.len() + 10);
+    let mut command = sandbox.bare();
+    command.env("TMPDIR", sandbox.path("")).arg("demo").stdout(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let pid = i32::try_from(child.id()).unwrap();
+    wait_until("its workers", || !children_of(pid).is_empty());
+    wait_until("all of them to be reaped", || children_of(pid).is_empty());
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
+    assert!(text.trim_start().starts_with(HEADLINE), "{text}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Boards that are made while a dispatcher runs are found at once, long before its next tick.
+//! Boards that are made while a dispatcher runs are found at once, long before its next tick; those
+//! that are removed leave nothing behind in it.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -7,9 +8,10 @@ mod common;
 mod daemon_support;
 
 use std::fs;
+use std::path::PathBuf;
 
 use cli_sandbox::Sandbox;
-use common::Running;
+use common::{Running, wait_until};
 use daemon_support::{create, run, sandbox, stop, wait_for_state};
 
 /// One with a task done, so that it has begun.
@@ -76,5 +78,40 @@ fn a_default_board_that_comes_late_is_found() {
     fs::rename(&away, s.db()).unwrap();
     let id = create(&s, "exit 0");
     wait_for_state(&s.db(), &id, "done|0|NULL");
+    stop(sexton);
+}
+
+/// What is in this folder of a process's own in `/proc`.
+fn its(sexton: &Running, folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{}/{folder}", sexton.pid())).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Its threads that talk to boards.
+fn lanes(sexton: &Running) -> usize {
+    let names =
+        its(sexton, "task").into_iter().flat_map(|task| fs::read_to_string(task.join("comm")));
+    names.filter(|name| name.starts_with("board-")).count()
+}
+
+#[test]
+fn a_board_that_is_removed_leaves_no_thread_and_no_open_file_behind_and_may_come_again() {
+    let s = sandbox("", "");
+    let sexton = running(&s);
+    let folder = s.root().join("kanban/boards/second");
+    assert_eq!(lanes(&sexton), 1);
+    for _ in 0..2 {
+        makes_and_uses(&s, "second");
+        assert_eq!(lanes(&sexton), 2);
+        // A worker's folder may just be removed by the dispatcher, too.
+        wait_until("its folder to be gone", || {
+            let _looked_at_next = fs::remove_dir_all(&folder);
+            !folder.exists()
+        });
+        wait_until("its thread to end", || lanes(&sexton) == 1);
+        let open = its(&sexton, "fd").into_iter().flat_map(fs::read_link);
+        let left: Vec<_> = open.filter(|file| file.starts_with(&folder)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
     stop(sexton);
 }

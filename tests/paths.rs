@@ -7,18 +7,14 @@ mod cli_sandbox;
 mod common;
 mod daemon_support;
 
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsRawFd;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use cli_sandbox::{Sandbox, finish};
-use common::Running;
-use daemon_support::{create, run, sandbox, state, wait_for_state};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use common::{Hung, Running};
+use daemon_support::{create, run, sandbox, state, stop, wait_for_state};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -110,32 +106,6 @@ fn a_pipe_in_the_place_of_a_configuration_is_refused() {
     assert!(said.contains("sexton.toml") && said.contains("regular file"), "{said}");
 }
 
-/// A file system that never answers, which only this thread and what it starts can see: nobody serves
-/// it.
-struct Hung(#[expect(dead_code, reason = "while it is open the file system waits")] File);
-
-impl Hung {
-    /// One over `folder`; `None`, and says so, where nobody may mount one.
-    fn over(folder: &Path) -> Option<Hung> {
-        fs::create_dir_all(folder).unwrap();
-        let none: Option<&Path> = None;
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        let mounted = unshare(CloneFlags::CLONE_NEWNS)
-            .and_then(|()| mount(none, "/", none, private, none))
-            .map_err(io::Error::from)
-            .and_then(|()| File::options().read(true).write(true).open("/dev/fuse"))
-            .and_then(|device| {
-                let fd = device.as_raw_fd();
-                let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0");
-                mount(none, folder, Some("fuse"), MsFlags::empty(), Some(options.as_str()))?;
-                Ok(Hung(device))
-            });
-        mounted
-            .inspect_err(|error| eprintln!("SKIPPED: this needs to mount with FUSE: {error}"))
-            .ok()
-    }
-}
-
 #[test]
 fn a_board_on_a_file_system_that_hangs_holds_no_other_board_up() {
     let s = sandbox("", "");
@@ -149,6 +119,12 @@ fn a_board_on_a_file_system_that_hangs_holds_no_other_board_up() {
     let on_other = s.create(&["task", "--board", "other", "--body", "exit 0"]);
     wait_for_state(&boards.join("other/kanban.db"), &on_other, "done|0|NULL");
     sexton.wait_for_log("its folder does not answer");
+    stop(sexton);
+
+    let id = create(&s, "exit 0");
+    let (code, said, _) = ended(&s, &["run", "--until-idle"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(state(&s.db(), &id), "done|0|NULL");
 }
 
 /// Prints the variables that hold paths, one a line.

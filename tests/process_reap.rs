@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process;
+use std::path::Path;
 use std::sync::mpsc;
+use std::{process, thread};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use sexton::machine::event::{Blame, Group, Signal, SignalOutcome};
 use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::verdict::ExitStatus;
@@ -321,6 +324,65 @@ fn a_group_that_outlives_its_leader_is_probed_and_ended() {
     assert_eq!(identity::group_alive(pid), Alive::No);
     assert!(children.forget(SpawnId(1)));
     assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Gone);
+}
+
+/// From here on this thread is nobody, to whom `/proc` shows nothing of processes of others (1), or not
+/// even that they are there (2).
+fn see_only_our_own(hidepid: u32) -> Result<(), Errno> {
+    let none: Option<&Path> = None;
+    let hides = format!("hidepid={hidepid}");
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), Some(hides.as_str()))?;
+    // The kernel's own calls, as those of the library are for all threads. The group first: to root's
+    // everything is shown.
+    let nobody = 65534;
+    let calls =
+        [(libc::SYS_setgroups, 0), (libc::SYS_setresgid, nobody), (libc::SYS_setresuid, nobody)];
+    for (call, first) in calls {
+        // SAFETY: takes integers only; where no group is to be set, none is read.
+        Errno::result(unsafe { libc::syscall(call, first, nobody, nobody) })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn where_proc_hides_others_a_group_without_members_is_gone_all_the_same() {
+    let hidden = thread::spawn(|| {
+        // No pidfd: the way of kernels whose pidfds reach no groups.
+        let children = Children::new().unwrap();
+        let child = start("exit 3", File::open("/dev/null").unwrap());
+        children.register(SpawnId(1), child.pid, None);
+        let id = Id::Pid(nix::unistd::Pid::from_raw(child.pid.0));
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        if let Err(errno) = see_only_our_own(1) {
+            return eprintln!("SKIPPED: this needs to mount a file system: {errno}");
+        }
+        assert_eq!(identity::living_groups(), None);
+        assert_eq!(children.reap().exits[0].group, Group::Gone);
+        assert_eq!(identity::group_alive(child.pid), Alive::No);
+        assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Gone);
+        assert_eq!(identity::group_alive(Pid(1)), Alive::CannotTell);
+    });
+    hidden.join().unwrap();
+}
+
+#[test]
+fn where_proc_denies_that_others_are_there_nobody_is_taken_for_gone() {
+    let children = Children::new().unwrap();
+    let (pid, output) = worker(&children, 1, "exec sleep 1000");
+    let denied = thread::spawn(move || {
+        if let Err(errno) = see_only_our_own(2) {
+            return eprintln!("SKIPPED: this needs to mount a file system: {errno}");
+        }
+        assert!(identity::stat(pid).is_err());
+        assert_eq!(identity::alive(pid, None), Alive::CannotTell);
+        assert_eq!(identity::group_alive(pid), Alive::CannotTell);
+        assert_eq!(identity::alive(Pid(i32::MAX), None), Alive::No);
+    });
+    denied.join().unwrap();
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
+    wait_for_end(output);
 }
 
 #[test]

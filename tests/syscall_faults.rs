@@ -9,6 +9,7 @@ mod daemon_support;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -203,6 +204,20 @@ fn a_read_only_disk_is_left_alone_until_it_can_be_written() {
     sexton.wait_for_log("in use again");
     assert_eq!(times_told(&sexton, "out of use"), 1);
     stop(sexton);
+}
+
+#[test]
+fn folders_that_go_on_failing_are_not_waited_for_without_end() {
+    let s = sandbox("failure_limit = 1", "");
+    let Some(disk) = Disk::over(s.path("workspaces")) else { return };
+    disk.remount(MsFlags::MS_RDONLY);
+    let id = create(&s, "exit 0");
+    let mut command = s.command(&["run", "--until-idle", "--grace", "100ms"]);
+    command.env("HERMES_KANBAN_WORKSPACES_ROOT", &disk.0).process_group(0);
+    let mut sexton = Running::start(&mut command, &s.path(""), "run");
+    assert_eq!(sexton.code(), 0);
+    assert!(sexton.log().contains("the board's folders are to blame"), "{}", sexton.log());
+    assert_eq!(state(&s.db(), &id), "ready|0|NULL");
 }
 
 /// The bytes of a board and of its log.

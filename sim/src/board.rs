@@ -25,6 +25,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sexton::machine::exchange::{Answer, Candidate, Change, Lane, LastEnd, Request, Taken};
+use sexton::machine::hold;
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;
@@ -390,9 +391,9 @@ impl ModelBoard {
         }
     }
 
-    /// A task as the rules see it.
+    /// A task as the rules see it at `unix`.
     #[must_use]
-    pub fn candidate(&self, task: &Task) -> Candidate {
+    pub fn candidate(&self, task: &Task, policy: &Policy, unix: i64) -> Candidate {
         Candidate {
             task: task.id,
             lane: task.lane,
@@ -401,17 +402,22 @@ impl ModelBoard {
             order: task.order,
             has_body: task.has_body,
             failures: task.failures,
-            last_end: self.last_end(task),
+            last_end: self.last_end(task, policy, unix),
         }
     }
 
-    /// How the newest closed run of a task ended.
-    fn last_end(&self, task: &Task) -> Option<LastEnd> {
+    /// How the newest closed run of a task ended. An end that lies further ahead than it could hold
+    /// the task is no time.
+    fn last_end(&self, task: &Task, policy: &Policy, unix: i64) -> Option<LastEnd> {
         task.started_at?;
-        let ends = self.runs.iter().filter(|run| run.task == task.id);
-        let newest = ends.filter_map(|run| Some((run.end?.at, run.id, run.end?.outcome))).max()?;
-        let (at, _, outcome) = newest;
-        Some(LastEnd { at, rate_limited: outcome == Outcome::RateLimited })
+        let ends = self.runs.iter().filter(|run| run.task == task.id).filter_map(|run| {
+            let rate_limited = run.end?.outcome == Outcome::RateLimited;
+            let rest = hold::rest_s(policy, task.id, task.failures, rate_limited);
+            let at = run.end?.at;
+            (at <= unix.saturating_add(rest)).then_some((at, run.id, rate_limited))
+        });
+        let (at, _, rate_limited) = ends.max()?;
+        Some(LastEnd { at, rate_limited })
     }
 
     /// Closes a run, if there is one and it is still open.

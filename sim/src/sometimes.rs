@@ -71,7 +71,7 @@ states! {
     /// The host refused a process.
     TheHostRefused "the host refused a process",
     /// A board came back into use.
-    AQuarantineWasLifted "a quarantine was lifted",
+    ABoardCameBackIntoUse "a board came back into use",
     /// A dispatcher died.
     ADispatcherDied "a dispatcher died",
     /// Two dispatchers had workers at the same time.

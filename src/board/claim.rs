@@ -1,7 +1,7 @@
 //! Claiming a ready task (rows 6 and 7), storing its pid (row 9), prolonging its lease.
 
 use rusqlite::{Result, ToSql, params};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::pass::Pass;
 use super::row::{TaskRow, UNVERIFIED};
@@ -9,6 +9,7 @@ use super::{event, sql};
 use crate::machine::exchange::{Fence, Lane, Refusal, Taken};
 use crate::machine::hold;
 use crate::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
+use crate::machine::plan;
 
 /// What is to be claimed, and under which conditions.
 #[derive(Clone, Copy)]
@@ -58,12 +59,7 @@ fn refuse(pass: &Pass<'_>, row: &TaskRow, claim: Claim) -> Result<Option<Refusal
     if let Some(hold) = hold::on(&candidate, policy, pass.unix) {
         return Ok(Some(Refusal::Held(hold)));
     }
-    let worker = match candidate.lane {
-        Lane::Worker(worker) => Some(worker),
-        Lane::Unassigned => policy.default_worker,
-        Lane::Foreign => None,
-    };
-    if worker != Some(claim.worker) {
+    if plan::worker(candidate.lane, policy) != Some(claim.worker) {
         return Ok(Some(Refusal::Superseded));
     }
     Ok((pass.running()? >= claim.cap).then_some(Refusal::Full))
@@ -166,10 +162,8 @@ pub(super) fn started(pass: &Pass<'_>, fence: Fence, pid: Pid) -> Result<Taken> 
     let fingerprint = (pass.context.fingerprint)(fence.spawn);
     let fingerprint = fingerprint.as_deref().unwrap_or(UNVERIFIED);
     store_pid(pass, fence, pid, fingerprint)?;
-    let mut payload = json!({"pid": pid.0});
-    if pass.shape.fingerprints() {
-        payload["started_at"] = Value::from(fingerprint);
-    }
+    // Also where there is a column for it; the other boards have it nowhere else.
+    let payload = json!({"pid": pid.0, "started_at": fingerprint});
     event::append(pass.conn, fence.task, Some(fence.run), "spawned", &payload, pass.unix)?;
     Ok(Taken::Yes)
 }

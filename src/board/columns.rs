@@ -5,23 +5,25 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Result};
 
-use super::sql;
+use super::{sql, value};
 
-/// The columns of the client's tables, as `table.column`.
+/// The columns of the client's tables that differ between its generations, as `table.column`.
 #[derive(Clone, Debug, Default)]
 pub struct Columns(BTreeSet<String>);
 
 impl Columns {
-    /// Reads them from the schema.
+    /// Reads them from the schema. Of what else is in it, nothing need be understood: a table may
+    /// belong to a module that is not here, a name may be no text.
     pub fn read(conn: &Connection) -> Result<Columns> {
         let names = sql::all(
             conn,
             "SELECT s.name || '.' || c.name FROM sqlite_schema s, pragma_table_info(s.name) c \
-             WHERE s.type = 'table'",
+             WHERE s.type = 'table' \
+             AND s.name IN ('tasks', 'task_links', 'task_events', 'task_runs')",
             [],
-            |row| row.get::<_, String>(0),
+            |row| value::text(row, 0),
         )?;
-        Ok(Columns(names.into_iter().collect()))
+        Ok(Columns(names.into_iter().flatten().collect()))
     }
 
     /// Whether `table.column` is there.

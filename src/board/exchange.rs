@@ -45,7 +45,7 @@ impl Board {
         request: &Request,
         context: &Context<'_>,
     ) -> Result<Exchanged, ExchangeError> {
-        let before = |error: BoardError| error.commit(Commit::No);
+        let before = |error: BoardError| self.distrust(error).commit(Commit::No);
         self.is_sound().map_err(before)?;
         if self.is_unchanged(request, context).map_err(before)? {
             return Ok(Exchanged {
@@ -59,7 +59,7 @@ impl Board {
         self.dispatch.release();
         let exchanged = exchanged?;
         let written = if request.changes.is_empty() { Commit::No } else { Commit::Maybe };
-        self.reserved.still_at(&self.path).map_err(|error| error.commit(written))?;
+        self.is_in_place().map_err(|error| self.distrust(error).commit(written))?;
         if written == Commit::Maybe {
             self.checkpoint_when_due();
         }
@@ -82,7 +82,9 @@ impl Board {
     }
 
     fn fault(&self, tried: &'static str, error: &Sql) -> BoardError {
-        guard::or_unreadable(&self.conn, fault::exchanging(&self.path, tried, error))
+        let fault = guard::or_unreadable(&self.conn, fault::exchanging(&self.path, tried, error));
+        // What is said of files that were taken away or cut says nothing of the board.
+        self.distrust(self.is_in_place().err().unwrap_or(fault))
     }
 
     /// Runs the transaction, again without any change that made the board roll back all of them.
@@ -100,6 +102,9 @@ impl Board {
                 Err(Failed { error: Trouble::RolledBack(index), .. }) => {
                     skip.insert(index);
                 }
+                Err(Failed { error: Trouble::Board(error), commit }) => {
+                    return Err(self.distrust(error).commit(commit));
+                }
                 Err(Failed { error: Trouble::Sql(error), commit }) => {
                     return Err(self.fault("exchanging", &error).commit(commit));
                 }
@@ -115,8 +120,15 @@ impl Board {
             // Commits of this connection do not show in the version of its data.
             memory.data_version = None;
         }
-        let (conn, shape) = (&self.conn, &mut self.shape);
-        let exchanged = transaction::run(conn, kind, || inside(conn, shape, &mut memory, round))?;
+        let (conn, shape, siblings) = (&self.conn, &mut self.shape, &self.siblings);
+        let exchanged = transaction::run(conn, kind, || {
+            let exchanged = inside(conn, shape, &mut memory, round)?;
+            // What was read counts only if it was read from this board.
+            if let Some(siblings) = siblings {
+                siblings.in_place().map_err(Trouble::Board)?;
+            }
+            Ok(exchanged)
+        })?;
         self.memory = memory;
         self.written.set(false);
         Ok(exchanged)
@@ -161,6 +173,8 @@ struct Round<'a> {
 enum Trouble {
     /// The board is in trouble.
     Sql(Sql),
+    /// It is not the board that it was.
+    Board(BoardError),
     /// This change made the board roll everything back (a trigger can).
     RolledBack(usize),
 }

@@ -3,7 +3,7 @@
 //! The client writes the end of a run and the count of the failure in two transactions. The rows
 //! are the same here, in one.
 
-use rusqlite::{Result, params};
+use rusqlite::{Error, Result, params};
 use serde_json::{Map, Value, json};
 
 use super::claim;
@@ -386,7 +386,8 @@ impl Closed<'_> {
     }
 }
 
-/// Closes a run, if it is still open.
+/// Closes a run, if it is still open. Triggers can keep it open without a word; what was not written
+/// must not be told as written, and a run without an end would let its task go without rest.
 fn close_run(pass: &Pass<'_>, run: Option<RunId>, how: &Closed<'_>) -> Result<()> {
     let Some(run) = run else { return Ok(()) };
     let update = format!(
@@ -404,7 +405,11 @@ fn close_run(pass: &Pass<'_>, run: Option<RunId>, how: &Closed<'_>) -> Result<()
         metadata,
         pass.unix
     ])?;
-    Ok(())
+    let open = "SELECT 1 FROM task_runs WHERE id = ?1 AND ended_at IS NULL";
+    match sql::one(pass.conn, open, [run.0], |_| Ok(()))? {
+        Some(()) => Err(Error::StatementChangedRows(0)),
+        None => Ok(()),
+    }
 }
 
 /// What the task has used up so far.

@@ -21,7 +21,7 @@ use rusqlite::{Connection, ffi};
 
 use super::fault::BoardError;
 use crate::machine::event::FaultClass;
-use crate::machine::header;
+use crate::machine::header::{self, Header};
 
 /// Which file it is, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,19 +31,19 @@ pub(super) struct FileKey {
 }
 
 impl FileKey {
-    fn of(meta: &Metadata) -> FileKey {
+    pub(super) fn of(meta: &Metadata) -> FileKey {
         FileKey { dev: meta.dev(), ino: meta.ino() }
     }
 }
 
-/// The files that this process has open as boards, with the paths by which it did.
+/// The files that this process has open as boards or as their indexes, with the paths by which it did.
 static OPEN: Mutex<BTreeMap<FileKey, PathBuf>> = Mutex::new(BTreeMap::new());
 
 fn open_files() -> MutexGuard<'static, BTreeMap<FileKey, PathBuf>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right of this process to open a file, given back when dropped.
+/// The right of this process to have a file open, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Reserved {
     key: FileKey,
@@ -80,7 +80,12 @@ pub(super) fn reserve(path: &Path) -> Result<Pinned, BoardError> {
     Ok(Pinned { reserved, file: pinned })
 }
 
-fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
+/// True if this process has this file open as a board, or as the index of one.
+pub(super) fn is_open(meta: &Metadata) -> bool {
+    open_files().contains_key(&FileKey::of(meta))
+}
+
+pub(super) fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
     let mut files = open_files();
     if let Some(other) = files.get(&key) {
         let finding = format!("this process has the same file open as {}", other.display());
@@ -121,14 +126,15 @@ impl Reserved {
     }
 }
 
-/// Checks the header of an open board through SQLite's own descriptor. Gives the size of the file.
-pub(super) fn check_open(path: &Path, conn: &Connection) -> Result<u64, BoardError> {
+/// Checks the header of an open board through SQLite's own descriptor. Gives it, and the size of the
+/// file.
+pub(super) fn check_open(path: &Path, conn: &Connection) -> Result<(Header, u64), BoardError> {
     let (bytes, size) = read_open(conn).map_err(|code| {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         BoardError::sql(path, "reading the file header", &error)
     })?;
-    header::check(&bytes, size).map_err(|error| BoardError::header(path, error))?;
-    Ok(size)
+    let header = header::check(&bytes, size).map_err(|error| BoardError::header(path, error))?;
+    Ok((header, size))
 }
 
 /// The first bytes of the main file, and its size; else SQLite's result code.

@@ -2,10 +2,12 @@
 
 use rusqlite::Result;
 
+use super::event;
 use super::pass::Pass;
-use super::row::TaskRow;
+use super::row::{TaskRow, UNVERIFIED};
 use super::token::Holder;
 use crate::machine::exchange::{Fence, LeaseEnd};
+use crate::machine::ids::Pid;
 
 /// Seconds within which a new worker need not be visible yet.
 const GRACE_S: i64 = 30;
@@ -35,67 +37,87 @@ pub(super) enum Lease {
     },
 }
 
+/// The run of ours that a running task is claimed for, if it is.
+pub(super) fn ours(pass: &Pass<'_>, row: &TaskRow) -> Option<Fence> {
+    let spawn = pass.context.owner.parse(row.claim_lock.as_deref()?)?;
+    Some(Fence { task: row.id, run: row.current_run?, spawn })
+}
+
 /// Judges the claim of a running task.
 pub(super) fn judge(pass: &Pass<'_>, row: &TaskRow) -> Result<Lease> {
-    let owner = pass.context.owner;
-    let lock = row.claim_lock.as_deref();
-    if let (Some(spawn), Some(run)) = (lock.and_then(|lock| owner.parse(lock)), row.current_run) {
-        return Ok(Lease::Ours(Fence { task: row.id, run, spawn }));
+    if let Some(fence) = ours(pass, row) {
+        return Ok(Lease::Ours(fence));
     }
+    let lock = row.claim_lock.as_deref();
     let start = pass.run_start(row.id, row.current_run)?.or(row.started_at);
     let start = start.filter(|start| *start <= pass.unix.saturating_add(AHEAD_S)).unwrap_or(0);
     Ok(match (lock, row.claim_expires) {
-        (Some(lock), Some(expires)) => claimed(pass, row, lock, expires, start),
-        (_, _) => orphan(pass, row, start),
+        (Some(lock), Some(expires)) => claimed(pass, row, lock, expires, start)?,
+        (_, _) => orphan(pass, row, start)?,
     })
 }
 
-fn claimed(pass: &Pass<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> Lease {
+fn claimed(pass: &Pass<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> Result<Lease> {
     let unix = pass.unix;
     let due = Some(expires.saturating_add(1));
     let look = Some(unix.saturating_add(LOOK_AGAIN_S));
     let holder = Holder::of(lock);
     let local = is_local(pass, lock);
     let pid = row.pid().filter(|_| local);
-    let alive = pid.is_some_and(|pid| pass.context.liveness.worker(pid, row.fingerprint()));
     if expires < unix {
-        return if alive {
+        return Ok(if lives_on(pass, row, pid)? {
             Lease::Held { due: None, look }
         } else {
             Lease::Ended(LeaseEnd::Expired)
-        };
+        });
     }
-    if pid.is_none() {
-        return Lease::Held { due, look: None };
-    }
+    let Some(pid) = pid else { return Ok(Lease::Held { due, look: None }) };
+    let alive = pass.context.liveness.worker(pid, row.fingerprint());
     // A living dispatcher of our kind reaps its workers itself and knows how they ended.
     let attended = holder.is_some_and(|holder| {
         let sexton = holder.sexton;
         sexton.is_some_and(|s| pass.context.liveness.dispatcher(holder.pid, s.instance))
     });
     let visible_at = start.saturating_add(GRACE_S);
-    if alive || attended {
+    Ok(if alive || attended {
         Lease::Held { due, look }
     } else if unix < visible_at {
         Lease::Held { due: due.map(|due| due.min(visible_at)), look: None }
     } else {
         Lease::Ended(LeaseEnd::WorkerGone)
-    }
+    })
 }
 
 /// A running task whose claim lacks its holder or its end: nobody would ever end it.
-fn orphan(pass: &Pass<'_>, row: &TaskRow, start: i64) -> Lease {
+fn orphan(pass: &Pass<'_>, row: &TaskRow, start: i64) -> Result<Lease> {
     let unix = pass.unix;
     let end = start.saturating_add(ORPHAN_S);
     let here = row.claim_lock.as_deref().is_none_or(|lock| is_local(pass, lock));
     let pid = row.pid().filter(|_| here);
-    if unix < end {
+    Ok(if unix < end {
         Lease::Held { due: Some(end), look: None }
-    } else if pid.is_some_and(|pid| pass.context.liveness.worker(pid, row.fingerprint())) {
+    } else if lives_on(pass, row, pid)? {
         Lease::Held { due: None, look: Some(unix.saturating_add(LOOK_AGAIN_S)) }
     } else {
         Lease::Ended(LeaseEnd::Expired)
-    }
+    })
+}
+
+/// Whether the worker of a claim whose time is over may be alive. Nothing else would ever end such a
+/// claim, so where the row holds no fingerprint the one in the event of its start counts: the number
+/// may have come to mean another process. Only few claims get that far.
+fn lives_on(pass: &Pass<'_>, row: &TaskRow, pid: Option<Pid>) -> Result<bool> {
+    let liveness = pass.context.liveness;
+    let Some(pid) = pid.filter(|pid| liveness.worker(*pid, row.fingerprint())) else {
+        return Ok(false);
+    };
+    let Some(run) = row.current_run.filter(|_| row.fingerprint().is_none()) else {
+        return Ok(true);
+    };
+    let spawned = event::of_run(pass.conn, run, "spawned")?;
+    let fingerprint = spawned["started_at"].as_str().filter(|text| *text != UNVERIFIED);
+    let told = fingerprint.filter(|_| spawned["pid"] == pid.0);
+    Ok(told.is_none() || liveness.worker(pid, told))
 }
 
 /// Whether a lock was taken on this host. Everybody tests it in this way.

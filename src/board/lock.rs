@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -64,6 +64,9 @@ impl DispatchLock {
     pub(super) fn try_take(&mut self, board: &Path) -> bool {
         if self.files.is_empty() {
             self.files = names(board).iter().filter_map(|name| open(name).ok()).collect();
+            // Both names may lead to one file, and who holds it through one descriptor is refused
+            // through another.
+            self.files.dedup_by(|b, a| identity(a).is_some_and(|file| identity(b) == Some(file)));
         }
         self.held = true;
         let contended =
@@ -106,6 +109,11 @@ pub(super) fn beside(board: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(board);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Which file it is; `None` if that cannot be told.
+fn identity(file: &File) -> Option<(u64, u64)> {
+    file.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

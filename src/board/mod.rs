@@ -10,6 +10,7 @@ pub mod event;
 pub mod scratch;
 pub mod sql;
 
+mod bus;
 mod claim;
 mod context;
 mod exchange;
@@ -27,6 +28,7 @@ mod promote;
 mod row;
 mod schema;
 mod shape;
+mod siblings;
 mod still;
 mod token;
 mod transaction;

@@ -19,6 +19,9 @@ use crate::machine::policy::Policy;
 /// Most tasks that are named as promotable at once.
 const PROMOTABLE: usize = 256;
 
+/// Most claims that are named as ended at once: each is judged again, and written, when it is freed.
+const EXPIRED: usize = 256;
+
 /// Most events that are followed one by one. More of them are followed by looking at every task.
 const EVENTS: u32 = 4096;
 
@@ -128,6 +131,11 @@ fn running(pass: &Pass<'_>, observation: &mut Observation) -> Result<Option<i64>
     observation.running = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let mut again = None;
     for row in rows.into_iter().flatten() {
+        if observation.expired.len() >= EXPIRED && lease::ours(pass, &row).is_none() {
+            // The next look tells of it, and is due.
+            observation.due = earliest(observation.due, Some(pass.unix));
+            continue;
+        }
         match lease::judge(pass, &row)? {
             Lease::Ours(fence) => observation.ours.push(fence),
             Lease::Ended(by) => {
@@ -185,6 +193,10 @@ fn ready_within(
     }
     let (mut list, mut due) = (Ready::default(), None);
     while let Some(rowid) = pop(&mut queues)? {
+        // Whatever becomes of this one, none of another queue may pass what is further down here.
+        if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
+            return Ok(None);
+        }
         let Some(candidate) = candidate(pass, rowid)? else { continue };
         match hold::on(&candidate, pass.context.policy, pass.unix).map(hold::Hold::end) {
             Some(End::At(second)) => due = earliest(due, Some(second)),
@@ -194,9 +206,6 @@ fn ready_within(
                 list.more = true;
                 break;
             }
-        }
-        if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
-            return Ok(None);
         }
     }
     Ok(Some((list, due)))

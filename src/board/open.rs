@@ -8,11 +8,13 @@ use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::bus;
 use super::fault::BoardError;
 use super::guard::{self, Reserved};
 use super::lock::{DispatchLock, InitLock};
 use super::observe::Memory;
 use super::shape::Shape;
+use super::siblings::Siblings;
 use super::sql;
 use super::still::{self, Stamps};
 use super::transaction::{self, Kind};
@@ -24,6 +26,8 @@ pub struct Board {
     // Dropped in this order: the file is given back only when the connection is closed.
     pub(super) conn: Connection,
     pub(super) reserved: Reserved,
+    /// None on a board that is not in WAL mode.
+    pub(super) siblings: Option<Siblings>,
     pub(super) path: PathBuf,
     pub(super) shape: Shape,
     pub(super) memory: Memory,
@@ -34,6 +38,8 @@ pub struct Board {
     pub(super) commits: u32,
     /// True if something was written here past `exchange`.
     pub(super) written: Cell<bool>,
+    /// False once the board failed for more than others being in the way.
+    pub(super) trusted: Cell<bool>,
 }
 
 impl std::fmt::Debug for Board {
@@ -42,17 +48,10 @@ impl std::fmt::Debug for Board {
     }
 }
 
-/// How thoroughly a board is looked at before it is used.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Check {
-    Header,
-    Whole,
-}
-
 impl Board {
     /// Opens a board for a dispatcher, which will keep it: every page is checked first.
     pub fn open(path: &Path) -> Result<Board, BoardError> {
-        let board = open(path, Check::Whole)?;
+        let board = open(path)?;
         if board.conn.is_readonly("main").unwrap_or(true) {
             return Err(unwritable(path, "the file cannot be written"));
         }
@@ -67,11 +66,6 @@ impl Board {
         Ok(board)
     }
 
-    /// Opens a board for one command: the same rules, without the check of every page.
-    pub fn open_for_command(path: &Path) -> Result<Board, BoardError> {
-        open(path, Check::Header)
-    }
-
     /// The one connection. Read with it as you like; write through [`Board::write`].
     #[must_use]
     pub fn connection(&self) -> &Connection {
@@ -84,21 +78,33 @@ impl Board {
         &self.path
     }
 
-    /// Fails if the path no longer leads to this file, or the file is not what it was.
+    /// Fails if the path no longer leads to this file, or the file or its log is not what it was.
+    /// Not for use inside a transaction.
     ///
     /// A file that has become shorter may have been cut off or only be smaller, and the pages that
     /// SQLite remembers do not tell. So it is opened again, which looks at every page.
     pub(super) fn is_sound(&self) -> Result<(), BoardError> {
+        let replaced = |finding| {
+            BoardError::new(&self.path, FaultClass::Replaced, "looking for the file", finding)
+        };
         self.reserved.still_at(&self.path)?;
-        let size = guard::check_open(&self.path, &self.conn)?;
-        let before = self.size.replace(size);
+        let (header, size) = guard::check_open(&self.path, &self.conn)?;
+        let before = self.size.get();
         if size < before {
-            self.size.set(before);
-            let finding = format!("it has {size} bytes, and had {before}");
-            let class = FaultClass::Replaced;
-            return Err(BoardError::new(&self.path, class, "looking for the file", finding));
+            return Err(replaced(format!("it has {size} bytes, and had {before}")));
         }
-        Ok(())
+        self.size.set(size);
+        match &self.siblings {
+            Some(siblings) if header.wal => siblings.are_whole(&self.conn),
+            None if !header.wal => Ok(()),
+            Some(_) | None => Err(replaced("its journal mode is another one now".to_owned())),
+        }
+    }
+
+    /// Fails if the path no longer leads to this file, or its log to that log.
+    pub(super) fn is_in_place(&self) -> Result<(), BoardError> {
+        self.reserved.still_at(&self.path)?;
+        self.siblings.as_ref().map_or(Ok(()), |siblings| siblings.in_place().map(drop))
     }
 
     /// Runs `f` in one IMMEDIATE transaction, waiting up to a quarter of a second for rivals.
@@ -109,16 +115,34 @@ impl Board {
         const TRIED: &str = "writing to the board";
         self.is_sound()?;
         self.written.set(true);
-        let inner = || f(&self.conn).map_err(Writing::Caller);
-        let value =
-            transaction::run(&self.conn, Kind::Write, inner).map_err(|failed| {
-                match failed.error {
-                    Writing::Caller(error) => error,
-                    Writing::Sql(error) => BoardError::sql(&self.path, TRIED, &error).into(),
+        let inner = || {
+            let value = f(&self.conn).map_err(Writing::Caller)?;
+            // What was read counts only if it was read from this board.
+            self.is_in_place().map_err(|error| Writing::Caller(error.into()))?;
+            Ok(value)
+        };
+        let value = transaction::run(&self.conn, Kind::Write, inner).map_err(|failed| {
+            match failed.error {
+                Writing::Caller(error) => {
+                    // It may have failed for the board's sake, and does not tell.
+                    self.trusted.set(false);
+                    error
                 }
-            })?;
-        self.reserved.still_at(&self.path)?;
+                Writing::Sql(error) => {
+                    self.distrust(BoardError::sql(&self.path, TRIED, &error)).into()
+                }
+            }
+        })?;
+        self.is_in_place()?;
         Ok(value)
+    }
+
+    /// The fault, which also decides on what becomes of the log at the end.
+    pub(super) fn distrust(&self, fault: BoardError) -> BoardError {
+        if fault.class != FaultClass::Busy {
+            self.trusted.set(false);
+        }
+        fault
     }
 }
 
@@ -136,10 +160,11 @@ impl<E> From<rusqlite::Error> for Writing<E> {
 
 impl Drop for Board {
     fn drop(&mut self) {
-        // The last connection to close copies the log into the file and removes it. Into a damaged
-        // file nothing is copied, and the log of a file that is no longer ours is not ours either.
-        if self.is_sound().is_err() {
-            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        // The last connection to close copies the log into the file and removes it. Into a file in
+        // which damage was met nothing is copied, be its header as good as ever; and the log of a file
+        // that is no longer ours is not ours either. A log that stays does no harm.
+        if self.trusted.get() && self.is_sound().is_ok() {
+            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         }
     }
 }
@@ -164,7 +189,8 @@ fn unwritable(path: &Path, finding: &str) -> BoardError {
     BoardError::new(path, FaultClass::Access, OPENING, finding.to_owned())
 }
 
-fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
+fn open(given: &Path) -> Result<Board, BoardError> {
+    bus::survive();
     // Absolute paths cannot be taken for URIs or for names that mean something to SQLite.
     let path = std::path::absolute(given)
         .map_err(|error| BoardError::io(given, "resolving the path", &error))?;
@@ -173,21 +199,18 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
     // Whoever makes a board or brings it up to date holds this lock meanwhile.
     let init = InitLock::take(&path);
     let reserved = pinned.check_header(&path)?;
-    if check == Check::Whole {
-        check_pages(&path)?;
-        check_writable(&path)?;
-    }
+    check_pages(&path)?;
+    check_writable(&path)?;
     let conn = connect(&path)?;
     drop(init);
     reserved.still_at(&path)?;
     let shape = shape_of_board(&path, &conn).map_err(|fault| guard::or_unreadable(&conn, fault))?;
-    let size = guard::check_open(&path, &conn)?;
-    // It is a board: from now on its log may be copied into it at the end.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-        .map_err(|error| BoardError::sql(&path, CONNECTING, &error))?;
+    let (header, size) = guard::check_open(&path, &conn)?;
+    let siblings = header.wal.then(|| Siblings::of(&path, header.page_size)).transpose()?;
     Ok(Board {
         conn,
         reserved,
+        siblings,
         path,
         shape,
         memory: Memory::default(),
@@ -195,6 +218,7 @@ fn open(given: &Path, check: Check) -> Result<Board, BoardError> {
         size: Cell::new(size),
         commits: 0,
         written: Cell::new(false),
+        trusted: Cell::new(true),
     })
 }
 
@@ -248,8 +272,8 @@ fn check_all(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), 
 
 const CONNECTING: &str = "connecting";
 
-/// The connection that stays. It never creates a file and never changes the journal mode, and if it
-/// comes to nothing it leaves the log as it was.
+/// The connection that stays. It never creates a file and never changes the journal mode, and leaves
+/// the log as it is unless it is told at the end that all is well.
 fn connect(path: &Path) -> Result<Connection, BoardError> {
     let fault = |error: rusqlite::Error| BoardError::sql(path, CONNECTING, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

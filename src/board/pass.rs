@@ -6,7 +6,9 @@ use super::context::Context;
 use super::shape::Shape;
 use super::{sql, value};
 use crate::machine::exchange::{Candidate, LastEnd};
+use crate::machine::hold;
 use crate::machine::ids::{RunId, TaskId};
+use crate::machine::policy::Policy;
 
 use super::row::TaskRow;
 
@@ -61,21 +63,38 @@ impl Pass<'_> {
             order: row.rowid,
             has_body: row.has_body,
             failures: row.failures,
-            last_end: self.last_end(row)?,
+            // Most tasks were never tried.
+            last_end: if row.was_started {
+                last_end(self.conn, row.id, row.failures, self.context.policy, self.unix)?
+            } else {
+                None
+            },
         })
     }
+}
 
-    /// How the newest closed run of a task ended.
-    fn last_end(&self, row: &TaskRow) -> Result<Option<LastEnd>> {
-        if row.started_at.is_none() {
-            return Ok(None);
-        }
-        let query = "SELECT ended_at, outcome FROM task_runs WHERE task_id = ?1 \
-                     AND ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1";
-        let end = sql::one(self.conn, query, [row.id.as_str()], |row| {
-            let rate_limited = value::text(row, "outcome")?.as_deref() == Some("rate_limited");
-            Ok(value::int(row, "ended_at")?.map(|at| LastEnd { at, rate_limited }))
-        })?;
-        Ok(end.flatten())
-    }
+/// How the newest closed run of a task ended.
+///
+/// An end that is no number, or lies further ahead than it could hold the task, is no time (see
+/// [`hold::on`]). Such a one sorts above all that follow, so it is left out: else it would hide them,
+/// and the task would never rest again.
+pub(super) fn last_end(
+    conn: &Connection,
+    task: TaskId,
+    failures: u32,
+    policy: &Policy,
+    unix: i64,
+) -> Result<Option<LastEnd>> {
+    let query = "SELECT ended_at, limited FROM (\
+                   SELECT id, ended_at, ifnull(CAST(outcome AS TEXT) = 'rate_limited', 0) AS limited \
+                   FROM task_runs WHERE task_id = ?1 AND typeof(ended_at) IN ('integer', 'real')) \
+                 WHERE ended_at <= iif(limited, ?2, ?3) ORDER BY ended_at DESC, id DESC LIMIT 1";
+    let [limited, failed] = [true, false].map(|rate_limited| {
+        unix.saturating_add(hold::rest_s(policy, task, failures, rate_limited))
+    });
+    let end = sql::one(conn, query, params![task.as_str(), limited, failed], |row| {
+        let rate_limited = row.get("limited")?;
+        Ok(value::int(row, "ended_at")?.map(|at| LastEnd { at, rate_limited }))
+    })?;
+    Ok(end.flatten())
 }

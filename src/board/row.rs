@@ -28,6 +28,8 @@ pub(super) struct TaskRow {
     pub(super) max_runtime_s: Option<u32>,
     pub(super) last_heartbeat_at: Option<i64>,
     pub(super) has_body: bool,
+    /// It was claimed at some time, whatever stands in `started_at`.
+    pub(super) was_started: bool,
 }
 
 impl TaskRow {
@@ -38,7 +40,8 @@ impl TaskRow {
         format!(
             "rowid AS row, id, assignee, status, priority, created_at, started_at, claim_lock, \
              claim_expires, worker_pid, {}, current_run_id, consecutive_failures, {}, {}, {}, \
-             ifnull(length(trim(body)), 0) > 0 AS has_body",
+             ifnull(length(trim(body)), 0) > 0 AS has_body, \
+             started_at IS NOT NULL AS was_started",
             optional("worker_started_at"),
             optional("max_retries"),
             optional("max_runtime_seconds"),
@@ -71,15 +74,13 @@ impl TaskRow {
             max_runtime_s: fields.int()?.filter(|limit| *limit > 0).map(value::count),
             last_heartbeat_at: fields.int()?,
             has_body: fields.int()? == Some(1),
+            was_started: fields.int()? == Some(1),
         }))
     }
 
     /// Whose work it is.
     pub(super) fn lane(&self, workers: &Workers) -> Lane {
-        match self.assignee.as_deref().map(str::trim) {
-            None | Some("") => Lane::Unassigned,
-            Some(name) => workers.id(name).map_or(Lane::Foreign, Lane::Worker),
-        }
+        workers.lane(self.assignee.as_deref())
     }
 
     /// Its worker, if it has one that can be a process.

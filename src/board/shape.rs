@@ -49,6 +49,13 @@ const NEEDED: [&str; 38] = [
     "task_runs.error",
 ];
 
+/// Tables whose rows must be known by a number that SQLite gives them, and the name of what is lacking
+/// where they are not: a run without a number could never be closed.
+const NUMBERED: [(&str, &str); 2] = [
+    ("task_events", "integer primary key task_events.id"),
+    ("task_runs", "integer primary key task_runs.id"),
+];
+
 /// The shape of one board, valid for one `schema_version`.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -62,6 +69,7 @@ pub(super) struct Shape {
     pub(super) ready_of: String,
     /// The assignees there are, each once.
     pub(super) assignees: &'static str,
+    missing: Option<&'static str>,
 }
 
 impl Shape {
@@ -87,14 +95,15 @@ impl Shape {
                                    WHERE status = 'ready' AND assignee IS NOT NULL"
                 }
             },
+            missing: missing(conn, &columns)?,
             columns,
             version,
         })
     }
 
-    /// The first needed column that is not there.
+    /// The first thing that a board must have and that is not there.
     pub(super) fn missing(&self) -> Option<&'static str> {
-        NEEDED.into_iter().find(|column| !self.columns.has(column))
+        self.missing
     }
 
     /// `, name` if the column is there: for the lists of a statement.
@@ -125,6 +134,21 @@ impl Shape {
             "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
         }
     }
+}
+
+fn missing(conn: &Connection, columns: &Columns) -> Result<Option<&'static str>> {
+    if let Some(column) = NEEDED.into_iter().find(|column| !columns.has(column)) {
+        return Ok(Some(column));
+    }
+    for (table, key) in NUMBERED {
+        // Every primary key has an index, but for the one that is the number of its row.
+        let query = "SELECT 1 FROM pragma_table_info(?1) WHERE name = 'id' AND pk = 1 \
+                     AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
+        if sql::one(conn, query, [table], |_| Ok(()))?.is_none() {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 /// Changes whenever the schema does.

@@ -1,16 +1,22 @@
 //! Reading a file that nobody has open, without leaving anything beside it.
 //!
-//! Whoever reads a database in WAL mode makes its `-wal` and `-shm`, and cannot remove them when only
-//! reading.
+//! Whoever reads a database in WAL mode makes its `-wal` and `-shm`, or makes those anew that somebody
+//! killed has left, and cannot remove them when only reading.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open as open_fd};
+use nix::libc;
+use nix::sys::stat::Mode;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 
+use super::guard;
 use super::lock::beside;
 use super::sql;
 
@@ -51,14 +57,15 @@ impl Stamps {
         self.file.is_some() && (self.file, self.log) == (then.file, then.log)
     }
 
-    /// True if nothing beside the file has to be read with it, and nobody has it open.
+    /// True if nothing lies beside the file that has to be read with it, or that says that others may
+    /// have it open.
     pub(super) fn is_one_file(&self) -> bool {
-        self.log.is_none() && self.is_unshared()
+        self.log.is_none() && self.shared.is_none() && self.journal.is_none()
     }
 
-    /// True if nobody has it open in WAL mode, though a log may be left.
-    fn is_unshared(&self) -> bool {
-        self.shared.is_none() && self.journal.is_none()
+    /// True if nobody has it open in WAL mode, though a log or an index may be left.
+    fn is_unshared(&self, path: &Path) -> bool {
+        self.journal.is_none() && (self.shared.is_none() || !is_index_in_use(path))
     }
 }
 
@@ -68,6 +75,32 @@ pub(super) fn irregular_beside(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut files = ["-wal", "-shm", "-journal"].into_iter().map(|suffix| beside(&path, suffix));
     files.find(|file| file.metadata().is_ok_and(|meta| !meta.is_file()))
+}
+
+/// The byte of an index that everybody who has it open keeps locked; who finds it free makes the index
+/// anew.
+const IN_USE: libc::off_t = 128;
+
+/// Whether anybody has the index beside this file open, as SQLite itself would find out; true also if
+/// that cannot be told.
+fn is_index_in_use(path: &Path) -> bool {
+    let find = || {
+        let index = beside(&path.canonicalize().ok()?, "-shm");
+        // As with the file itself: where this process has it open, closing another descriptor would drop
+        // its locks.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let pinned = File::from(open_fd(&index, flags, Mode::empty()).ok()?);
+        let meta = pinned.metadata().ok()?;
+        if !meta.is_file() || guard::is_open(&meta) {
+            return None;
+        }
+        let file = File::open(format!("/proc/self/fd/{}", pinned.as_raw_fd())).ok()?;
+        let (l_type, l_whence) = (libc::F_WRLCK as _, libc::SEEK_SET as _);
+        let mut lock = libc::flock { l_type, l_whence, l_start: IN_USE, l_len: 1, l_pid: 0 };
+        fcntl(&file, FcntlArg::F_GETLK(&mut lock)).ok()?;
+        Some(i32::from(lock.l_type) != libc::F_UNLCK)
+    };
+    find().unwrap_or(true)
 }
 
 /// The URI that tells SQLite not to look for changes, nor to leave traces.
@@ -87,14 +120,15 @@ fn uri(path: &Path) -> String {
 /// have it open. Nothing is locked: what is read counts only if the state is the same afterwards.
 pub(super) fn open(path: &Path, state: &Stamps) -> Result<Option<Connection>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    if state.is_one_file() {
+    if !state.is_unshared(path) {
+        return Ok(None);
+    }
+    if state.log.is_none() {
         let conn = Connection::open_with_flags(uri(path), flags | OpenFlags::SQLITE_OPEN_URI)?;
         return Ok(Some(conn));
     }
-    if !state.is_unshared() {
-        return Ok(None);
-    }
-    // A log whose index nobody shares: alone with it, SQLite keeps the index to itself. The lock
+    // A log whose index nobody shares: alone with it, SQLite keeps the index to itself, and does not
+    // look at one that was left. The lock
     // that this takes is none here, so that a file which cannot be written can be read.
     let conn = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -133,7 +133,7 @@ fn as_json(board: &BoardPaths, current: Option<&Slug>) -> Value {
         "slug": board.slug.as_str(), "name": metadata.name, "description": metadata.description,
         "icon": metadata.icon, "color": metadata.color,
         "default_workdir": metadata.default_workdir, "created_at": metadata.created_at,
-        "archived": metadata.archived, "db_path": board.db,
+        "archived": metadata.archived, "db_path": board.db.to_string_lossy(),
         "is_current": current == Some(&board.slug), "counts": counts, "error": error,
     })
 }

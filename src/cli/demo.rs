@@ -47,7 +47,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
         return saboteur::act(board, cues).map(|()| 0);
     }
     if std::env::var_os("SEXTON_LOG").is_some() {
-        logging::start(globals.log_format, "warn");
+        logging::start(globals.log_format, "warn")?;
     }
     let errno = |errno: nix::errno::Errno| cannot("start")(errno.into());
     descriptors::close_on_exec_all().map_err(errno)?;
@@ -55,7 +55,6 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let stage = Stage::build()?;
     let mut live = Live::begin(globals.json, &stage)?;
     let findings = perform(&stage, &mut live)?;
-    live.end();
     summary::print(&findings, globals.json)?;
     Ok(u8::from(!findings.failed().is_empty()))
 }
@@ -79,7 +78,7 @@ fn perform(stage: &Stage, live: &mut Live) -> Result<Findings, Failure> {
     let zombies = sampler.stop();
     files.torn_after = stage.digest_of_torn()?;
     files.falling_after = stage.digest_of_falling()?;
-    live.check()?;
+    live.end()?;
     Findings::gather(stage, &tally, &outcome, live.attempts(), zombies, files)
 }
 

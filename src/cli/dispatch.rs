@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::board::card::{self, Filter, Judge};
+use crate::board::card::{self, Filter};
 use crate::runtime::clock;
 use crate::runtime::config::Config;
 use crate::runtime::daemon::{Daemon, Until};
-use crate::runtime::report::meaning;
+use crate::runtime::report::HANGS;
 use crate::runtime::root::{self, BoardPaths};
 use crate::runtime::signals::Signals;
 
@@ -30,13 +30,13 @@ pub struct Args {
     pub dry_run: bool,
 }
 
-/// Milliseconds for which a board that falls sick is waited for.
+/// Milliseconds for which a board that falls sick, or a host that refuses, is waited for.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Runs it. Code 1 if exits are left that no board took.
+/// Runs it. Code 1 if exits are left that no board took, or if it was cut short.
 pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let place = Place::existing(globals)?;
-    logging::start(globals.log_format, "warn");
+    logging::start(globals.log_format, "warn")?;
     if args.dry_run {
         return dry_run(&place, globals).map(|()| 0);
     }
@@ -45,11 +45,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
         .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
     let until = if args.no_wait { Until::Started(PATIENCE_MS) } else { Until::Idle(PATIENCE_MS) };
     let outcome = daemon.run(until, Some(signals), PATIENCE_MS);
+    dispatcher::log_unrecorded(&outcome);
     print(&daemon, globals.json)?;
-    for (board, task, verdict) in &outcome.unrecorded {
-        tracing::error!(board, task, "{}, and the board did not take it", meaning(*verdict));
-    }
-    Ok(u8::from(!outcome.unrecorded.is_empty()))
+    Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))
 }
 
 /// What the tick did, with the keys of the client's `dispatch --json` where both have them.
@@ -60,7 +58,7 @@ fn print(daemon: &Daemon, as_json: bool) -> Result<(), Failure> {
         list.iter().map(|(board, task)| (name(*board), task.to_string())).collect::<Vec<_>>()
     };
     let (claimed, promoted, freed) =
-        (named(&tally.claimed), named(&tally.promoted), named(&tally.freed));
+        (named(&tally.each.claimed), named(&tally.each.promoted), named(&tally.each.freed));
     let mut out = Out::new();
     if as_json {
         let list = |list: &[(String, String)]| {
@@ -68,11 +66,11 @@ fn print(daemon: &Daemon, as_json: bool) -> Result<(), Failure> {
                 .map(|(board, task)| json!({"board": board, "task_id": task}))
                 .collect::<Vec<Value>>()
         };
-        let sick = tally.sick.keys().filter_map(|id| names.boards.get(id)).collect::<Vec<_>>();
+        let sick = tally.sick.iter().filter_map(|id| names.boards.get(id)).collect::<Vec<_>>();
         out.json(&json!({
             "spawned": list(&claimed), "promoted": list(&promoted), "reclaimed": list(&freed),
-            "reaped": tally.reaped.iter().map(|pid| pid.0).collect::<Vec<_>>(),
-            "recorded": tally.recorded.len(), "sick_boards": sick,
+            "reaped": tally.each.reaped.iter().map(|pid| pid.0).collect::<Vec<_>>(),
+            "recorded": tally.recorded, "sick_boards": sick,
         }))?;
         return out.flush();
     }
@@ -81,9 +79,9 @@ fn print(daemon: &Daemon, as_json: bool) -> Result<(), Failure> {
             out.line(format_args!("{what} {board}/{}", plain(&task)))?;
         }
     }
-    for id in tally.sick.keys() {
+    for id in &tally.sick {
         let name = names.boards.get(id).map_or("?", String::as_str);
-        let why = names.faults.get(id).map_or("no words for it", String::as_str);
+        let why = names.faults.get(id).map_or(HANGS, String::as_str);
         out.line(format_args!("out of use: {name}: {}", plain(why)))?;
     }
     out.line(tally.line())?;
@@ -130,8 +128,7 @@ fn dry_run(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
 fn would_run(board: &BoardPaths, config: &Config) -> Result<Vec<String>, card::CardError> {
     let opened = card::open_for_reading(&board.db)?;
     let policy = &config.policy;
-    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-    let judge = Judge { policy, lane: &lane, now: clock::unix() };
+    let judge = config.judge(clock::unix());
     let counts = card::count_by_status(&opened.conn)?;
     let running = counts.get("running").copied().unwrap_or_default();
     let cap = i64::from(policy.max_in_progress).saturating_sub(running).max(0);

@@ -1,18 +1,22 @@
 //! What `run`, `dispatch` and `demo` share: a daemon in this process, and what is left when it ends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::board::card::{self, Filter, Judge, Task, Wait};
+use crate::board::card::{self, Filter, Task, Wait};
 use crate::process::children;
 use crate::process::descriptors;
 use crate::runtime::clock;
 use crate::runtime::config::Config;
-use crate::runtime::daemon::{Daemon, Outcome, Settings};
+use crate::runtime::daemon::{Daemon, Known, Outcome, Settings};
 use crate::runtime::listing;
-use crate::runtime::report::{Tally, meaning};
-use crate::runtime::root::{self, BoardPaths, Slug};
+use crate::runtime::report::{HANGS, Tally, meaning};
+use crate::runtime::root::{BoardPaths, Slug};
 
 use super::describe::{brief, wait_json};
 use super::out::plain;
@@ -42,49 +46,96 @@ pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon,
 }
 
 /// What one board still holds.
+#[derive(Debug)]
 pub struct Left {
     board: Slug,
     /// How many tasks are in which status; or why that is not known.
     counts: Result<BTreeMap<String, i64>, String>,
     held: Vec<(Task, Wait)>,
+    /// True if more are held than are listed.
+    more_held: bool,
 }
 
-/// Looks at what is left on each board, without writing.
-pub fn what_is_left(place: &Place<'_>, only: Option<&Slug>) -> Result<Vec<Left>, Failure> {
-    let config = place.config()?;
-    let boards = root::list_boards(&place.root.path, &place.env)?;
-    let wanted = boards.into_iter().filter(|board| only.is_none_or(|slug| *slug == board.slug));
-    Ok(wanted.map(|board| left_on(&board, &config)).collect())
+/// Held tasks of a board that are listed, at the most.
+const HELD: usize = 1_000;
+/// Milliseconds for the last look at all boards.
+const LOOK_MS: u64 = 5_000;
+
+/// Looks at what is left on each board, without writing. One that hangs is not touched, and what
+/// does not answer is not waited for.
+pub fn what_is_left(boards: Vec<Known>, config: &Arc<Config>) -> Vec<Left> {
+    let config = Arc::clone(config);
+    look_at_each(boards, LOOK_MS, move |board| left_on(board, &config))
+}
+
+fn look_at_each(
+    boards: Vec<Known>,
+    within_ms: u64,
+    look: impl Fn(&BoardPaths) -> Left + Clone + Send + 'static,
+) -> Vec<Left> {
+    let silent = |known: &Known| out_of_use(&known.paths, HANGS.to_owned());
+    let mut left: Vec<Left> = boards.iter().map(silent).collect();
+    let (tell, told) = channel();
+    for (index, known) in boards.into_iter().enumerate().filter(|(_, known)| !known.hangs) {
+        let (tell, look) = (tell.clone(), look.clone());
+        let looks = move || drop(tell.send((index, look(&known.paths))));
+        let started = thread::Builder::new().name("last-look".to_owned()).spawn(looks);
+        if let (Err(error), Some(left)) = (started, left.get_mut(index)) {
+            left.counts = Err(format!("no thread to look at it: {error}"));
+        }
+    }
+    drop(tell);
+    let deadline = clock::now().mono.after(within_ms);
+    let rest = || Duration::from_millis(deadline.since(clock::now().mono));
+    while let Ok((index, found)) = told.recv_timeout(rest()) {
+        if let Some(left) = left.get_mut(index) {
+            *left = found;
+        }
+    }
+    left
+}
+
+fn out_of_use(board: &BoardPaths, why: String) -> Left {
+    Left { board: board.slug.clone(), counts: Err(why), held: Vec::new(), more_held: false }
 }
 
 fn left_on(board: &BoardPaths, config: &Config) -> Left {
     let read = || -> Result<_, card::CardError> {
         let opened = card::open_for_reading(&board.db)?;
         let counts = card::count_by_status(&opened.conn)?;
-        let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-        let judge = Judge { policy: &config.policy, lane: &lane, now: clock::unix() };
+        let judge = config.judge(clock::unix());
         let mut held = Vec::new();
         for task in card::list(&opened.conn, &opened.columns, &Filter::default())? {
             if let Some(wait) = card::wait(&opened.conn, judge, &task)? {
+                if held.len() == HELD {
+                    return Ok((counts, held, true));
+                }
                 held.push((task, wait));
             }
         }
-        Ok((counts, held))
+        Ok((counts, held, false))
     };
     match read() {
-        Ok((counts, held)) => Left { board: board.slug.clone(), counts: Ok(counts), held },
-        Err(error) => {
-            let counts = Err(error.to_string());
-            Left { board: board.slug.clone(), counts, held: Vec::new() }
+        Ok((counts, held, more_held)) => {
+            Left { board: board.slug.clone(), counts: Ok(counts), held, more_held }
         }
+        Err(error) => out_of_use(board, error.to_string()),
     }
 }
 
-/// Prints the end of a run: numbers, what is left and what holds it, and exits that no board took.
+/// Logs the exits that no board took: before anything else at the end, which may fail.
+pub fn log_unrecorded(outcome: &Outcome) {
+    for (board, task, verdict) in &outcome.unrecorded {
+        tracing::error!(board, task, "{}, and the board did not take it", meaning(*verdict));
+    }
+}
+
+/// Prints the end of a run: numbers, what is left (if anybody looked) and what holds it, and exits
+/// that no board took.
 pub fn print_end(
     tally: &Tally,
     outcome: &Outcome,
-    left: &[Left],
+    left: Option<&[Left]>,
     json: bool,
 ) -> Result<(), Failure> {
     let mut out = Out::new();
@@ -93,7 +144,7 @@ pub fn print_end(
         return out.flush();
     }
     out.line(tally.line())?;
-    for left in left {
+    for left in left.unwrap_or_default() {
         print_left(&mut out, left)?;
     }
     for (board, task, verdict) in &outcome.unrecorded {
@@ -118,36 +169,70 @@ fn print_left(out: &mut Out, left: &Left) -> Result<(), Failure> {
         out.line(format_args!("  {} {}: {}", plain(&task.id), task.status, brief(wait, now)))?;
     }
     if left.held.len() > SHOWN {
-        out.line(format_args!("  and {} more; see `sexton list`", left.held.len() - SHOWN))?;
+        let (more, or_more) = (left.held.len() - SHOWN, if left.more_held { "+" } else { "" });
+        out.line(format_args!("  and {more}{or_more} more; see `sexton list`"))?;
     }
     Ok(())
 }
 
-fn end_json(tally: &Tally, outcome: &Outcome, left: &[Left]) -> Value {
-    let now = clock::unix();
-    let boards: Vec<Value> =
-        left.iter()
-            .map(|left| {
-                let held = left.held.iter().map(
-                    |(task, wait)| json!({"task": task.id, "wait": wait_json(wait, task, now)}),
-                );
-                json!({
-                    "board": left.board.as_str(),
-                    "tasks": left.counts.as_ref().ok(),
-                    "out_of_use": left.counts.as_ref().err(),
-                    "held": held.collect::<Vec<_>>(),
-                })
-            })
-            .collect();
+fn end_json(tally: &Tally, outcome: &Outcome, left: Option<&[Left]>) -> Value {
+    let boards = left.map(|left| left.iter().map(left_json).collect::<Vec<_>>());
     let unrecorded = outcome.unrecorded.iter().map(|(board, task, verdict)| {
         json!({"board": board, "task": task, "verdict": meaning(*verdict)})
     });
     json!({
         "spawned": tally.spawned,
-        "reaped": tally.reaped.iter().map(|pid| pid.0).collect::<Vec<_>>(),
+        "reaped": tally.reaped,
         "orphans": tally.orphans,
-        "recorded": tally.recorded.len(),
+        "recorded": tally.recorded,
         "boards": boards,
         "unrecorded": unrecorded.collect::<Vec<_>>(),
     })
+}
+
+fn left_json(left: &Left) -> Value {
+    let now = clock::unix();
+    let held = left
+        .held
+        .iter()
+        .map(|(task, wait)| json!({"task": task.id, "wait": wait_json(wait, task, now)}));
+    json!({
+        "board": left.board.as_str(),
+        "tasks": left.counts.as_ref().ok(),
+        "out_of_use": left.counts.as_ref().err(),
+        "held": held.collect::<Vec<_>>(),
+        "more_held": left.more_held,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::root::Environment;
+    use std::path::Path;
+
+    #[test]
+    fn a_board_that_hangs_is_not_touched_and_one_that_turns_out_to_is_not_waited_for() {
+        let known = |slug: &str, hangs| {
+            let slug = slug.parse().unwrap();
+            let paths = BoardPaths::new(Path::new("/nowhere"), slug, &Environment::default());
+            Known { paths, hangs }
+        };
+        let boards = vec![known("known", true), known("well", false), known("hangs", false)];
+        // What hangs is let go when the test is over.
+        let (_ends_with_the_test, hung) = channel::<()>();
+        let hung = Arc::new(std::sync::Mutex::new(hung));
+        let left = look_at_each(boards, 1_000, move |board| {
+            match board.slug.as_str() {
+                "known" => unreachable!("it was touched"),
+                "hangs" => drop(hung.lock().unwrap().recv()),
+                _ => {}
+            }
+            let counts = Ok(BTreeMap::new());
+            Left { board: board.slug.clone(), counts, held: Vec::new(), more_held: false }
+        });
+        let counts: Vec<_> = left.iter().map(|left| left.counts.as_ref().err()).collect();
+        let hangs = HANGS.to_owned();
+        assert_eq!(counts, [Some(&hangs), None, Some(&hangs)]);
+    }
 }

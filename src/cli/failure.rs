@@ -1,7 +1,8 @@
 //! How a command fails: one line for the person, one code for the caller.
 
-use std::io::{self, Write};
+use std::io;
 
+use super::logging;
 use crate::board::BoardError;
 use crate::board::card::CardError;
 use crate::runtime::config::ConfigError;
@@ -29,7 +30,7 @@ impl Failure {
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return 1,
             Failure::Output(error) => (format!("cannot write the output: {error}"), 1),
         };
-        let _ = writeln!(io::stderr(), "sexton: {message}");
+        logging::say(format_args!("sexton: {message}"));
         code
     }
 }

@@ -71,7 +71,8 @@ fn tell(
     let shown = root.display();
     if globals.json {
         out.json(&json!({
-            "root": root, "board": DEFAULT_BOARD, "created": created, "config": config,
+            "root": root.to_string_lossy(), "board": DEFAULT_BOARD, "created": created,
+            "config": config.as_ref().map(|path| path.to_string_lossy()),
         }))?;
     } else if !created {
         out.line(format_args!("{shown} has boards already; nothing was changed"))?;

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use crate::board::card::{self, Filter, Judge, Task, Wait};
+use crate::board::card::{self, Filter, Task, Wait};
 use crate::runtime::clock;
 use crate::runtime::status::Told;
 
@@ -47,8 +47,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         tenant: args.tenant.clone(),
         archived: args.archived,
     };
-    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-    let judge = Judge { policy: &config.policy, lane: &lane, now };
+    let judge = config.judge(now);
     let tasks = place.read(|conn, columns| {
         let tasks = card::list(conn, columns, &filter)?.into_iter();
         tasks.map(|task| Ok((card::wait(conn, judge, &task)?, task))).collect::<Result<Vec<_>, _>>()

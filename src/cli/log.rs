@@ -45,6 +45,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| cannot_read(&path, &error))?;
         let content = String::from_utf8_lossy(&bytes);
+        let path = path.to_string_lossy();
         out.json(&json!({"task_id": args.id, "path": path, "size": size, "content": content}))?;
     } else {
         copy(&mut file, &mut out, &path)?;

@@ -118,7 +118,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(cli) => execute(&cli),
         Err(error) => explain(&error),
     };
-    ExitCode::from(done.unwrap_or_else(|failure| failure.report()))
+    let code = done.unwrap_or_else(|failure| failure.report());
+    logging::finish();
+    ExitCode::from(code)
 }
 
 /// Prints what is wrong with the arguments; or help or version, which come as errors too, with code

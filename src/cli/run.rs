@@ -20,8 +20,8 @@ pub struct Args {
     /// End when nothing runs and nothing can run within a minute.
     #[arg(long)]
     pub until_idle: bool,
-    /// How long workers may go on after TERM or INT, and how long a board that falls sick is waited
-    /// for at the end.
+    /// How long workers may go on after TERM or INT, and how long is waited at the end for what may
+    /// pass: a sick board, folders or a host that refuse, others that write without a pause.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = times::millis)]
     pub grace: u64,
 }
@@ -29,17 +29,20 @@ pub struct Args {
 /// Runs it. Code 1 if exits are left that no board took, or if it was cut short.
 pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let place = Place::existing(globals)?;
-    logging::start(globals.log_format, "info");
+    logging::start(globals.log_format, "info")?;
     let mut daemon = dispatcher::begin(&place, globals, false)?;
     daemon.tell_others(place.root.path.clone(), place.env.clone());
+    daemon.count_only();
     let signals = Signals::listen()
         .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
     let until = if args.until_idle { Until::Idle(args.grace) } else { Until::Stopped };
     let outcome = daemon.run(until, Some(signals), args.grace);
-    let tally = daemon.take_tally();
+    dispatcher::log_unrecorded(&outcome);
+    let (tally, boards, config) = (daemon.take_tally(), daemon.known_boards(), daemon.config());
     // Its connections are closed before anybody else in this process opens the files.
     drop(daemon);
-    let left = what_is_left(&place, globals.board.as_ref())?;
-    dispatcher::print_end(&tally, &outcome, &left, globals.json)?;
+    // Whoever asked twice does not want to wait for that.
+    let left = (!outcome.aborted).then(|| what_is_left(boards, &config));
+    dispatcher::print_end(&tally, &outcome, left.as_deref(), globals.json)?;
     Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::board::card::{self, Card, Comment, Event, Judge, Run, Wait};
+use crate::board::card::{self, Card, Comment, Event, Run, Wait};
 use crate::runtime::clock;
 use crate::runtime::status::Told;
 
@@ -28,8 +28,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let config = place.config()?;
     let now = clock::unix();
-    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-    let judge = Judge { policy: &config.policy, lane: &lane, now };
+    let judge = config.judge(now);
     let (card, wait) = place.read(|conn, columns| {
         let card = card::show(conn, columns, &args.id)?;
         let wait = card::wait(conn, judge, &card.task)?;

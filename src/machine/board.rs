@@ -57,8 +57,8 @@ pub struct Board {
     fresh: bool,
     /// When everything was last looked at.
     swept_at: Mono,
-    /// The next look after a change notice: when, and which rung of the ladder.
-    ladder: Option<(Mono, usize)>,
+    /// The looks that are still to follow change notices.
+    climb: Option<Climb>,
     /// Until when a change notice is taken for the echo of our own write.
     echo_until: Mono,
     /// Until when a pid that the board does not have may wait for company.
@@ -95,6 +95,8 @@ pub struct Board {
     /// Its folders fail: no claims before this, and for how long next time.
     pub spawns_from: Mono,
     spawn_wait_ms: u64,
+    /// Since when they have failed, without a worker that started in between.
+    pub spawns_fail_since: Option<Mono>,
 
     /// Faults in a row.
     faults: u32,
@@ -108,6 +110,20 @@ pub struct Board {
     pub ever_open: bool,
     /// The class of fault that was last told.
     told: Option<FaultClass>,
+    /// True from when it was told that it hangs until it is told to be well.
+    told_hung: bool,
+}
+
+/// Where on the ladder of looks it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Climb {
+    /// When the next look is due.
+    at: Mono,
+    /// Which rung that is.
+    rung: usize,
+    /// Since when notices have followed each other before the top was reached, and nothing of ours
+    /// was written.
+    since: Mono,
 }
 
 /// What is known of a refusal.
@@ -167,7 +183,7 @@ impl Board {
             look: true,
             fresh: true,
             swept_at: now,
-            ladder: None,
+            climb: None,
             echo_until: now,
             flush_at: None,
             ready: Vec::new(),
@@ -185,12 +201,14 @@ impl Board {
             locked_since: None,
             spawns_from: now,
             spawn_wait_ms: 1_000,
+            spawns_fail_since: None,
             faults: 0,
             refused_until: now,
             recheck_at: None,
             sick_since: None,
             ever_open: false,
             told: None,
+            told_hung: false,
         }
     }
 
@@ -250,11 +268,15 @@ impl Board {
     pub fn exchanged(&mut self, now: Mono, wrote: bool, fx: &mut Vec<Effect>) {
         if wrote {
             self.echo_until = now.after(ECHO_MS);
+            if let Some(climb) = &mut self.climb {
+                climb.since = now;
+            }
         }
         self.phase = Phase::Idle;
         self.faults = 0;
         self.sick_since = None;
-        if self.told.take().is_some() {
+        let was_hung = core::mem::take(&mut self.told_hung);
+        if self.told.take().is_some() || was_hung {
             fx.push(Effect::Report(Report::BoardWell(self.id)));
         }
     }
@@ -393,10 +415,13 @@ impl Board {
         let echo = self.is_writing() || now < self.echo_until;
         let (wait_ms, rung) =
             if echo { (ECHO_LOOK_MS, LADDER_MS.len() - 1) } else { (LADDER_MS[0], 0) };
-        let next = (now.after(wait_ms), rung);
+        let at = now.after(wait_ms);
         // Never later than the next look was: notices without a pause must not put it off for ever.
-        self.ladder =
-            Some(self.ladder.map_or(next, |(at, before)| (at.min(next.0), before.min(rung))));
+        self.climb = Some(self.climb.map_or(Climb { at, rung, since: now }, |before| Climb {
+            at: before.at.min(at),
+            rung: before.rung.min(rung),
+            since: before.since,
+        }));
         let soon = now.after(NOTICE_MS);
         // Nor the look at a sick board.
         let recheck = self.recheck_at.map_or(soon, |at| at.min(soon));
@@ -432,6 +457,7 @@ impl Board {
         if now < self.spawns_from {
             return;
         }
+        self.spawns_fail_since = self.spawns_fail_since.or(Some(now));
         self.spawns_from = now.after(self.spawn_wait_ms);
         self.spawn_wait_ms = (self.spawn_wait_ms * 2).min(30_000);
     }
@@ -439,15 +465,17 @@ impl Board {
     /// A spawn succeeded.
     pub fn spawn_went_well(&mut self) {
         self.spawn_wait_ms = 1_000;
+        self.spawns_fail_since = None;
     }
 
     /// Does what its clocks call for. Says whether its lane has just become overdue.
     pub fn act_on_time(&mut self, now: Now, policy: &Policy, fx: &mut Vec<Effect>) -> bool {
-        if let Some((at, rung)) = self.ladder
+        if let Some(Climb { at, rung, since }) = self.climb
             && now.mono >= at
         {
             self.look = true;
-            self.ladder = LADDER_MS.get(rung + 1).map(|wait| (now.mono.after(*wait), rung + 1));
+            let next = |wait: &u64| Climb { at: now.mono.after(*wait), rung: rung + 1, since };
+            self.climb = LADDER_MS.get(rung + 1).map(next);
         }
         if self.due.is_some_and(|due| now.unix >= due) {
             (self.look, self.due) = (true, None);
@@ -474,6 +502,7 @@ impl Board {
             {
                 *overdue = true;
                 self.sick_since = self.sick_since.or(Some(now.mono));
+                self.told_hung = true;
                 fx.push(Effect::Report(Report::BoardHung(self.id)));
                 return true;
             }
@@ -538,10 +567,12 @@ impl Board {
         self.look
     }
 
-    /// Whether a change notice has not been followed to the end.
+    /// Whether a change notice has not been followed to its end, unless others have caused one after
+    /// the other for `grace_ms`. The looks after one alone are never too long.
     #[must_use]
-    pub fn is_climbing(&self) -> bool {
-        self.ladder.is_some()
+    pub fn is_climbing(&self, now: Mono, grace_ms: u64) -> bool {
+        let patience_ms = grace_ms.max(LADDER_MS.iter().sum());
+        self.climb.is_some_and(|climb| now.since(climb.since) < patience_ms)
     }
 
     /// When [`act_on_time`](Board::act_on_time) has something to do.
@@ -556,7 +587,7 @@ impl Board {
         };
         let rows = earlier(self.due.map(|due| now.mono_at(due)), self.locked_until);
         let refused = self.refused.values().map(|refused| refused.until).min();
-        let looks = earlier(self.ladder.map(|(at, _)| at), refused);
+        let looks = earlier(self.climb.map(|climb| climb.at), refused);
         earlier(earlier(own, looks), rows)
     }
 

@@ -78,12 +78,15 @@ pub(super) struct Host {
     pub errno: i32,
     /// How long to wait after the next refusal.
     wait_ms: u64,
+    /// Since when it has refused, without a process that started in between.
+    pub refuses_since: Option<Mono>,
 }
 
 impl Host {
     /// Its canonical form.
     fn relative(self, seen: &Renaming) -> Host {
-        Host { from: seen.deadline(self.from), ..self }
+        let refuses_since = self.refuses_since.map(|at| seen.moment(at));
+        Host { from: seen.deadline(self.from), refuses_since, ..self }
     }
 }
 
@@ -100,7 +103,7 @@ impl Dispatcher {
             reaper: Reaper::default(),
             boards: BTreeMap::new(),
             runs: BTreeMap::new(),
-            host: Host { from: Mono(0), errno: 0, wait_ms: HOST_WAIT_MS.0 },
+            host: Host { from: Mono(0), errno: 0, wait_ms: HOST_WAIT_MS.0, refuses_since: None },
             next_spawn: 1,
             last_dropped: 0,
             listed: false,
@@ -218,7 +221,7 @@ impl Dispatcher {
                 self.boards.values_mut().for_each(Board::look_at_everything);
             }
             Event::Drain { grace_ms } => self.drain(now.mono, grace_ms),
-            Event::Abort => self.abort(now.mono, effects),
+            Event::Abort => self.mode = Mode::Aborting,
         }
     }
 
@@ -290,12 +293,16 @@ impl Dispatcher {
         let board = self.with_run(spawn, "SpawnOk", effects, |run, worker, effects| {
             let expected = run.awaits_lane();
             run.spawn_ok(pid, now, worker, effects);
-            (expected && run.pid_owed).then_some(run.board)
+            expected.then_some((run.board, run.pid_owed))
         });
-        if let Some(board) = board.flatten().and_then(|id| self.boards.get_mut(&id)) {
-            self.host.wait_ms = HOST_WAIT_MS.0;
+        let Some((board, pid_owed)) = board.flatten() else { return };
+        self.host.wait_ms = HOST_WAIT_MS.0;
+        self.host.refuses_since = None;
+        if let Some(board) = self.boards.get_mut(&board) {
             board.spawn_went_well();
-            board.flush_at = board.flush_at.or(Some(now.after(FLUSH_MS)));
+            if pid_owed {
+                board.flush_at = board.flush_at.or(Some(now.after(FLUSH_MS)));
+            }
         }
     }
 
@@ -316,6 +323,7 @@ impl Dispatcher {
             // Spawns that were under way together and fail together are one refusal.
             (Blame::Host, Some(_)) if now < self.host.from => {}
             (Blame::Host, Some(_)) => {
+                self.host.refuses_since = self.host.refuses_since.or(Some(now));
                 self.host.from = now.after(self.host.wait_ms);
                 self.host.errno = errno;
                 self.host.wait_ms = (self.host.wait_ms * 2).min(HOST_WAIT_MS.1);
@@ -361,13 +369,6 @@ impl Dispatcher {
     fn drain(&mut self, now: Mono, grace_ms: u64) {
         if self.mode == Mode::Running {
             self.mode = Mode::Draining { deadline: Some(now.after(grace_ms)) };
-        }
-    }
-
-    fn abort(&mut self, now: Mono, effects: &mut Vec<Effect>) {
-        self.mode = Mode::Aborting;
-        for run in self.runs.values_mut() {
-            run.kill(now, self.policy.worker(run.worker), effects);
         }
     }
 

@@ -99,7 +99,7 @@ pub enum Report {
     BoardSick(BoardId, Fault, Mono),
     /// A board has not answered for too long.
     BoardHung(BoardId),
-    /// A board that was out of use takes changes again.
+    /// A board that was out of use, or hung, takes changes again.
     BoardWell(BoardId),
     /// A claim took.
     Claimed(Fence, BoardId),

@@ -140,13 +140,9 @@ pub fn on(candidate: &Candidate, policy: &Policy, unix: i64) -> Option<Hold> {
         return Some(Hold::NeedsBody);
     }
     let end = candidate.last_end?;
-    let rest = if end.rate_limited {
-        i64::from(policy.cooldown_s)
-    } else {
-        backoff_s(candidate.failures, candidate.task)
-    };
+    let rest = rest_s(policy, candidate.task, candidate.failures, end.rate_limited);
     // An end that lies ahead (a clock went back) holds its task twice as long as the rule says at
-    // the most; one that lies further ahead than that is no time at all.
+    // the most; one that lies further ahead than that is no time at all, and boards look past it.
     if end.at > unix.saturating_add(rest) {
         return None;
     }
@@ -156,6 +152,12 @@ pub fn on(candidate: &Candidate, policy: &Policy, unix: i64) -> Option<Hold> {
     } else {
         Hold::Backoff { until }
     })
+}
+
+/// Seconds for which a task rests when a run of it has ended, by a rate limit or otherwise.
+#[must_use]
+pub fn rest_s(policy: &Policy, task: TaskId, failures: u32, rate_limited: bool) -> i64 {
+    if rate_limited { i64::from(policy.cooldown_s) } else { backoff_s(failures, task) }
 }
 
 /// Seconds to wait after the `failures`-th consecutive failure: the first retry is at once, then 1 s

@@ -51,7 +51,7 @@ impl Dispatcher {
             changes.list.extend(board.expired.iter().map(free));
             changes.urgent |= !(board.promotable.is_empty() && board.expired.is_empty());
         }
-        let known = u32::try_from(board.ready.len()).unwrap_or(u32::MAX);
+        let known = count(board.ready.len());
         let relist = board.more && board.used && free > 0 && known <= lookahead / 4;
         if !(changes.urgent || relist || board.wants_look()) {
             return;
@@ -70,6 +70,13 @@ impl Dispatcher {
         };
         if changes.urgent {
             board.flush_at = None;
+        }
+        for change in &changes.list {
+            if let Change::Renew { fence, ttl_s, .. } = change
+                && let Some(run) = self.runs.get_mut(&fence.spawn)
+            {
+                run.lease_begins(now, *ttl_s);
+            }
         }
         let seq = board.exchanging(changes.list, now.mono, &self.policy);
         effects.push(Effect::Exchange { board: id, seq, request });
@@ -120,8 +127,10 @@ impl Dispatcher {
         for (task, worker) in claims {
             let spawn = SpawnId(self.next_spawn);
             self.next_spawn += 1;
-            self.runs.insert(spawn, Run::new(spawn, id, task, worker, now.mono));
             let (ttl_s, cap) = (self.policy.claim_ttl_s, self.policy.max_in_progress);
+            let mut run = Run::new(spawn, id, task, worker, now.mono);
+            run.lease_begins(now, ttl_s);
+            self.runs.insert(spawn, run);
             changes.list.push(Change::Claim { spawn, task, worker, ttl_s, cap });
             changes.urgent = true;
             self.served = Some(id);
@@ -139,18 +148,22 @@ impl Dispatcher {
         if self.mode != Mode::Running || now < self.host.from || waits {
             return none;
         }
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let host = self.runs.values().filter(|run| run.uses_host_slot()).count();
         // What is recorded by this very exchange makes room in it: the end comes before the claims.
         let ending = |run: &Run| run.ends_with_next_exchange(now);
         let own = self.runs.values().filter(|run| run.board == id && !ending(run)).count();
         Slots {
-            host: self.policy.max_workers.saturating_sub(count(host)),
+            host: self.free_host_slots(),
             board: self
                 .policy
                 .max_in_progress
                 .saturating_sub(count(own).saturating_add(board.others)),
         }
+    }
+
+    /// How many more workers the host may have, if it will.
+    pub(super) fn free_host_slots(&self) -> u32 {
+        let used = self.runs.values().filter(|run| run.uses_host_slot()).count();
+        self.policy.max_workers.saturating_sub(count(used))
     }
 
     /// An exchange was committed.
@@ -221,11 +234,8 @@ impl Dispatcher {
                     run.pid_owed = false;
                 }
             }
-            Change::Renew { fence, ttl_s, .. } => {
-                if let Some(run) = self.runs.get_mut(&fence.spawn) {
-                    run.lease_begins(now, ttl_s);
-                }
-            }
+            // Its lease has begun when this was sent.
+            Change::Renew { .. } => {}
             Change::Finish { fence, verdict, .. } if self.is_of_a_run(id, fence) => {
                 self.finished(fence, taken, verdict, now.mono, effects);
             }
@@ -292,13 +302,14 @@ impl Dispatcher {
             return;
         };
         let worker = self.policy.worker(run.worker);
-        run.lease_begins(now, self.policy.claim_ttl_s);
+        // What was written late says when it was asked for: others may take it for ended.
+        let late = run.lease_is_short(now.unix);
         let (id, task) = (run.board, run.task);
         match self.mode {
             Mode::Draining { .. } | Mode::Aborting => run.claimed_in_vain(row, Release::Shutdown),
-            // Its answer took so long that its slot was lent and is still in use, or the owner has
-            // lowered a limit or removed the worker meanwhile.
-            Mode::Running if full || !worker.enabled => {
+            // Its answer took so long that little of its lease is left, or that its slot was lent
+            // and is still in use; or the owner has lowered a limit or removed the worker meanwhile.
+            Mode::Running if late || full || !worker.enabled => {
                 run.claimed_in_vain(row, Release::NotStarted);
             }
             Mode::Running => {
@@ -416,6 +427,13 @@ impl Dispatcher {
             effects.push(Effect::Report(Report::Unexpected("ExchangeFailed")));
             return;
         };
+        for change in board.under_way() {
+            if let Change::Renew { fence, .. } = change
+                && let Some(run) = self.runs.get_mut(&fence.spawn)
+            {
+                run.renew_at = now;
+            }
+        }
         board.failed(fault, now, effects);
         match commit {
             Commit::No | Commit::Maybe => {
@@ -432,4 +450,8 @@ impl Dispatcher {
             }
         }
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -169,8 +169,8 @@ impl Run {
         self.phase == Phase::Exited && owed && self.run.is_some() && now >= self.retry_at
     }
 
-    /// Its lease of so many seconds begins now. It is renewed when a third of it is over, by
-    /// whichever clock.
+    /// A lease of so many seconds, now asked for, begins: rows carry the second of their request. It
+    /// is renewed when a third of it is over, by whichever clock.
     pub fn lease_begins(&mut self, now: Now, ttl_s: u32) {
         let third_ms = u64::from(ttl_s.max(1)) * 1000 / 3;
         self.renew_at = now.mono.after(third_ms);
@@ -180,7 +180,13 @@ impl Run {
     /// Whether its lease needs renewing at `now`.
     #[must_use]
     pub fn renew_due(&self, now: Now) -> bool {
-        self.needs_lease() && (now.mono >= self.renew_at || now.unix >= self.renew_by)
+        self.needs_lease() && (now.mono >= self.renew_at || self.lease_is_short(now.unix))
+    }
+
+    /// Whether by the wall clock, which stands in its row, more than a third of its lease is over.
+    #[must_use]
+    pub fn lease_is_short(&self, unix: i64) -> bool {
+        unix >= self.renew_by
     }
 
     fn needs_lease(&self) -> bool {
@@ -504,7 +510,7 @@ impl Run {
     /// run.
     #[must_use]
     pub fn relative(&self, seen: &Renaming) -> Run {
-        let lease = self.needs_lease();
+        let lease = self.needs_lease() || self.phase == Phase::Claimed;
         Run {
             spawn: seen.spawn(self.spawn).unwrap_or(SpawnId(0)),
             phase: self.phase.relative(seen),

@@ -10,19 +10,16 @@ use super::run::{Finish, Phase as RunPhase, Run};
 const WORTH_WAITING_S: i64 = 60;
 
 impl Dispatcher {
-    /// True when nothing runs, every exit is recorded (or its board has been out of use for longer
-    /// than `grace_ms`), and no task can run or be promoted now or within a minute.
+    /// True when nothing runs, every exit is recorded, and no task can run or be promoted now or
+    /// within a minute. A board that is out of use, one that others lock or write to, and folders or
+    /// a host that refuse are waited for no longer than `grace_ms`.
     #[must_use]
     pub fn is_idle(&self, now: Now, grace_ms: u64) -> bool {
-        self.listed
-            && self.runs.values().all(|run| {
-                !run.uses_host_slot()
-                    && matches!(run.finish, Finish::Owed(_))
-                    && self.is_stuck(run, now.mono, grace_ms)
-            })
-            && self.boards.values().all(|b| {
-                out_of_use(b, now.mono, grace_ms) || self.has_nothing_to_do(b, now, grace_ms)
-            })
+        self.runs.values().all(|run| {
+            !run.uses_host_slot()
+                && matches!(run.finish, Finish::Owed(_))
+                && self.is_stuck(run, now.mono, grace_ms)
+        }) && self.boards_rest(now, grace_ms)
     }
 
     /// True when a shutdown has nothing left to wait for.
@@ -45,14 +42,10 @@ impl Dispatcher {
     /// and no board is about to claim more.
     #[must_use]
     pub fn has_started(&self, now: Now, grace_ms: u64) -> bool {
-        self.listed
-            && self.runs.values().all(|run| {
-                run.phase == RunPhase::Running && !run.pid_owed
-                    || self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
-            })
-            && self.boards.values().all(|b| {
-                out_of_use(b, now.mono, grace_ms) || self.has_nothing_to_do(b, now, grace_ms)
-            })
+        self.runs.values().all(|run| {
+            run.phase == RunPhase::Running && !run.pid_owed
+                || self.boards.get(&run.board).is_none_or(|b| out_of_use(b, now.mono, grace_ms))
+        }) && self.boards_rest(now, grace_ms)
     }
 
     /// True when no pass is under way and none is about to begin: what a tick began has ended.
@@ -72,22 +65,35 @@ impl Dispatcher {
         (now < until).then_some(BoardHold::HostRefuses { errno, until })
     }
 
+    /// Whether all boards are known, and nothing is to be expected of any.
+    fn boards_rest(&self, now: Now, grace_ms: u64) -> bool {
+        let rests =
+            |b| out_of_use(b, now.mono, grace_ms) || self.has_nothing_to_do(b, now, grace_ms);
+        self.listed && self.boards.values().all(rests)
+    }
+
     fn has_nothing_to_do(&self, board: &Board, now: Now, grace_ms: u64) -> bool {
-        let soon = now.unix.saturating_add(WORTH_WAITING_S);
-        let locked_out = board.locked_since.is_some_and(|at| now.mono.since(at) >= grace_ms);
+        let for_long = |since: Option<Mono>| since.is_some_and(|at| now.mono.since(at) >= grace_ms);
         let can_run = !board.ready.is_empty()
             && board.others < self.policy.max_in_progress
-            && now.mono.after(1000 * 60) >= self.host.from
+            && self.free_host_slots() > 0
+            && !for_long(self.host.refuses_since)
+            && !for_long(board.spawns_fail_since)
             && board.listed
             && !(self.once && board.claimed);
-        let moves = can_run || board.wants_moves();
-        board.is_idle()
-            && !board.wants_look()
-            && !board.is_climbing()
-            && (self.once || !board.may_yet_take(now.mono, grace_ms))
-            && (locked_out || !moves)
-            && (self.once || board.due.is_none_or(|due| due > soon))
+        let moves = (can_run || board.wants_moves()) && !for_long(board.locked_since);
+        // One tick takes a board as it is.
+        let may_change = !self.once && may_change(board, now, grace_ms);
+        board.is_idle() && !board.wants_look() && !moves && !may_change
     }
+}
+
+/// Whether there may be something to do on a board before long.
+fn may_change(board: &Board, now: Now, grace_ms: u64) -> bool {
+    let soon = now.unix.saturating_add(WORTH_WAITING_S);
+    board.is_climbing(now.mono, grace_ms)
+        || board.may_yet_take(now.mono, grace_ms)
+        || board.due.is_some_and(|due| due <= soon)
 }
 
 /// Whether nothing can be expected of a board: sick from the start, or for longer than `grace_ms`.

@@ -358,9 +358,10 @@ type Living = LazyCell<Option<BTreeSet<Pid>>>;
 
 /// What is left of the group of a leader that has ended. In doubt it is alive.
 fn rest_of_group(pid: Pid, pidfd: Option<BorrowedFd<'_>>, living: &Living) -> Group {
-    // One call where the kernel can do it; only if somebody is left, /proc is searched for whether
-    // those are more than zombies.
-    if pidfd.is_some_and(|fd| pidfd::send(fd, 0, Reach::Group) == Err(Errno::ESRCH)) {
+    // The kernel knows if nobody is left; only if somebody is, /proc is searched for whether those
+    // are more than zombies.
+    let empty = pidfd.is_some_and(|fd| pidfd::send(fd, 0, Reach::Group) == Err(Errno::ESRCH));
+    if empty || identity::is_empty_group(pid) {
         return Group::Gone;
     }
     match &**living {

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::time::Duration;
@@ -248,10 +248,8 @@ fn environment() -> Vec<(OsString, OsString)> {
         "GIT_PREFIX",
         "LC_ALL",
     ];
-    let ours = std::env::vars_os().filter(|(key, _)| {
-        // The C library takes a name that begins with `=`; no program can be given one by us.
-        !ELSEWHERE.iter().any(|name| key == name) && !key.as_bytes().contains(&b'=')
-    });
+    let ours =
+        spawn::own_environment().filter(|(key, _)| !ELSEWHERE.iter().any(|name| key == name));
     ours.chain([("LC_ALL", "C"), ("GIT_TERMINAL_PROMPT", "0")].map(|(k, v)| (k.into(), v.into())))
         .collect()
 }

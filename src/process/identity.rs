@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{fs, str};
 
+use nix::errno::Errno;
+use nix::sys::signal::{kill, killpg};
 use thiserror::Error;
 
 use crate::machine::ids::Pid;
@@ -175,7 +177,9 @@ pub fn alive(pid: Pid, expected: Option<&str>) -> Alive {
     let stat = match stat(pid) {
         Ok(stat) if stat.is_dead() => return Alive::No,
         Ok(stat) => stat,
-        Err(LookError::Gone(_)) => return Alive::No,
+        // `/proc` can hide the processes of others as if they were not there.
+        Err(LookError::Gone(_)) if is_free(pid) => return Alive::No,
+        Err(LookError::Gone(_)) => return Alive::CannotTell,
         Err(LookError::Unreadable { .. } | LookError::Garbled(_)) => return Alive::CannotTell,
     };
     let same = |same: bool| if same { Alive::Yes } else { Alive::No };
@@ -191,12 +195,39 @@ pub fn alive(pid: Pid, expected: Option<&str>) -> Alive {
     }
 }
 
+/// True if no process has this pid.
+fn is_free(pid: Pid) -> bool {
+    kill(nix::unistd::Pid::from_raw(pid.0), None) == Err(Errno::ESRCH)
+}
+
+/// True if group `group` has no members, not even zombies. One call, which also answers where
+/// `/proc` hides the processes of others.
+#[must_use]
+pub fn is_empty_group(group: Pid) -> bool {
+    probe(group) == Some(Errno::ESRCH)
+}
+
+/// What the kernel says against a signal to a group. To kill(2), 0 and 1 mean others; signal 0 reaches
+/// nobody.
+fn probe(group: Pid) -> Option<Errno> {
+    if group.0 <= 1 {
+        return None;
+    }
+    killpg(nix::unistd::Pid::from_raw(group.0), None).err()
+}
+
 /// Whether any process of group `group` is alive.
 #[must_use]
 pub fn group_alive(group: Pid) -> Alive {
+    let probed = probe(group);
+    // As a rule nobody is left, and then nothing is searched.
+    if probed == Some(Errno::ESRCH) {
+        return Alive::No;
+    }
     match living_groups() {
         None => Alive::CannotTell,
         Some(groups) if groups.contains(&group) => Alive::Yes,
+        Some(_) if probed == Some(Errno::EPERM) => Alive::CannotTell,
         Some(_) => Alive::No,
     }
 }

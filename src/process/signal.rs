@@ -59,6 +59,9 @@ const SEARCHES: usize = 8;
 
 /// Finds the group's members one by one, and signals each through a pidfd of its own.
 fn signal_by_search(handle: &Handle, signal: Signal) -> SignalOutcome {
+    if identity::is_empty_group(handle.pid) {
+        return SignalOutcome::Gone;
+    }
     let (mut seen, mut delivered) = (BTreeSet::new(), false);
     for _ in 0..SEARCHES {
         let Ok(members) = members(handle) else { return SignalOutcome::Refused };

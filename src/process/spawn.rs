@@ -127,6 +127,17 @@ fn is_hosts(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
 }
 
+/// Our own environment, as far as a program can be given it: the C library also takes a name that
+/// begins with `=`.
+pub fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| is_name(name))
+}
+
+/// True if this can be the name of a variable.
+fn is_name(name: &OsStr) -> bool {
+    !name.is_empty() && !name.as_bytes().iter().any(|byte| matches!(byte, b'=' | 0))
+}
+
 /// Starts `command`. Returns when the new process has executed its program, so a program on a disk
 /// that hangs holds the caller for as long.
 ///
@@ -223,7 +234,7 @@ impl Strings {
         };
         let mut variables = Vec::with_capacity(env.len());
         for (key, value) in env {
-            if key.is_empty() || key.as_bytes().contains(&b'=') {
+            if !is_name(key) {
                 return Err(refuse(format!("{key:?} cannot be the name of a variable")));
             }
             let pair = [key.as_bytes(), b"=", value.as_bytes()].concat();

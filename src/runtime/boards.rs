@@ -2,11 +2,12 @@
 //! near a board's file has changed.
 
 use std::ffi::OsStr;
+use std::io;
 use std::sync::Arc;
 
 use nix::sys::inotify::AddWatchFlags;
 
-use super::board_lane::BoardLane;
+use super::board_lane::{BoardLane, Job};
 use super::daemon::Daemon;
 use super::listing::{self, Listing};
 use super::root::BoardPaths;
@@ -26,7 +27,8 @@ const DEAF_MS: u64 = 16;
 pub(super) struct BoardSeat {
     pub(super) paths: BoardPaths,
     pub(super) listed: bool,
-    pub(super) lane: BoardLane,
+    /// There while the machine knows the board.
+    pub(super) lane: Option<BoardLane>,
     pub(super) spawns: SpawnLanes,
 }
 
@@ -67,33 +69,52 @@ impl Daemon {
     }
 
     fn note_board(&mut self, paths: BoardPaths) {
-        let known = self.boards.iter_mut().find(|(_, seat)| seat.paths.db == paths.db);
+        let known = self.boards.iter().find(|(_, seat)| seat.paths.db == paths.db);
         let board = match known {
             Some((_, seat)) if seat.listed => return,
-            Some((id, seat)) => {
-                seat.listed = true;
-                *id
-            }
-            None => {
-                let next = u32::try_from(self.boards.len()).unwrap_or(u32::MAX);
-                let id = BoardId(next);
-                let lane = match BoardLane::start(id, &paths.db, &self.owner, &self.post) {
-                    Ok(lane) => lane,
-                    // The next listing tries again.
-                    Err(error) => return tracing::warn!("no thread for a board: {error}"),
-                };
-                let spawns = SpawnLanes::new(
-                    paths.clone(),
-                    self.children.clone(),
-                    self.post.clone(),
-                    Arc::clone(&self.fingerprints),
-                );
-                self.names.boards.insert(id, paths.slug.to_string());
-                self.boards.insert(id, BoardSeat { paths, listed: true, lane, spawns });
-                id
-            }
+            Some((id, _)) => *id,
+            None => self.new_seat(paths),
         };
-        self.feed(Event::BoardAdded { board });
+        match self.list_seat(board) {
+            Ok(()) => self.feed(Event::BoardAdded { board }),
+            // The next listing tries again.
+            Err(error) => tracing::warn!("no thread for a board: {error}"),
+        }
+    }
+
+    fn new_seat(&mut self, paths: BoardPaths) -> BoardId {
+        let id = BoardId(u32::try_from(self.boards.len()).unwrap_or(u32::MAX));
+        let spawns = SpawnLanes::new(
+            paths.clone(),
+            self.children.clone(),
+            self.post.clone(),
+            Arc::clone(&self.fingerprints),
+        );
+        self.names.boards.insert(id, paths.slug.to_string());
+        self.boards.insert(id, BoardSeat { paths, listed: false, lane: None, spawns });
+        id
+    }
+
+    /// Its board is listed, so it needs a lane.
+    fn list_seat(&mut self, id: BoardId) -> io::Result<()> {
+        let Some(seat) = self.boards.get_mut(&id) else { return Ok(()) };
+        if seat.lane.is_none() {
+            seat.lane = Some(BoardLane::start(id, &seat.paths.db, &self.owner, &self.post)?);
+            self.lanes += 1;
+        }
+        seat.listed = true;
+        Ok(())
+    }
+
+    /// Has a board's file closed. The lane of a board that the machine has forgotten ends with that.
+    /// Its seat is kept: spawn lanes live as long as the program.
+    pub(super) fn disconnect(&mut self, board: BoardId) {
+        let is_known = self.machine.boards().any(|known| known.id == board);
+        let Some(seat) = self.boards.get_mut(&board) else { return };
+        match &seat.lane {
+            Some(lane) if is_known => lane.ask(Job::Disconnect),
+            Some(_) | None => seat.lane = None,
+        }
     }
 
     pub(super) fn must_poll(&self) -> bool {

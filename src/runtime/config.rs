@@ -14,6 +14,7 @@ mod workers;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
 
+use crate::board::card::Judge;
 use crate::machine::policy::{Policy, WorkerPolicy};
 use crate::process::logfile::Rotation;
 
@@ -91,6 +92,12 @@ impl Config {
     /// Makes a configuration of a text; `path` is only for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         check::config(text, path)
+    }
+
+    /// By what tasks are judged at this second since 1970.
+    #[must_use]
+    pub fn judge(&self, now: i64) -> Judge<'_> {
+        Judge { policy: &self.policy, workers: &self.workers, now }
     }
 
     /// Reads again. Workers keep their numbers; one that is no longer named is switched off, so that

@@ -16,16 +16,19 @@ use nix::sys::inotify::WatchDescriptor;
 use super::board_lane;
 use super::boards::BoardSeat;
 use super::clock;
-use super::config::Config;
+use super::config::{Config, ConfigError};
 use super::listing::{Lister, Place};
 use super::post::{Inbox, Message, Post, post};
+use super::reload::Reloader;
 use super::report::{Names, Tally};
+use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate};
 use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Fault, FaultClass};
+use crate::machine::hold::BoardHold;
 use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::run::Finish;
@@ -72,7 +75,7 @@ impl StartError {
 pub enum Until {
     /// When it was asked to stop.
     Stopped,
-    /// When there is nothing left to do; a board that falls sick gets this many milliseconds.
+    /// When there is nothing left to do; what may pass, as a sick board, gets this many milliseconds.
     Idle(u64),
     /// When everything that was claimed has been started, and its pid recorded.
     Started(u64),
@@ -87,6 +90,15 @@ pub struct Outcome {
     pub aborted: bool,
 }
 
+/// A board that a daemon knows.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it is.
+    pub paths: BoardPaths,
+    /// True if it does not answer: whoever touches it may hang, too.
+    pub hangs: bool,
+}
+
 /// One dispatcher at work.
 #[derive(Debug)]
 pub struct Daemon {
@@ -96,9 +108,12 @@ pub struct Daemon {
     pub(super) children: Children,
     pub(super) adopt: bool,
     pub(super) lister: Lister,
+    pub(super) reloader: Reloader,
     pub(super) post: Post,
     pub(super) inbox: Inbox,
     pub(super) boards: BTreeMap<BoardId, BoardSeat>,
+    /// Board lanes that have not ended: those of the boards, and those that were let go.
+    pub(super) lanes: usize,
     pub(super) watches: BTreeMap<WatchDescriptor, PathBuf>,
     pub(super) spawns: BTreeMap<SpawnId, SpawnSeat>,
     pub(super) fingerprints: Fingerprints,
@@ -140,16 +155,21 @@ impl Daemon {
             .map_err(StartError::of("starting to list boards"))?;
         let owner = board_lane::owner().map_err(StartError::of("finding out who we are"))?;
         let policy = config.policy.clone();
+        let config = Arc::new(config);
+        let reloader = Reloader::start(Arc::clone(&config), post.clone())
+            .map_err(StartError::of("starting to read the configuration again"))?;
         Ok(Daemon {
             machine: if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) },
-            config: Arc::new(config),
+            config,
             owner: Arc::new(owner),
             children,
             adopt,
             lister,
+            reloader,
             post,
             inbox,
             boards: BTreeMap::new(),
+            lanes: 0,
             watches: BTreeMap::new(),
             spawns: BTreeMap::new(),
             fingerprints: Fingerprints::default(),
@@ -177,14 +197,18 @@ impl Daemon {
         grace_ms: u64,
         mut watch: impl FnMut(&Daemon),
     ) -> Outcome {
-        let mut next_tick = clock::now().mono;
+        let mut ticked_at: Option<Mono> = None;
         let mut abort_at = None;
         loop {
-            if clock::now().mono >= next_tick {
+            // Reckoned anew each time: the interval may have become a shorter one.
+            let next_tick =
+                |at: Option<Mono>, interval| at.map_or(Mono(0), |at| at.after(interval));
+            if clock::now().mono >= next_tick(ticked_at, self.config.policy.interval_ms) {
                 tracing::trace!("tick");
                 self.feed(Event::Tick);
-                next_tick = clock::now().mono.after(self.config.policy.interval_ms);
+                ticked_at = Some(clock::now().mono);
             }
+            let next_tick = next_tick(ticked_at, self.config.policy.interval_ms);
             self.tell_standing();
             watch(self);
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
@@ -195,14 +219,14 @@ impl Daemon {
             let limit = if ends_by_itself { limit.min(soon()) } else { limit };
             for asked in self.turn(limit, signals.as_mut()) {
                 match asked {
-                    Asked::Reload => self.reload(),
+                    Asked::Reload => self.reloader.ask(),
                     Asked::Stop if self.machine.mode() == Mode::Running => {
                         tracing::info!("stopping; workers may finish within {grace_ms} ms");
                         self.feed(Event::Drain { grace_ms });
                     }
                     Asked::Stop => {
                         tracing::warn!("stopping at once");
-                        abort_at = Some(clock::now().mono.after(ABORT_MS));
+                        abort_at.get_or_insert(clock::now().mono.after(ABORT_MS));
                         self.feed(Event::Abort);
                     }
                 }
@@ -225,7 +249,7 @@ impl Daemon {
     /// One tick, and the passes that it began: returns what happened when they have ended, or are
     /// overdue.
     pub fn tick(&mut self) -> Tally {
-        mem::take(&mut self.tally);
+        self.take_tally();
         self.feed(Event::Tick);
         let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
         while !self.machine.is_settled() && clock::now().mono < deadline {
@@ -236,7 +260,30 @@ impl Daemon {
 
     /// What has happened since this was last asked.
     pub fn take_tally(&mut self) -> Tally {
-        mem::take(&mut self.tally)
+        let next = self.tally.begin_anew();
+        mem::replace(&mut self.tally, next)
+    }
+
+    /// From now on what happens is only counted: lists of it would grow for as long as this lives.
+    pub fn count_only(&mut self) {
+        self.tally.count_only();
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
+    /// The boards that are there.
+    #[must_use]
+    pub fn known_boards(&self) -> Vec<Known> {
+        let hangs = |id: BoardId| {
+            let mut boards = self.machine.boards();
+            boards.any(|board| board.id == id && board.file_hold() == Some(BoardHold::Hung))
+        };
+        let listed = self.boards.iter().filter(|(_, seat)| seat.listed);
+        listed.map(|(id, seat)| Known { paths: seat.paths.clone(), hangs: hangs(*id) }).collect()
     }
 
     /// What has happened so far.
@@ -340,12 +387,12 @@ impl Daemon {
         any
     }
 
-    fn reload(&mut self) {
-        match self.config.reload() {
+    fn configured(&mut self, read: Result<Arc<Config>, ConfigError>) {
+        match read {
             Ok(config) => {
                 tracing::info!("configuration read again");
                 let policy = Box::new(config.policy.clone());
-                self.config = Arc::new(config);
+                self.config = config;
                 self.feed(Event::PolicyChanged(policy));
             }
             Err(error) => tracing::error!("configuration unchanged: {error}"),
@@ -381,7 +428,8 @@ impl Daemon {
                 self.feed(Event::SpawnFailed { spawn, blame, errno });
             }
             Message::Listed(listing) => self.listed(listing),
-            Message::LaneEnded(_) => {}
+            Message::Configured(read) => self.configured(read),
+            Message::LaneEnded(_) => self.lanes -= 1,
         }
     }
 
@@ -399,9 +447,11 @@ impl Daemon {
     pub fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            tracing::trace!(?event);
             let mut effects = mem::take(&mut self.effects);
             self.machine.step(clock::now(), event, &mut effects);
             for effect in effects.drain(..) {
+                tracing::trace!(?effect);
                 self.perform(effect, &mut events);
             }
             self.effects = effects;
@@ -426,13 +476,12 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let cleaners: Vec<_> =
             self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
-        let mut left = self.boards.len();
         self.boards.clear();
         let deadline = clock::now().mono.after(FAREWELL_MS);
-        while left > 0
+        while self.lanes > 0
             && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
         {
-            left -= usize::from(matches!(message, Message::LaneEnded(_)));
+            self.lanes -= usize::from(matches!(message, Message::LaneEnded(_)));
         }
         for cleaner in cleaners {
             cleaner.finish(deadline.since(clock::now().mono));

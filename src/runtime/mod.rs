@@ -7,6 +7,7 @@
 //! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
 //! * [`cleaner`]: scratch workspaces that nobody needs any more, removed.
 //! * [`listing`]: which boards there are, and their folders watched.
+//! * [`reload`]: the configuration, read again.
 //! * [`post`]: how lanes talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
@@ -26,6 +27,7 @@ pub mod listing;
 mod perform;
 pub mod post;
 pub mod regular;
+pub mod reload;
 pub mod report;
 pub mod root;
 pub mod signals;

@@ -34,7 +34,7 @@ impl Daemon {
                 let config = Arc::clone(&self.config);
                 self.ask_lane(board, Job::Exchange { seq, request, config, texts });
             }
-            Effect::Disconnect { board } => self.ask_lane(board, Job::Disconnect),
+            Effect::Disconnect { board } => self.disconnect(board),
             Effect::Spawn { spawn, worker, board: _, task: _, run: _ } => {
                 events.extend(self.spawn(spawn, worker));
             }
@@ -75,8 +75,8 @@ impl Daemon {
     }
 
     fn ask_lane(&self, board: BoardId, job: Job) {
-        if let Some(seat) = self.boards.get(&board) {
-            seat.lane.ask(job);
+        if let Some(lane) = self.boards.get(&board).and_then(|seat| seat.lane.as_ref()) {
+            lane.ask(job);
         }
     }
 

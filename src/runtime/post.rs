@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::config::{Config, ConfigError};
 use super::listing::Listing;
 use crate::board::{BoardError, Exchanged};
 use crate::machine::event::{Blame, Commit};
@@ -30,6 +31,8 @@ pub enum Message {
     SpawnFailed(SpawnId, Blame, i32, String),
     /// The boards were listed.
     Listed(Listing),
+    /// The configuration was read again.
+    Configured(Result<Arc<Config>, ConfigError>),
     /// A board's lane has ended.
     LaneEnded(BoardId),
 }

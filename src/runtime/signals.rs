@@ -8,6 +8,13 @@ use std::os::unix::net::UnixStream;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+use super::clock;
+use crate::machine::now::Mono;
+
+/// Milliseconds after a stop in which further ones belong to it: `timeout` signals its command and
+/// then the whole group, and so do supervisors. A person's second Ctrl-C comes later.
+const TOGETHER_MS: u64 = 200;
+
 /// What somebody asks of us by signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -23,6 +30,8 @@ pub struct Signals {
     stop: UnixStream,
     reload: UnixStream,
     children: UnixStream,
+    /// When the last stop that counted was seen.
+    stopped_at: Option<Mono>,
 }
 
 impl Signals {
@@ -38,7 +47,7 @@ impl Signals {
         pipe::register(SIGINT, stop_in)?;
         pipe::register(SIGHUP, reload_in)?;
         pipe::register(SIGCHLD, children_in)?;
-        Ok(Signals { stop, reload, children })
+        Ok(Signals { stop, reload, children, stopped_at: None })
     }
 
     /// Readable once something was asked.
@@ -47,21 +56,34 @@ impl Signals {
     }
 
     /// Whether some child has exited since last time (workers announce that by their pidfds; this is
-    /// for adopted processes, which have none), and what was asked; a stop once for each signal.
+    /// for adopted processes, which have none), and what was asked.
     pub fn asked(&mut self) -> (bool, Vec<Asked>) {
-        let mut asked = vec![Asked::Stop; drain(&mut self.stop)];
-        if drain(&mut self.reload) > 0 {
+        let mut asked = Vec::new();
+        if drain(&mut self.stop) && self.stops_anew() {
+            asked.push(Asked::Stop);
+        }
+        if drain(&mut self.reload) {
             asked.push(Asked::Reload);
         }
-        (drain(&mut self.children) > 0, asked)
+        (drain(&mut self.children), asked)
+    }
+
+    /// Whether a stop that has just come is one more, and not an echo of the last.
+    fn stops_anew(&mut self) -> bool {
+        let now = clock::now().mono;
+        let anew = self.stopped_at.is_none_or(|at| now >= at.after(TOGETHER_MS));
+        if anew {
+            self.stopped_at = Some(now);
+        }
+        anew
     }
 }
 
-/// How many bytes were waiting.
-fn drain(stream: &mut UnixStream) -> usize {
-    let (mut buffer, mut count) = ([0_u8; 64], 0);
-    while let Ok(n @ 1..) = stream.read(&mut buffer) {
-        count += n;
+/// Whether anything was waiting.
+fn drain(stream: &mut UnixStream) -> bool {
+    let (mut buffer, mut any) = ([0_u8; 64], false);
+    while let Ok(1..) = stream.read(&mut buffer) {
+        any = true;
     }
-    count
+    any
 }

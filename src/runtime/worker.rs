@@ -1,12 +1,12 @@
 //! What a worker is given: its command line and its environment.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::config::{Facts, WorkerCommand};
 use super::root::{BoardPaths, Environment};
 use crate::board::SpawnFacts;
+use crate::process::spawn;
 
 /// Variables of ours that say something of another task, or that would make a worker refuse its
 /// work; they are not handed on.
@@ -81,7 +81,8 @@ pub fn environment(
     let given = |name: &OsStr| {
         NOT_INHERITED.iter().any(|n| *n == name) || set.iter().any(|(n, _)| OsStr::new(n) == name)
     };
-    let mut all: Vec<(OsString, OsString)> = env::vars_os().filter(|(n, _)| !given(n)).collect();
+    let mut all: Vec<(OsString, OsString)> =
+        spawn::own_environment().filter(|(name, _)| !given(name)).collect();
     let ours = Environment::of_this_process();
     for (name, value) in &mut all {
         let folder = FOLDERS.into_iter().find(|folder| *folder == name);

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
@@ -21,12 +21,16 @@ pub const NOW: i64 = 1_795_500_000;
 #[derive(Default)]
 pub struct Host {
     pub workers: RefCell<BTreeSet<i32>>,
+    /// The fingerprints of those that have one.
+    pub fingerprints: RefCell<BTreeMap<i32, String>>,
     pub dispatchers: RefCell<BTreeSet<(i32, String)>>,
 }
 
 impl Liveness for Host {
-    fn worker(&self, pid: Pid, _: Option<&str>) -> bool {
-        self.workers.borrow().contains(&pid.0)
+    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> bool {
+        let fingerprints = self.fingerprints.borrow();
+        let another = fingerprints.get(&pid.0).zip(fingerprint).is_some_and(|(is, was)| is != was);
+        self.workers.borrow().contains(&pid.0) && !another
     }
 
     fn dispatcher(&self, pid: Pid, instance: &str) -> bool {

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::mount::{MsFlags, mount};
 use nix::poll::poll;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -65,6 +69,32 @@ impl Gate {
     }
 }
 
+/// A file system that never answers, which only this thread and what it starts can see: nobody serves
+/// it. Whoever waits for it is told that it is gone when this is dropped.
+pub struct Hung(File);
+
+impl Hung {
+    /// One over `folder`; `None`, and says so, where nobody may mount one.
+    pub fn over(folder: &Path) -> Option<Hung> {
+        fs::create_dir_all(folder).unwrap();
+        let none: Option<&Path> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        let mounted = unshare(CloneFlags::CLONE_NEWNS)
+            .and_then(|()| mount(none, "/", none, private, none))
+            .map_err(io::Error::from)
+            .and_then(|()| File::options().read(true).write(true).open("/dev/fuse"))
+            .and_then(|device| {
+                let fd = device.as_raw_fd();
+                let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0");
+                mount(none, folder, Some("fuse"), MsFlags::empty(), Some(options.as_str()))?;
+                Ok(Hung(device))
+            });
+        mounted
+            .inspect_err(|error| eprintln!("SKIPPED: this needs to mount with FUSE: {error}"))
+            .ok()
+    }
+}
+
 /// A `sexton` process with its output in files.
 pub struct Running {
     child: Child,
@@ -75,8 +105,19 @@ pub struct Running {
 impl Running {
     /// Starts it; `name` keeps its files apart from those of others in `folder`.
     pub fn start(command: &mut Command, folder: &Path, name: &str) -> Running {
+        let log = File::create(folder.join(format!("{name}.log"))).unwrap();
+        Running::start_with_log(command, log, folder, name)
+    }
+
+    /// As [`start`](Running::start), with its log elsewhere; then what it says cannot be asked for.
+    pub fn start_with_log(
+        command: &mut Command,
+        log: impl Into<Stdio>,
+        folder: &Path,
+        name: &str,
+    ) -> Running {
+        command.stdout(File::create(folder.join(format!("{name}.out"))).unwrap()).stderr(log);
         let (out, log) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
-        command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         Running { child, out, log }
     }
@@ -90,7 +131,7 @@ impl Running {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     pub fn stdout(&self) -> String {
@@ -145,12 +186,26 @@ pub fn is_child(pid: i32, parent: i32) -> bool {
     stat(pid).is_some_and(|(_, its)| its == parent)
 }
 
-/// All zombie children of a process.
-pub fn zombies_of(parent: i32) -> Vec<i32> {
+/// All children of a process, in any state.
+pub fn children_of(parent: i32) -> Vec<i32> {
     let pids = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| is_zombie(*pid) && is_child(*pid, parent)).collect()
+    pids.filter(|pid| is_child(*pid, parent)).collect()
+}
+
+/// All zombie children of a process.
+pub fn zombies_of(parent: i32) -> Vec<i32> {
+    children_of(parent).into_iter().filter(|pid| is_zombie(*pid)).collect()
+}
+
+/// A pipe with room for so many bytes more; what is in it are empty lines.
+pub fn pipe_with_room(room: usize) -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // The kernel makes it no smaller than a page.
+    let size = usize::try_from(fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap()).unwrap();
+    writer.write_all(&vec![b'\n'; size - room]).unwrap();
+    (reader, writer)
 }
 
 /// Runs a shell command in a process of its own: the only way in which a test touches the bytes of

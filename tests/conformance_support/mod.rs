@@ -189,7 +189,8 @@ impl Pair {
             if waits && !model.parents_done(task.id) {
                 "parents".to_owned()
             } else if task.status == Status::Ready {
-                let hold = hold::on(&model.candidate(task), &self.policy, self.unix);
+                let candidate = model.candidate(task, &self.policy, self.unix);
+                let hold = hold::on(&candidate, &self.policy, self.unix);
                 hold.map_or("nothing".to_owned(), |hold| format!("{hold:?}"))
             } else if model.may_promote(task, self.policy.failure_limit) {
                 "promotion".to_owned()

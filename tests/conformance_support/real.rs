@@ -87,8 +87,7 @@ impl Real {
 
     /// What cards say that the tasks wait for.
     pub fn said(&self, policy: &Policy, workers: &Workers, now: i64) -> String {
-        let lane = |name: Option<&str>| workers.lane(name);
-        let judge = Judge { policy, lane: &lane, now };
+        let judge = Judge { policy, workers, now };
         let ids = self.rows("SELECT id FROM tasks ORDER BY rowid");
         let said = ids.lines().map(|id| {
             let task = card::find(&self.rival, &self.columns, id).expect("a task");

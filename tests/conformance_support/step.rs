@@ -53,7 +53,7 @@ fn op() -> impl Strategy<Value = Op> {
     });
     let verb = (0..25_u8, any::<u8>(), any::<u8>(), any::<bool>(), any::<u8>())
         .prop_map(|(verb, task, other, flag, n)| Op::Do { verb, task, other, flag, n });
-    let waits = prop::sample::select(vec![0, 1, 2, 29, 30, 31, 299, 300, 870, 901, -5]);
+    let waits = prop::sample::select(vec![0, 1, 2, 29, 30, 31, 299, 300, 870, 901, -5, -310]);
     prop_oneof![
         8 => send,
         6 => verb,

@@ -73,7 +73,7 @@ impl Pass<'_> {
 
     /// Why the task may not be claimed now, although it is ready and free.
     fn refuse(&self, task: &Task, worker: WorkerId, cap: u32) -> Option<Refusal> {
-        let candidate = self.board.candidate(task);
+        let candidate = self.board.candidate(task, self.env.policy, self.unix);
         if let Some(hold) = hold::on(&candidate, self.env.policy, self.unix) {
             return Some(Refusal::Held(hold));
         }

@@ -33,14 +33,22 @@ pub(super) enum Lease {
 }
 
 impl Pass<'_> {
+    /// The run of ours that a running task is claimed for, if it is.
+    pub(super) fn ours(&self, task: &Task) -> Option<Fence> {
+        match (task.claim.holder, task.claim.run) {
+            (Some(Holder::Sexton(instance, spawn)), Some(run)) if instance == self.owner => {
+                Some(Fence { task: task.id, run, spawn })
+            }
+            _ => None,
+        }
+    }
+
     /// Judges the claim of a running task.
     pub(super) fn judge(&self, task: &Task) -> Lease {
-        let claim = task.claim;
-        if let (Some(Holder::Sexton(instance, spawn)), Some(run)) = (claim.holder, claim.run)
-            && instance == self.owner
-        {
-            return Lease::Ours(Fence { task: task.id, run, spawn });
+        if let Some(fence) = self.ours(task) {
+            return Lease::Ours(fence);
         }
+        let claim = task.claim;
         let run = self.board.runs.iter().find(|r| Some(r.id) == claim.run && r.task == task.id);
         let start = run.map(|run| run.started_at).or(task.started_at);
         let ahead = self.unix.saturating_add(AHEAD_S);

@@ -14,6 +14,9 @@ use super::{Pass, Status, Task};
 /// Most tasks that are named as promotable at once.
 const PROMOTABLE: usize = 256;
 
+/// Most claims that are named as ended at once.
+const EXPIRED: usize = 256;
+
 /// Seconds after which every waiting task is looked at again if the board has changed.
 const SWEEP_S: i64 = 300;
 
@@ -98,6 +101,11 @@ impl Pass<'_> {
         observation.running = self.board.running();
         let mut again = None;
         for task in self.board.tasks.iter().filter(|task| task.status == Status::Running) {
+            if observation.expired.len() >= EXPIRED && self.ours(task).is_none() {
+                // The next look tells of it, and is due.
+                observation.due = earliest(observation.due, Some(self.unix));
+                continue;
+            }
             match self.judge(task) {
                 Lease::Ours(fence) => observation.ours.push(fence),
                 Lease::Ended(by) => {
@@ -127,7 +135,7 @@ impl Pass<'_> {
             self.board.tasks.iter().filter(|task| self.is_listed(task)).collect();
         waiting.sort_by_key(|task| (Reverse(task.priority), task.created_at, task.order));
         for task in waiting {
-            let candidate = self.board.candidate(task);
+            let candidate = self.board.candidate(task, self.env.policy, self.unix);
             match hold::on(&candidate, self.env.policy, self.unix).map(Hold::end) {
                 Some(End::At(second)) => due = earliest(due, Some(second)),
                 Some(End::Owner(_)) => {}

@@ -65,6 +65,14 @@ pub fn of(promise: &str) -> &'static str {
             "Neither a host that refuses a process nor a failing disk may spend a task's budget. \
              Otherwise sound tasks are given up."
         }
+        "a_worker_is_configured" => {
+            "Nothing may be started for a worker that its owner has taken out of the configuration, \
+             not even for a claim that was on its way."
+        }
+        "a_claim_of_the_living_stands" => {
+            "While the worker that a row names is alive, no other dispatcher may end its claim. \
+             Otherwise a second worker is started beside it."
+        }
         "wakes_lie_ahead" => {
             "Nobody may ask to be woken at a moment that has passed. Otherwise the dispatcher spins."
         }

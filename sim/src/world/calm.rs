@@ -129,7 +129,9 @@ impl World {
                 remains.tasks.push((board, task.id, "could be promoted".to_owned()));
             }
             Status::Ready => {
-                let hold = hold::on(&model.candidate(task), &self.policy, self.now().unix);
+                let unix = self.now().unix;
+                let candidate = model.candidate(task, &self.policy, unix);
+                let hold = hold::on(&candidate, &self.policy, unix);
                 match hold.map(hold::Hold::end) {
                     Some(End::Owner(_)) => {}
                     Some(End::At(_)) => {

@@ -77,7 +77,7 @@ impl World {
     fn watch(&mut self, report: &Report) {
         match report {
             Report::BoardHung(_) => self.reach(Sometimes::ALaneWasOverdue),
-            Report::BoardWell(_) => self.reach(Sometimes::AQuarantineWasLifted),
+            Report::BoardWell(_) => self.reach(Sometimes::ABoardCameBackIntoUse),
             Report::Promoted(..) => self.reach(Sometimes::ATaskWasPromoted),
             Report::Freed(..) => self.reach(Sometimes::AClaimOfOthersEnded),
             Report::NotOurs(_) => self.reach(Sometimes::ARunWasTakenAway),

@@ -14,7 +14,7 @@ use sexton::machine::ids::{BoardId, TaskId, WorkerId};
 use sexton::machine::now::Mono;
 use sexton::machine::policy::{Policy, WorkerPolicy};
 
-use super::{EPOCH, FINE, Item, Options, Seen, World};
+use super::{EPOCH, FINE, Item, Options, Seat, Seen, World};
 use crate::board::{ModelBoard, NewTask};
 use crate::fault::{Fault, Faults};
 use crate::trace::{Trail, What, Who};
@@ -88,8 +88,10 @@ impl Small {
     pub fn choices(&self) -> Vec<Choice> {
         let plain = |next| Choice { next, fault: None };
         let arrivals = || self.world.items.iter().filter(|(_, item)| !is_alarm(item));
-        // Hearsay changes nothing but when a dispatcher looks: its order does not matter.
-        if let Some((at, _)) = arrivals().find(|(_, item)| is_hearsay(item)) {
+        // Hearsay changes nothing but when a dispatcher looks: one order will do. It must not come
+        // from what the key leaves out, as the numbers of items are.
+        let hearsay = arrivals().filter(|(_, item)| is_hearsay(item));
+        if let Some((at, _)) = hearsay.min_by_key(|(_, item)| hash_of(item)) {
             return vec![plain(Next::Arrives(*at))];
         }
         let mut choices: Vec<Choice> =
@@ -116,27 +118,18 @@ impl Small {
     }
 
     fn is_unfinished(&self) -> bool {
-        let fresh = self.world.seats.iter().any(|seat| seat.told == Mono(0));
-        fresh || self.world.remains() != crate::ledger::Remains::default()
+        self.world.seats.iter().any(is_fresh)
+            || self.world.remains() != crate::ledger::Remains::default()
     }
 
     /// The alarms that ring next: those of the same moment have no order.
     fn alarms(&self) -> impl Iterator<Item = Choice> {
         let limit = self.world.moment + INTERVAL_MS * FINE;
-        let alarms =
-            || self.world.items.iter().filter(|(_, item)| is_alarm(item) && self.is_valid(item));
+        let alarms = || self.world.items.iter().filter(|(_, item)| is_alarm(item));
         let first = alarms().map(|((moment, _), _)| *moment).next().filter(|first| *first <= limit);
         alarms()
             .filter(move |((moment, _), _)| Some(*moment) == first)
             .map(|(at, _)| Choice { next: Next::Arrives(*at), fault: None })
-    }
-
-    /// False for a wake-up in whose place another was asked for: nothing comes of it.
-    fn is_valid(&self, item: &Item) -> bool {
-        match item {
-            Item::Wake(seat, number) => self.world.seats[*seat].wakes == *number,
-            _ => true,
-        }
     }
 
     /// The same, with each fault that can strike there.
@@ -181,8 +174,10 @@ impl Small {
                 return false;
             }
         }
-        // Ticks come when they are chosen.
-        self.world.items.retain(|_, item| !matches!(item, Item::Tick(..)));
+        let world = &mut self.world;
+        let mut items = std::mem::take(&mut world.items);
+        items.retain(|_, item| comes_to_something(world, item));
+        world.items = items;
         true
     }
 
@@ -218,13 +213,15 @@ impl Small {
     fn follow(&self, trail: &mut Trail) {
         let world = &self.world;
         let now = world.now();
-        now.unix.hash(trail);
+        // Where in its second it is decides when the wall clock goes on.
+        (now.unix, now.mono.0 % 1_000).hash(trail);
         self.faults_left.hash(trail);
         world.kernel.hash(trail);
         world.ledger.reap_failing.hash(trail);
         let mut seqs = BTreeMap::new();
         for seat in &world.seats {
             (seat.instance, &seat.refused, &seat.under_way, &seat.well, &seat.lanes).hash(trail);
+            is_fresh(seat).hash(trail);
             // Those of reaping steps that are not over; their numbers do not matter.
             seat.due.values().for_each(|due| due.hash(trail));
             for (id, conn) in &seat.conns {
@@ -246,7 +243,6 @@ impl Small {
         let mut items: Vec<u64> = world
             .items
             .iter()
-            .filter(|(_, item)| self.is_valid(item))
             .map(|((moment, _), item)| {
                 let mut one = Trail::default();
                 follow_item(item, *moment, world.moment, &seqs, &mut one);
@@ -264,6 +260,7 @@ fn follow_item(item: &Item, moment: u64, now: u64, seqs: &Renamings, trail: &mut
     let seq = |of, board, seq| seqs.get(of).map_or(seq, |renaming| renaming.seq(board, seq));
     match item {
         Item::Wake(seat, _) => (seat, moment.saturating_sub(now)).hash(trail),
+        Item::Repair(_) | Item::Release(_) => (0, item, moment.saturating_sub(now)).hash(trail),
         Item::Tell(seat, of, event) | Item::Repeat(seat, of, event) => {
             (seat, of).hash(trail);
             match event {
@@ -288,6 +285,44 @@ fn follow_item(item: &Item, moment: u64, now: u64, seqs: &Renamings, trail: &mut
             (7, seat, of, seq(of, *board, *n), request).hash(trail);
         }
         other => (8, other).hash(trail),
+    }
+}
+
+/// Whether it has not been told anything yet.
+fn is_fresh(seat: &Seat) -> bool {
+    seat.told == Mono(0)
+}
+
+fn hash_of(item: &Item) -> u64 {
+    let mut trail = Trail::default();
+    item.hash(&mut trail);
+    trail.finish()
+}
+
+/// False for what nobody is there for any more, for a wake-up in whose place another was asked for,
+/// and for ticks: these come when they are chosen.
+fn comes_to_something(world: &World, item: &Item) -> bool {
+    match item {
+        Item::Tick(..) => false,
+        Item::Wake(seat, number) => world.seats[*seat].wakes == *number,
+        Item::Tell(seat, of, _)
+        | Item::Repeat(seat, of, _)
+        | Item::Listed(seat, of, _)
+        | Item::Connect { seat, of, .. }
+        | Item::Exchange { seat, of, .. }
+        | Item::Make { seat, of, .. }
+        | Item::Abort(seat, of) => world.is_alive(*seat, *of),
+        Item::End(..)
+        | Item::EndBySignal(..)
+        | Item::Fork(..)
+        | Item::Own(..)
+        | Item::Release(_)
+        | Item::Meddle(_)
+        | Item::Restore(_)
+        | Item::Repair(_)
+        | Item::Add(_)
+        | Item::Crash(_)
+        | Item::Restart(_) => true,
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Error as Sql, OpenFlags, ffi};
 
 use super::CardError;
 use crate::board::columns::Columns;
@@ -27,7 +28,11 @@ pub struct Opened {
 }
 
 /// Opens a board for reading and writing. It must exist.
+///
+/// What turns out to be no board, or a damaged one, stays as it was, and so does its log.
 pub fn open(path: &Path) -> Result<Opened, CardError> {
+    check_magic(path)?;
+    check_at_rest(path)?;
     let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     for pragma in ["synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"] {
         sql::run(&opened.conn, &format!("PRAGMA {pragma}"))?;
@@ -49,7 +54,29 @@ pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
 
 /// As [`open_for_reading`], for whoever goes on reading while others write.
 pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
+    check_magic(path)?;
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Looks at a board that nobody has open, without leaving anything beside it. At every page, if a log
+/// was left: it would be copied into the file, and removed, when we leave.
+fn check_at_rest(path: &Path) -> Result<(), CardError> {
+    let state = Stamps::of(path);
+    let Some(conn) = still::open(path, &state)? else { return Ok(()) };
+    let checked = opened(path, conn).and_then(|board| {
+        if state.is_one_file() {
+            return Ok(());
+        }
+        match sql::one(&board.conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))? {
+            Some(ok) if ok == "ok" => Ok(()),
+            _ => {
+                let says = "database disk image is malformed".to_owned();
+                Err(Sql::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(says)).into())
+            }
+        }
+    });
+    // Else somebody came meanwhile, and what was read says nothing.
+    if Stamps::of(path) == state { checked } else { Ok(()) }
 }
 
 /// Runs `verb` in a write transaction. All of it happens, or nothing.
@@ -64,12 +91,28 @@ pub fn write<T>(
         // The error that brought us here is the one to tell.
         let _ = sql::run(&board.conn, "ROLLBACK");
     }
+    // The last to close copies the log into the file and removes it: not into one that SQLite could
+    // not use. Where it is empty nothing is copied.
+    let unusable = matches!(done, Err(CardError::Sqlite(_))) && has_log(&board.conn);
+    let _a_log_that_stays_does_no_harm = set_keeps_log(&board.conn, unusable);
     done
 }
 
+/// False if nothing is in the write-ahead log, or there is none.
+fn has_log(conn: &Connection) -> bool {
+    let frames = sql::one(conn, "PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1));
+    !matches!(frames, Ok(Some(..=0)))
+}
+
+fn set_keeps_log(conn: &Connection, keeps: bool) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps).map(drop)
+}
+
 fn connect(path: &Path, access: OpenFlags) -> Result<Opened, CardError> {
-    check_magic(path)?;
-    opened(path, Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // Until something was written.
+    set_keeps_log(&conn, true)?;
+    opened(path, conn)
 }
 
 fn opened(path: &Path, conn: Connection) -> Result<Opened, CardError> {

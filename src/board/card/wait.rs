@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::task::Task;
 use super::{CardError, promote, value};
-use crate::board::sql;
-use crate::machine::exchange::{Candidate, Lane, LastEnd};
+use crate::board::{Workers, pass, sql};
+use crate::machine::exchange::Candidate;
 use crate::machine::hold::{self, End, Hold};
 use crate::machine::ids::TaskId;
 use crate::machine::policy::Policy;
@@ -91,8 +91,8 @@ impl Wait {
 pub struct Judge<'a> {
     /// The limits in force.
     pub policy: &'a Policy,
-    /// Whose work a task with this assignee is.
-    pub lane: &'a dyn Fn(Option<&str>) -> Lane,
+    /// Whose work a task is.
+    pub workers: &'a Workers,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -116,26 +116,18 @@ fn on_ready(conn: &Connection, judge: Judge<'_>, task: &Task) -> Result<Option<W
         return Ok(Some(parents));
     }
     let Some(id) = TaskId::new(&task.id) else { return Ok(Some(Wait::LongId)) };
+    let failures = u32::try_from(task.consecutive_failures.max(0)).unwrap_or(u32::MAX);
     let candidate = Candidate {
         task: id,
-        lane: (judge.lane)(task.assignee.as_deref()),
+        lane: judge.workers.lane(task.assignee.as_deref()),
         priority: task.priority,
         created_at: task.created_at,
         order: 0,
         has_body: task.body.as_deref().is_some_and(|body| !body.trim_matches(' ').is_empty()),
-        failures: u32::try_from(task.consecutive_failures.max(0)).unwrap_or(u32::MAX),
-        last_end: last_end(conn, &task.id)?,
+        failures,
+        last_end: pass::last_end(conn, id, failures, judge.policy, judge.now)?,
     };
     Ok(hold::on(&candidate, judge.policy, judge.now).map(Wait::Hold))
-}
-
-fn last_end(conn: &Connection, id: &str) -> rusqlite::Result<Option<LastEnd>> {
-    let query = "SELECT ended_at, outcome FROM task_runs WHERE task_id = ? \
-                 AND ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1";
-    sql::one(conn, query, [id], |row| {
-        let rate_limited = value::text(row, 1)?.as_deref() == Some("rate_limited");
-        Ok(LastEnd { at: value::integer(row, 0)?.unwrap_or(0), rate_limited })
-    })
 }
 
 fn on_parents(conn: &Connection, task: &Task) -> rusqlite::Result<Option<Wait>> {

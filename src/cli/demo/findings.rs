@@ -4,7 +4,7 @@ use super::live::Attempts;
 use super::playbill::{Act, End, FALLING, HEALTHY};
 use super::stage::{Made, Stage};
 use super::zombies::Seen;
-use crate::board::card::{self, Judge, Opened, Wait};
+use crate::board::card::{self, Opened, Wait};
 use crate::cli::Failure;
 use crate::machine::hold::Hold;
 use crate::runtime::clock;
@@ -64,7 +64,7 @@ pub struct Findings {
     /// Workers that were started.
     pub spawned: u64,
     /// Workers that were reaped.
-    pub reaped: usize,
+    pub reaped: u64,
     /// Processes that workers left behind, and that were reaped too.
     pub orphans: u64,
     /// What the observer saw.
@@ -99,7 +99,7 @@ impl Findings {
         tasks.extend(sick.map(|made| on_sick(made, attempts, &untaken)));
         Ok(Findings {
             spawned: tally.spawned,
-            reaped: tally.reaped.len(),
+            reaped: tally.reaped,
             orphans: tally.orphans,
             zombies,
             tasks,
@@ -135,7 +135,7 @@ impl Findings {
                 failed.push(words.to_owned());
             }
         };
-        let all_reaped = usize::try_from(self.spawned) == Ok(self.reaped) && self.spawned > 0;
+        let all_reaped = self.spawned == self.reaped && self.spawned > 0;
         claim(all_reaped, "not every worker that was started was reaped");
         claim(self.zombies.left == 0, "zombies are left");
         claim(self.files.falling_damaged.is_some(), "the second board was never damaged");
@@ -158,8 +158,7 @@ fn on_healthy(
 ) -> Result<Fate, Failure> {
     let task = card::find(&opened.conn, &opened.columns, &made.id)?;
     let config = &stage.config;
-    let lane = |assignee: Option<&str>| config.workers.lane(assignee);
-    let judge = Judge { policy: &config.policy, lane: &lane, now: clock::unix() };
+    let judge = config.judge(clock::unix());
     let (end, outcome) = match (task.status.as_str(), card::wait(&opened.conn, judge, &task)?) {
         ("done", _) => (Some(End::Done), "done".to_owned()),
         (_, Some(Wait::GaveUp { error })) => (Some(End::GaveUp), gave_up(error)),

@@ -1,7 +1,9 @@
 //! What is seen while it works: bars on a terminal, a few lines elsewhere, nothing for programs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -19,24 +21,38 @@ const BOARDS: [&str; 4] = [HEALTHY[0], HEALTHY[1], FALLING, TORN];
 /// Each attempt's board and task.
 pub type Attempts = BTreeMap<SpawnId, (String, String)>;
 
-/// The view.
+/// The loop's end of the view.
 #[derive(Debug)]
 pub struct Live {
-    view: View,
+    painter: Option<Painter>,
     attempts: Attempts,
-    told: BTreeSet<String>,
-    trouble: Option<Failure>,
+    last: Picture,
+}
+
+/// A thread of its own draws: nobody may read what it writes.
+#[derive(Debug)]
+struct Painter {
+    pictures: Sender<Picture>,
+    thread: JoinHandle<Result<(), Failure>>,
 }
 
 #[derive(Debug)]
 enum View {
-    Nothing,
     Lines,
     Bars { boards: Vec<ProgressBar>, total: ProgressBar },
 }
 
+/// How things stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Picture {
+    boards: [Standing; 4],
+    spawned: u64,
+    reaped: u64,
+    zombies: usize,
+}
+
 /// How a board stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Standing {
     running: usize,
     done: usize,
@@ -46,54 +62,38 @@ struct Standing {
 impl Live {
     /// Says what is going to happen.
     pub fn begin(json: bool, stage: &Stage) -> Result<Live, Failure> {
-        let view = match (json, io::stdout().is_terminal()) {
-            (true, _) => View::Nothing,
-            (false, true) => bars(),
-            (false, false) => View::Lines,
-        };
-        if !json {
+        let painter = if json {
+            None
+        } else {
             headline(stage)?;
-        }
-        let (attempts, told) = (Attempts::new(), BTreeSet::new());
-        Ok(Live { view, attempts, told, trouble: None })
+            let view = if io::stdout().is_terminal() { bars() } else { View::Lines };
+            Some(Painter::start(view).map_err(super::cannot("start to draw"))?)
+        };
+        Ok(Live { painter, attempts: Attempts::new(), last: Picture::default() })
     }
 
-    /// Shows how things are now.
+    /// Shows how things are now. Waits for nothing.
     pub fn look(&mut self, daemon: &Daemon, zombies: usize) {
         self.remember(daemon);
-        match &self.view {
-            View::Nothing => {}
-            View::Bars { boards, total } => {
-                for (name, bar) in BOARDS.iter().zip(boards) {
-                    let now = self.standing(daemon, name);
-                    bar.set_position(u64::try_from(now.done).unwrap_or(0));
-                    bar.set_message(words(name, now));
-                }
-                let tally = daemon.tally();
-                total.set_message(format!(
-                    "{} started · {} reaped · {zombies} zombies now",
-                    tally.spawned,
-                    tally.reaped.len()
-                ));
-            }
-            View::Lines => {
-                if let Err(failure) = self.tell_news(daemon) {
-                    self.trouble.get_or_insert(failure);
-                }
-            }
+        let Some(painter) = &self.painter else { return };
+        let tally = daemon.tally();
+        let picture = Picture {
+            boards: BOARDS.map(|name| self.standing(daemon, name)),
+            spawned: tally.spawned,
+            reaped: tally.reaped,
+            zombies,
+        };
+        if picture != self.last {
+            self.last = picture.clone();
+            let _ends_early_if_it_cannot_write = painter.pictures.send(picture);
         }
     }
 
-    /// Leaves the last picture standing.
-    pub fn end(&self) {
-        if let View::Bars { boards, total } = &self.view {
-            boards.iter().chain([total]).for_each(ProgressBar::abandon);
-        }
-    }
-
-    /// What went wrong with the output, if anything did.
-    pub fn check(&mut self) -> Result<(), Failure> {
-        self.trouble.take().map_or(Ok(()), Err)
+    /// Leaves the last picture standing. Fails if something was wrong with the output.
+    pub fn end(&mut self) -> Result<(), Failure> {
+        let Some(Painter { pictures, thread }) = self.painter.take() else { return Ok(()) };
+        drop(pictures);
+        thread.join().unwrap_or_else(|_| Err(Failure::Refused("cannot draw".to_owned())))
     }
 
     /// Every attempt that was seen.
@@ -121,6 +121,7 @@ impl Live {
             running: machine.runs().filter(|r| is_here(&r.spawn) && r.uses_host_slot()).count(),
             done: daemon
                 .tally()
+                .each
                 .recorded
                 .iter()
                 .filter(|(spawn, verdict)| *verdict == Verdict::Completed && is_here(spawn))
@@ -131,21 +132,52 @@ impl Live {
             }),
         }
     }
+}
 
-    fn tell_news(&mut self, daemon: &Daemon) -> Result<(), Failure> {
-        let names = daemon.names();
-        let sick = daemon.tally().sick.keys().filter_map(|id| names.boards.get(id));
-        let news: Vec<String> = sick.filter(|b| !self.told.contains(*b)).cloned().collect();
-        if news.is_empty() {
-            return Ok(());
-        }
-        let mut out = Out::new();
-        for board in news {
-            out.line(format_args!("  the board `{board}` is found damaged and left alone"))?;
-            self.told.insert(board);
-        }
-        out.flush()
+impl Painter {
+    fn start(view: View) -> io::Result<Painter> {
+        let (pictures, seen) = channel();
+        let paint = move || view.paint(&seen);
+        let thread = thread::Builder::new().name("painter".to_owned()).spawn(paint)?;
+        Ok(Painter { pictures, thread })
     }
+}
+
+impl View {
+    /// Draws one picture after the other.
+    fn paint(&self, pictures: &Receiver<Picture>) -> Result<(), Failure> {
+        let mut told = [false; 4];
+        for picture in pictures {
+            match self {
+                View::Lines => tell_news(&picture, &mut told)?,
+                View::Bars { boards, total } => draw(&picture, boards, total),
+            }
+        }
+        if let View::Bars { boards, total } = self {
+            boards.iter().chain([total]).for_each(ProgressBar::abandon);
+        }
+        Ok(())
+    }
+}
+
+fn draw(picture: &Picture, boards: &[ProgressBar], total: &ProgressBar) {
+    for ((name, now), bar) in BOARDS.iter().zip(picture.boards).zip(boards) {
+        bar.set_position(u64::try_from(now.done).unwrap_or(0));
+        bar.set_message(words(name, now));
+    }
+    let Picture { spawned, reaped, zombies, .. } = picture;
+    total.set_message(format!("{spawned} started · {reaped} reaped · {zombies} zombies now"));
+}
+
+fn tell_news(picture: &Picture, told: &mut [bool; 4]) -> Result<(), Failure> {
+    let mut out = Out::new();
+    for ((name, now), told) in BOARDS.iter().zip(picture.boards).zip(told) {
+        if now.sick && !*told {
+            out.line(format_args!("  the board `{name}` is found damaged and left alone"))?;
+            *told = true;
+        }
+    }
+    out.flush()
 }
 
 fn headline(stage: &Stage) -> Result<(), Failure> {

@@ -4,7 +4,14 @@ use super::super::canonical::{PRESENT, Renaming};
 use super::super::event::FaultClass;
 use super::super::now::Mono;
 use super::super::quarantine;
-use super::{Board, Phase, Refused, SWEEP_MS};
+use super::{Board, Climb, Phase, Refused, SWEEP_MS};
+
+impl Climb {
+    /// Its canonical form.
+    fn relative(self, seen: &Renaming) -> Climb {
+        Climb { at: seen.deadline(self.at), since: seen.moment(self.since), ..self }
+    }
+}
 
 impl Refused {
     /// Its canonical form.
@@ -40,7 +47,7 @@ impl Board {
             phase: self.phase.relative(seen),
             seq: seen.seq(self.id, self.seq),
             swept_at: self.swept_at_as(seen),
-            ladder: self.ladder.map(|(at, rung)| (deadline(at), rung)),
+            climb: self.climb.map(|climb| climb.relative(seen)),
             echo_until: deadline(self.echo_until),
             flush_at: self.flush_at.map(deadline),
             ready: self.ready.iter().map(|c| c.relative(seen)).collect(),
@@ -51,6 +58,7 @@ impl Board {
             locked_until: self.locked_until.map(deadline),
             locked_since: self.locked_since.map(|at| seen.moment(at)),
             spawns_from: deadline(self.spawns_from),
+            spawns_fail_since: self.spawns_fail_since.map(|at| seen.moment(at)),
             faults: self.faults.min(quarantine::MOST_FAILURES),
             refused_until: self.refused_until_as(seen),
             recheck_at: self.recheck_at_as(seen),

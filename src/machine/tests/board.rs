@@ -232,6 +232,36 @@ fn a_connect_that_takes_too_long_is_told_and_still_waited_for() {
     assert_eq!(world.connected(B)[0], report(Report::BoardOpened(B)));
 }
 
+#[test]
+fn a_board_that_hung_and_takes_changes_again_is_told_well_once() {
+    let well = [report(Report::BoardWell(B))];
+    let mut world = World::new();
+    world.add(B);
+    world.after(10_000, Event::Wake);
+    assert_eq!(world.board(B).file_hold(), Some(BoardHold::Hung));
+    assert_eq!(world.look_for(B, Observation::default()), well);
+    assert_eq!(world.board(B).file_hold(), None);
+    world.step(Event::Tick);
+    assert_eq!(world.look_for(B, Observation::default()), []);
+
+    let mut world = World::new();
+    world.step(Event::BoardAdded { board: B });
+    world.after(10_000, Event::Wake);
+    world.connected(B);
+    assert_eq!(world.board(B).file_hold(), None);
+    assert_eq!(world.look_for(B, Observation::default()), well, "open is not well yet");
+}
+
+#[test]
+fn a_board_that_hung_is_told_well_also_if_its_late_answer_was_an_everyday_fault() {
+    let mut world = World::new();
+    world.add(B);
+    world.after(10_000, Event::Wake);
+    assert_eq!(world.exchange_failed(B, FaultClass::Busy, Commit::No), []);
+    world.after(25, Event::Wake);
+    assert_eq!(world.look_for(B, Observation::default()), [report(Report::BoardWell(B))]);
+}
+
 /// One slot; the claim of `B` hangs, and `C` has got the slot.
 fn lent() -> World {
     let mut world = World::with(Policy { max_workers: 1, ..Policy::default() });
@@ -252,6 +282,7 @@ fn the_slots_of_a_board_that_hangs_go_to_others_and_its_late_claim_is_given_back
     assert_eq!(
         world.answer(B, &[claimed(1)], Some(ours(&[1]))),
         [
+            report(Report::BoardWell(B)),
             report(Report::Claimed(fence(1), B)),
             world.exchange(4, false, 64, &[release(1, Release::NotStarted)]),
         ]
@@ -264,7 +295,7 @@ fn a_late_claim_is_spawned_all_the_same_if_its_slot_is_free() {
     world.answer(C, &[Taken::No(crate::machine::exchange::Refusal::Superseded)], None);
     assert_eq!(
         world.answer(B, &[claimed(1)], Some(ours(&[1]))),
-        [spawn(1), report(Report::Claimed(fence(1), B))]
+        [report(Report::BoardWell(B)), spawn(1), report(Report::Claimed(fence(1), B))]
     );
 }
 
@@ -276,6 +307,7 @@ fn a_late_answer_settles_what_it_carried() {
     assert_eq!(
         world.answer(B, &[Taken::Yes], None),
         [
+            report(Report::BoardWell(B)),
             report(Report::Recorded(SpawnId(1), Verdict::Completed)),
             Effect::Forget { spawn: SpawnId(1) },
         ]

@@ -588,6 +588,43 @@ fn a_board_that_is_locked_for_long_is_still_locked() {
 }
 
 #[test]
+fn what_has_refused_to_start_anything_for_long_still_has() {
+    for blame in [Blame::Host, Blame::Board] {
+        let mut twins = Twins::open();
+        twins.goes_on(1, Happening::Any(Event::Tick));
+        twins.answers(0, &[], ready(&["t1"]), B);
+        twins.answers(0, &[], Observation::default(), C);
+        let idle = [1, 2].map(|n| {
+            twins.answers(0, &[claimed(n)], ours(&[n]), B);
+            let failed = Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 11 };
+            twins.goes_on(0, Happening::Any(failed));
+            let next = format!("t{}", n + 1);
+            twins.answers(0, &[Taken::Yes], ready(&[&next]), B);
+            let idle = twins.of[0].is_idle(twins.now, 1_000);
+            // Claimed again.
+            twins.goes_on(1_000, Happening::Any(Event::Wake));
+            idle
+        });
+        assert_eq!(idle, [false, true], "{blame:?}");
+    }
+}
+
+#[test]
+fn others_that_have_written_for_long_still_have() {
+    let mut twins = Twins::open();
+    let idle = [(); 21].map(|()| {
+        twins.goes_on(50, Happening::Any(Event::BoardChanged { board: B }));
+        if twins.of[0].boards().any(|board| board.id == B && board.is_under_way()) {
+            twins.answers(0, &[], Observation::default(), B);
+        }
+        twins.goes_on(1, Happening::Any(Event::Wake));
+        twins.answers(0, &[], Observation::default(), B);
+        twins.of[0].is_idle(twins.now, 1_000)
+    });
+    assert!(idle[20] && !idle[19], "{idle:?}");
+}
+
+#[test]
 fn a_run_that_is_ended_because_its_time_is_over_has_run_as_long_as_it_has() {
     let mut twins = Twins::open();
     twins.goes_on(1, Happening::Any(Event::Tick));

@@ -325,6 +325,44 @@ fn a_lease_is_renewed_at_a_third_of_it() {
 }
 
 #[test]
+fn a_lease_counts_from_when_it_was_asked_for() {
+    let mut world = claiming();
+    world.ms = 250_000;
+    assert_eq!(world.answer(B, &[claimed(1)], Some(ours(&[1])))[0], spawn(1));
+    world.step(spawn_ok(1));
+    world.after(5, Event::Wake);
+    world.answer(B, &[Taken::Yes], None);
+    let renew = Change::Renew { fence: fence(1), ttl_s: 900, heartbeat: true };
+    for (asked, answered) in [(300_000, 590_000), (600_000, 600_100)] {
+        assert_eq!(world.wake, Some(asked));
+        world.ms = asked;
+        assert_eq!(sent(&world.step(Event::Wake)), [renew]);
+        world.ms = answered;
+        world.answer(B, &[Taken::Yes], None);
+    }
+    assert_eq!(world.wake, Some(900_000));
+}
+
+#[test]
+fn a_renewal_that_failed_is_due_at_once() {
+    let mut world = World::running();
+    world.ms = 300_000;
+    let renew = Change::Renew { fence: fence(1), ttl_s: 900, heartbeat: true };
+    assert_eq!(sent(&world.step(Event::Wake)), [renew]);
+    world.exchange_failed(B, FaultClass::Busy, Commit::Maybe);
+    assert_eq!(sent(&world.after(1_000, Event::Wake)), [renew]);
+}
+
+#[test]
+fn a_claim_that_took_when_its_lease_was_to_be_renewed_is_given_back() {
+    let mut world = claiming();
+    world.ms = 301_000;
+    let effects = world.answer(B, &[claimed(1)], Some(ours(&[1])));
+    assert_eq!(sent(&effects), [release(1, Release::NotStarted)]);
+    assert!(!effects.contains(&spawn(1)), "{effects:?}");
+}
+
+#[test]
 fn what_can_be_promoted_or_freed_is_sent_at_once_and_told() {
     let mut world = World::new();
     world.add(B);

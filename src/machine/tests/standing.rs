@@ -130,29 +130,164 @@ fn a_promotion_that_is_refused_over_and_over_is_not_waited_for_without_end() {
 #[test]
 fn what_others_fill_a_board_with_is_not_waited_for() {
     for (running, idle) in [(1, false), (2, true), (3, true)] {
-        let policy = Policy { max_in_progress: 2, max_workers: 0, ..Policy::default() };
+        let policy = Policy { max_in_progress: 2, ..Policy::default() };
         let mut world = World::open_with(policy);
         world.step(Event::Tick);
         world.look_for(B, Observation { running, ..ready(&["t1"]) });
-        assert_eq!(world.is_idle(0), idle, "{running}");
+        if !idle {
+            world.answer(B, &[Taken::No(Refusal::Locked)], None);
+        }
+        assert_eq!(world.is_idle(1), idle, "{running}");
     }
 }
 
 #[test]
-fn a_host_that_refuses_for_a_while_is_waited_for() {
-    let mut world = World::new();
+fn a_tick_that_only_starts_does_not_wait_for_a_slot() {
+    let policy = Policy { max_workers: 1, ..Policy::default() };
+    let mut world = World::of(Dispatcher::once(policy));
     world.add(B);
+    world.add(C);
     world.step(Event::BoardsListed);
     world.look_for(B, ready(&["t1"]));
-    for n in 1..4 {
-        world.answer(B, &[claimed(n)], Some(ours(&[n])));
-        world.step(Event::SpawnFailed { spawn: SpawnId(n), blame: Blame::Host, errno: 11 });
-        world.answer(B, &[Taken::Yes], Some(ready(&[&format!("t{}", n + 1)])));
-        assert_eq!(world.dispatcher.runs().count(), 0);
-        assert!(!world.is_idle(0), "refused {n} times");
-        world.ms = world.wake.unwrap();
-        assert_eq!(sent(&world.step(Event::Wake)), [claim(n + 1)]);
+    world.look_for(C, ready(&["u1"]));
+    assert!(!world.has_started(0), "the slot may yet come free");
+    world.answer(B, &[claimed(1)], None);
+    world.step(Event::SpawnOk { spawn: SpawnId(1), pid: pid(1) });
+    world.after(5, Event::Wake);
+    world.answer(B, &[Taken::Yes], None);
+    assert!(world.has_started(0));
+    assert!(!world.is_idle(0));
+    world.exits(1, 0);
+    world.answer(B, &[Taken::Yes], None);
+    assert!(!world.is_idle(0), "who waits for the end has it started, too");
+    assert!(!world.has_started(0));
+}
+
+#[test]
+fn one_tick_does_not_follow_what_others_change() {
+    let mut world = World::of(Dispatcher::once(Policy::default()));
+    world.add(B);
+    world.add(C);
+    world.step(Event::BoardsListed);
+    world.look_for(B, ready(&["t1"]));
+    world.step(Event::BoardChanged { board: C });
+    assert!(!world.has_started(0), "it is not yet known what is there");
+    world.look_for(C, Observation::default());
+    world.answer(B, &[claimed(1)], None);
+    world.step(Event::SpawnOk { spawn: SpawnId(1), pid: pid(1) });
+    world.after(5, Event::Wake);
+    world.answer(B, &[Taken::Yes], None);
+    world.look_for(C, Observation::default());
+    world.step(Event::BoardChanged { board: B });
+    world.step(Event::BoardChanged { board: C });
+    assert!(world.has_started(60_000));
+    world.exits(1, 0);
+    assert!(!world.is_idle(0));
+    world.answer(B, &[Taken::Yes], None);
+    assert!(world.is_idle(60_000));
+}
+
+/// Another process has written, and a tenth of a second has passed. Every notice is looked after.
+fn others_write(world: &mut World) {
+    world.step(Event::BoardChanged { board: B });
+    for wait in [1, 99] {
+        if world.board(B).is_under_way() {
+            world.look_for(B, ours(&[]));
+        }
+        world.after(wait, Event::Wake);
     }
+    if world.board(B).is_under_way() {
+        world.look_for(B, ours(&[]));
+    }
+}
+
+#[test]
+fn others_that_write_without_a_pause_are_waited_for_no_longer_than_our_patience() {
+    let mut world = World::open();
+    for tenths in 1..40 {
+        others_write(&mut world);
+        assert_eq!(world.is_idle(2_000), tenths >= 20, "{tenths}");
+        assert_eq!(world.is_idle(0), tenths >= 3, "one notice is followed to its end, {tenths}");
+    }
+    // What is left is followed, and the next notice is another one.
+    for _ in 0..8 {
+        world.after(128, Event::Wake);
+        world.look_for(B, Observation::default());
+    }
+    assert!(world.is_idle(2_000));
+    others_write(&mut world);
+    assert!(!world.is_idle(2_000));
+}
+
+#[test]
+fn our_own_writes_have_what_others_write_waited_for_anew() {
+    let mut world = World::running();
+    for _ in 0..30 {
+        world.step(Event::BoardChanged { board: B });
+        world.after(1, Event::Wake);
+        world.look_for(B, ours(&[1]));
+        world.ms += 99;
+    }
+    world.exits(1, 0);
+    world.answer(B, &[Taken::Yes], Some(Observation::default()));
+    for tenths in 0..30 {
+        assert_eq!(world.is_idle(2_000), tenths >= 20, "{tenths}");
+        others_write(&mut world);
+    }
+}
+
+/// The spawn of attempt `n`, whose claim is under way, fails; its task, then called otherwise, is
+/// ready again.
+fn spawn_fails(world: &mut World, n: u64, blame: Blame) {
+    world.answer(B, &[claimed(n)], Some(ours(&[n])));
+    world.step(Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 11 });
+    world.answer(B, &[Taken::Yes], Some(ready(&[&format!("t{}", n + 1)])));
+    assert_eq!(world.dispatcher.runs().count(), 0);
+}
+
+#[test]
+fn a_host_or_folders_that_refuse_are_waited_for_but_not_without_end() {
+    for blame in [Blame::Host, Blame::Board] {
+        let mut world = World::new();
+        world.add(B);
+        world.step(Event::BoardsListed);
+        world.look_for(B, ready(&["t1"]));
+        for n in 1..5 {
+            spawn_fails(&mut world, n, blame);
+            // At 0, 1, 3 and 7 seconds.
+            assert_eq!(world.is_idle(7_000), n == 4, "{blame:?} refused {n} times");
+            assert!(!world.is_idle(7_001));
+            world.ms = world.wake.unwrap();
+            assert_eq!(sent(&world.step(Event::Wake)), [claim(n + 1)]);
+        }
+        // One that starts is proof, although it is over before that is told.
+        world.answer(B, &[claimed(5)], Some(ours(&[5])));
+        world.exits(5, 0);
+        world.answer(B, &[Taken::Yes, Taken::Yes], None);
+        world.step(Event::SpawnOk { spawn: SpawnId(5), pid: pid(5) });
+        world.step(Event::Tick);
+        world.look_for(B, ready(&["t6"]));
+        spawn_fails(&mut world, 6, blame);
+        assert!(!world.is_idle(1));
+        assert!(world.is_idle(0), "unless there is no patience with it");
+    }
+}
+
+#[test]
+fn folders_that_refuse_are_no_reason_to_leave_another_board() {
+    let mut world = World::new();
+    world.add(B);
+    world.add(C);
+    world.step(Event::BoardsListed);
+    world.look_for(B, ready(&["t1"]));
+    world.look_for(C, Observation::default());
+    spawn_fails(&mut world, 1, Blame::Board);
+    assert!(world.is_idle(0));
+    world.step(Event::Tick);
+    world.look_for(B, ready(&["t1"]));
+    world.look_for(C, ready(&["u1"]));
+    world.answer(C, &[Taken::No(Refusal::Locked)], None);
+    assert!(!world.is_idle(1));
 }
 
 /// Board `B` was open, and its file has just been replaced: the new one is being opened.

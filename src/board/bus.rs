@@ -1,0 +1,99 @@
+//! Staying alive when somebody cuts the index of a log under us.
+//!
+//! SQLite has the index mapped, and the kernel answers an access beyond the end of a mapped file with
+//! SIGBUS: one board would end the process, and with it all others. The size is looked at before each
+//! use; here is the rest, a cut between that look and the access. The missing page is replaced by one
+//! of zeroes, which SQLite takes for an index that has to be made anew, and the thread remembers that
+//! nothing it has read since can be trusted.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::sys::stat::Mode;
+use nix::unistd::{SysconfVar, read, sysconf};
+
+thread_local! {
+    static FAULTS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Bytes of a page of memory.
+static PAGE: AtomicUsize = AtomicUsize::new(4096);
+
+/// How often this thread was given zeroes in place of an index.
+pub(super) fn faults() -> u32 {
+    FAULTS.get()
+}
+
+/// Sees to it that this process survives. Every other cause of the signal ends it as ever.
+pub(super) fn survive() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Ok(Some(size)) = sysconf(SysconfVar::PAGE_SIZE) {
+            PAGE.store(usize::try_from(size).unwrap_or(4096), Ordering::Relaxed);
+        }
+        let action =
+            SigAction::new(SigHandler::SigAction(on_fault), SaFlags::SA_SIGINFO, SigSet::empty());
+        // SAFETY: the handler does nothing but system calls that a signal handler may do, and touches
+        // nothing but its own stack, an atomic and a thread's own integer without a destructor.
+        let _without_it_we_live_less_safely = unsafe { sigaction(Signal::SIGBUS, &action) };
+    });
+}
+
+extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    let errno = Errno::last_raw();
+    // SAFETY: with SA_SIGINFO the kernel gives a valid pointer, and with BUS_ADRERR an address.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    if code == libc::BUS_ADRERR && is_in_an_index(address) && put_zeroes(address) {
+        FAULTS.set(FAULTS.get().wrapping_add(1));
+    } else {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: no handler is installed, one is removed. The signal is blocked until we return.
+        let _ = unsafe { sigaction(Signal::SIGBUS, &default) };
+        let _ = raise(Signal::SIGBUS);
+    }
+    Errno::set_raw(errno);
+}
+
+/// Replaces the page at an address that is in an index.
+fn put_zeroes(address: usize) -> bool {
+    let page = PAGE.load(Ordering::Relaxed);
+    let start = (address & !(page - 1)) as *mut c_void;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // SAFETY: the page is part of SQLite's mapping of a file and has no memory behind it. SQLite reads
+    // and writes it as memory that others change at any time, and unmaps it with the rest.
+    let got = unsafe { libc::mmap(start, page, protection, flags, -1, 0) };
+    got == start
+}
+
+/// Whether the address lies in the mapping of a `-shm` file, as the kernel tells. Allocates nothing.
+fn is_in_an_index(address: usize) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let Ok(maps) = open(c"/proc/self/maps", flags, Mode::empty()) else { return false };
+    // Each line is `start-end … path`.
+    let (mut bounds, mut field, mut last) = ([0_usize; 2], 0, [0_u8; 4]);
+    let mut buffer = [0_u8; 1024];
+    while let Ok(count @ 1..) = read(&maps, &mut buffer) {
+        for byte in buffer.iter().take(count).copied() {
+            if byte == b'\n' {
+                if (bounds[0]..bounds[1]).contains(&address) {
+                    return last == *b"-shm";
+                }
+                (bounds, field) = ([0; 2], 0);
+            } else if byte == b'-' || byte == b' ' {
+                field += 1;
+            } else if let Some(bound) = bounds.get_mut(field) {
+                let digit = char::from(byte).to_digit(16).unwrap_or(0);
+                *bound = (*bound << 4) | digit as usize;
+            }
+            last = [last[1], last[2], last[3], byte];
+        }
+    }
+    false
+}

@@ -1,0 +1,107 @@
+//! Reading the configuration again. A lane of its own does it, because its disk may hang.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use super::config::{Config, ConfigError};
+use super::post::{Message, Post};
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Reloader {
+    requests: Sender<()>,
+}
+
+impl Reloader {
+    /// Starts the lane; `config` is the configuration in force.
+    pub fn start(config: Arc<Config>, post: Post) -> io::Result<Reloader> {
+        Reloader::start_with(config, post, Config::reload)
+    }
+
+    fn start_with(
+        mut config: Arc<Config>,
+        post: Post,
+        reload: impl Fn(&Config) -> Result<Config, ConfigError> + Send + 'static,
+    ) -> io::Result<Reloader> {
+        let (requests, inbox) = channel();
+        thread::Builder::new().name("config".to_owned()).spawn(move || {
+            while inbox.recv().is_ok() {
+                // One read serves all who asked before it.
+                while inbox.try_recv().is_ok() {}
+                let read = reload(&config).map(Arc::new);
+                if let Ok(new) = &read {
+                    config = Arc::clone(new);
+                }
+                post.send(Message::Configured(read));
+            }
+        })?;
+        Ok(Reloader { requests })
+    }
+
+    /// Asks for the file to be read; what is in it comes by post.
+    pub fn ask(&self) {
+        let _ends_with_us = self.requests.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::Path;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::super::post::{Inbox, post};
+    use super::*;
+
+    const PATIENCE_MS: u64 = 45_000;
+
+    fn interval_ms(inbox: &Inbox) -> Option<u64> {
+        let Message::Configured(read) = inbox.next_within(PATIENCE_MS)? else {
+            panic!("a message of somebody else");
+        };
+        Some(read.unwrap().policy.interval_ms)
+    }
+
+    /// Returns when the lane reads it.
+    fn opened(fifo: &Path) -> File {
+        File::options().write(true).open(fifo).unwrap()
+    }
+
+    fn write(mut file: File, seconds: u32) {
+        write!(file, "[dispatch]\ninterval = \"{seconds}s\"\n").unwrap();
+    }
+
+    #[test]
+    fn whoever_asks_while_a_read_is_under_way_gets_one_further_read_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sexton.toml");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let (post, inbox) = post().unwrap();
+        // As from a disk that hangs: a configuration is never read from a pipe.
+        let file = path.clone();
+        let reload = move |_: &Config| Config::parse(&fs::read_to_string(&file).unwrap(), &file);
+        let reloader = Reloader::start_with(Arc::default(), post, reload).unwrap();
+
+        reloader.ask();
+        let first = opened(&path);
+        (0..3).for_each(|_| reloader.ask());
+        write(first, 1);
+        assert_eq!(interval_ms(&inbox), Some(1_000));
+
+        let second = opened(&path);
+        // A third one would find this.
+        let plain = dir.path().join("plain");
+        write(File::create(&plain).unwrap(), 3);
+        fs::rename(&plain, &path).unwrap();
+        write(second, 2);
+        assert_eq!(interval_ms(&inbox), Some(2_000));
+
+        drop(reloader);
+        assert_eq!(interval_ms(&inbox), None, "the lane has ended without a third read");
+    }
+}
