@@ -26,9 +26,8 @@ const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Milliseconds for which a change notice is taken for the echo of a write of our own: notices are
 /// gathered for a while before they are told.
 const ECHO_MS: u64 = 20;
-/// Milliseconds after which an echo is followed, by one look: there may have been a rival's write
-/// beside it, but each further exchange shows that too.
-const ECHO_LOOK_MS: u64 = 16;
+/// The rung at which the looks after an echo begin. Lower ones would find our own write only.
+const ECHO_RUNG: usize = 4;
 /// Milliseconds between two looks at everything that waits, not only at what is known to have
 /// changed.
 const SWEEP_MS: u64 = 300_000;
@@ -124,6 +123,8 @@ struct Climb {
     /// Since when notices have followed each other before the top was reached, and nothing of ours
     /// was written.
     since: Mono,
+    /// True if all of them were most likely caused by our own writes.
+    echo: bool,
 }
 
 /// What is known of a refusal.
@@ -410,18 +411,20 @@ impl Board {
     }
 
     /// Something near its file changed: climb the ladder from its foot. If it was most likely
-    /// ourselves, one look later on is enough.
+    /// ourselves, a look later on is enough, but for what may hide behind our own write: others whose
+    /// commit takes its time.
     pub fn noticed(&mut self, now: Mono) {
         let echo = self.is_writing() || now < self.echo_until;
-        let (wait_ms, rung) =
-            if echo { (ECHO_LOOK_MS, LADDER_MS.len() - 1) } else { (LADDER_MS[0], 0) };
-        let at = now.after(wait_ms);
+        let rung = if echo { ECHO_RUNG } else { 0 };
+        let at = now.after(LADDER_MS[rung]);
         // Never later than the next look was: notices without a pause must not put it off for ever.
-        self.climb = Some(self.climb.map_or(Climb { at, rung, since: now }, |before| Climb {
-            at: before.at.min(at),
-            rung: before.rung.min(rung),
-            since: before.since,
-        }));
+        self.climb =
+            Some(self.climb.map_or(Climb { at, rung, since: now, echo }, |before| Climb {
+                at: before.at.min(at),
+                rung: before.rung.min(rung),
+                since: before.since,
+                echo: before.echo && echo,
+            }));
         let soon = now.after(NOTICE_MS);
         // Nor the look at a sick board.
         let recheck = self.recheck_at.map_or(soon, |at| at.min(soon));
@@ -470,12 +473,13 @@ impl Board {
 
     /// Does what its clocks call for. Says whether its lane has just become overdue.
     pub fn act_on_time(&mut self, now: Now, policy: &Policy, fx: &mut Vec<Effect>) -> bool {
-        if let Some(Climb { at, rung, since }) = self.climb
-            && now.mono >= at
+        if let Some(climb) = self.climb
+            && now.mono >= climb.at
         {
             self.look = true;
-            let next = |wait: &u64| Climb { at: now.mono.after(*wait), rung: rung + 1, since };
-            self.climb = LADDER_MS.get(rung + 1).map(next);
+            let rung = climb.rung + 1;
+            let next = |wait: &u64| Climb { at: now.mono.after(*wait), rung, ..climb };
+            self.climb = LADDER_MS.get(rung).map(next);
         }
         if self.due.is_some_and(|due| now.unix >= due) {
             (self.look, self.due) = (true, None);
@@ -572,7 +576,8 @@ impl Board {
     #[must_use]
     pub fn is_climbing(&self, now: Mono, grace_ms: u64) -> bool {
         let patience_ms = grace_ms.max(LADDER_MS.iter().sum());
-        self.climb.is_some_and(|climb| now.since(climb.since) < patience_ms)
+        let awaited = |climb: Climb| !climb.echo || climb.rung <= ECHO_RUNG;
+        self.climb.is_some_and(|climb| awaited(climb) && now.since(climb.since) < patience_ms)
     }
 
     /// When [`act_on_time`](Board::act_on_time) has something to do.
