@@ -135,7 +135,7 @@ pub fn possible_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>
 #[must_use]
 pub fn is_dispatched(board: &BoardPaths) -> bool {
     if board.slug.as_str() == DEFAULT_BOARD {
-        return board.db.exists();
+        return may_exist(&board.db);
     }
     is_there(board) && !Metadata::read(board).archived
 }
@@ -161,7 +161,16 @@ fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootE
 
 /// A board is there if its folder holds metadata or a database.
 fn is_there(board: &BoardPaths) -> bool {
-    board.metadata.exists() || board.db.exists()
+    may_exist(&board.metadata) || may_exist(&board.db)
+}
+
+/// False only if the file is known not to be there. One that cannot be looked at, for lack of
+/// permission or on a failing disk, is trouble with a board, not the end of it.
+fn may_exist(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(_) => true,
+        Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
 }
 
 /// Whether `slug` names a board of `root`. `default` always does.
@@ -241,6 +250,18 @@ mod tests {
             BoardPaths::new(Path::new("/r"), slug("beta"), &env).workspaces,
             Path::new("/w")
         );
+    }
+
+    #[test]
+    fn a_board_that_cannot_be_looked_at_is_still_a_board() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = BoardPaths::new(dir.path(), slug("beta"), &Environment::default());
+        assert!(!is_dispatched(&board));
+        fs::create_dir_all(board.db.parent().unwrap()).unwrap();
+        assert!(!is_dispatched(&board));
+        // The one thing that nobody, not even root, can look through.
+        std::os::unix::fs::symlink(&board.db, &board.db).unwrap();
+        assert!(is_dispatched(&board));
     }
 
     #[test]
