@@ -122,9 +122,15 @@ fn a_board_on_a_file_system_that_hangs_holds_no_other_board_up() {
     stop(sexton);
 
     let id = create(&s, "exit 0");
+    let (code, said, _) = ended(&s, &["dispatch", "--dry-run"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&id) && said.contains("out of use: hangs"), "{said}");
     let (code, said, _) = ended(&s, &["run", "--until-idle"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(state(&s.db(), &id), "done|0|NULL");
+    let (code, said, _) = ended(&s, &["boards", "list"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("2 done") && said.contains("does not answer"), "{said}");
 }
 
 /// Prints the variables that hold paths, one a line.

@@ -1,5 +1,6 @@
 //! `sexton boards`: which boards there are, and new ones.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,13 +10,15 @@ use serde_json::{Value, json};
 
 use crate::board::card;
 use crate::runtime::clock;
-use crate::runtime::root::{BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, list_boards};
+use crate::runtime::root::{
+    self, BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, possible_boards,
+};
 
 use super::describe::{board_full, board_holds_json};
 use super::list::table;
 use super::out::plain;
 use super::place::is_about;
-use super::{Failure, Globals, Out, Place};
+use super::{Failure, Globals, Out, Place, looks};
 
 /// List the boards, or make one.
 #[derive(Debug, clap::Args)]
@@ -74,14 +77,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 }
 
 fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
-    let boards = list_boards(&place.root.path, &place.env)?;
+    let boards = look_at_all(place)?;
     let current = place.board().ok().map(|board| board.slug);
     let holds = place.holds();
     let mut out = Out::new();
     if globals.json {
-        let each = boards.iter().map(|board| {
+        let each = boards.iter().map(|(board, seen)| {
             let own: Vec<_> = holds.iter().filter(|told| is_about(told, board)).cloned().collect();
-            let mut json = as_json(board, current.as_ref());
+            let mut json = as_json(board, seen, current.as_ref());
             json["board_holds"] = board_holds_json(&own);
             json
         });
@@ -89,12 +92,12 @@ fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
         return out.flush();
     }
     let mut rows = table(&["BOARD", "NAME", "TASKS", "DATABASE"]);
-    for board in &boards {
+    for (board, seen) in &boards {
         let mark = if current.as_ref() == Some(&board.slug) { " *" } else { "" };
         rows.add_row([
             format!("{}{mark}", board.slug),
-            plain(&Metadata::read(board).name),
-            in_words(board),
+            plain(&seen.metadata.name),
+            in_words(&seen.counts),
             board.db.display().to_string(),
         ]);
     }
@@ -107,13 +110,40 @@ fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
     out.flush()
 }
 
-fn counts(board: &BoardPaths) -> Result<std::collections::BTreeMap<String, i64>, String> {
+/// What there is to be said of a board.
+struct Seen {
+    metadata: Metadata,
+    counts: Counts,
+}
+
+/// How many tasks are in which status; or why that is not known.
+type Counts = Result<BTreeMap<String, i64>, String>;
+
+fn look(board: &BoardPaths) -> Seen {
+    Seen { metadata: Metadata::read(board), counts: counts(board) }
+}
+
+/// The boards of the root. Of what hangs nobody knows whether it is one, so it is there, too.
+fn look_at_all(place: &Place<'_>) -> Result<Vec<(BoardPaths, Seen)>, Failure> {
+    let boards = possible_boards(&place.root.path, &place.env)?;
+    let seen = looks::at_each(boards.clone(), looks::LOOK_MS, |board| {
+        root::is_dispatched(board).then(|| look(board))
+    });
+    let listed = boards.into_iter().zip(seen).filter_map(|(board, seen)| {
+        let unknown = |why| Some(Seen { metadata: Metadata::none(&board.slug), counts: Err(why) });
+        let seen = seen.unwrap_or_else(unknown)?;
+        Some((board, seen))
+    });
+    Ok(listed.collect())
+}
+
+fn counts(board: &BoardPaths) -> Counts {
     let opened = card::open_for_reading(&board.db).map_err(|error| error.to_string())?;
     card::count_by_status(&opened.conn).map_err(|error| error.to_string())
 }
 
-fn in_words(board: &BoardPaths) -> String {
-    match counts(board) {
+fn in_words(counts: &Counts) -> String {
+    match counts {
         Ok(counts) if counts.is_empty() => "none".to_owned(),
         Ok(counts) => {
             let each = counts.iter().map(|(status, count)| format!("{count} {}", plain(status)));
@@ -123,12 +153,9 @@ fn in_words(board: &BoardPaths) -> String {
     }
 }
 
-fn as_json(board: &BoardPaths, current: Option<&Slug>) -> Value {
-    let metadata = Metadata::read(board);
-    let (counts, error) = match counts(board) {
-        Ok(counts) => (json!(counts), Value::Null),
-        Err(error) => (Value::Null, Value::String(error)),
-    };
+fn as_json(board: &BoardPaths, seen: &Seen, current: Option<&Slug>) -> Value {
+    let metadata = &seen.metadata;
+    let (counts, error) = (seen.counts.as_ref().ok(), seen.counts.as_ref().err());
     json!({
         "slug": board.slug.as_str(), "name": metadata.name, "description": metadata.description,
         "icon": metadata.icon, "color": metadata.color,
@@ -159,7 +186,7 @@ fn create(place: &Place<'_>, args: &Create, globals: &Globals) -> Result<(), Fai
     let mut out = Out::new();
     if globals.json {
         let current = place.board().ok().map(|board| board.slug);
-        out.json(&as_json(&board, current.as_ref()))?;
+        out.json(&as_json(&board, &look(&board), current.as_ref()))?;
     } else {
         out.line(format_args!("made the board `{}` at {}", args.slug, board.db.display()))?;
     }

@@ -12,7 +12,7 @@ use crate::runtime::signals::Signals;
 
 use super::dispatcher;
 use super::out::plain;
-use super::{Failure, Globals, Out, Place, logging};
+use super::{Failure, Globals, Out, Place, logging, looks};
 
 /// Run one tick over all boards, and record how the workers that it started ended.
 #[derive(Debug, clap::Args)]
@@ -93,19 +93,24 @@ fn dry_run(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
     let config = place.config()?;
     let boards = match &globals.board {
         Some(_) => vec![place.board()?],
-        None => root::list_boards(&place.root.path, &place.env)?,
+        None => root::possible_boards(&place.root.path, &place.env)?,
     };
+    let (judge, is_named) = (config.clone(), globals.board.is_some());
+    let found = looks::at_each(boards.clone(), looks::LOOK_MS, move |board| {
+        let is_meant = is_named || root::is_dispatched(board);
+        is_meant.then(|| would_run(board, &judge).map_err(|error| error.to_string()))
+    });
     let mut free = usize::try_from(config.policy.max_workers).unwrap_or(usize::MAX);
     let mut out = Out::new();
     let mut listed = Vec::new();
-    for board in &boards {
-        let found = would_run(board, &config);
+    for (board, found) in boards.iter().zip(found) {
+        let Some(found) = found.unwrap_or_else(|why| Some(Err(why))) else { continue };
         match (&found, globals.json) {
             (Err(error), false) => {
                 out.line(format_args!("out of use: {}: {error}", board.slug))?;
             }
             (Err(error), true) => {
-                listed.push(json!({"board": board.slug.as_str(), "error": error.to_string()}));
+                listed.push(json!({"board": board.slug.as_str(), "error": error}));
             }
             (Ok(_), _) => {}
         }

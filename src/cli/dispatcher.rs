@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -20,7 +17,7 @@ use crate::runtime::root::{BoardPaths, Slug};
 
 use super::describe::{brief, wait_json};
 use super::out::plain;
-use super::{Failure, Globals, Out, Place};
+use super::{Failure, Globals, Out, Place, looks};
 
 /// Makes this process a dispatcher: what it starts inherits nothing, and what its workers leave
 /// behind falls to it. Only from the main thread.
@@ -58,14 +55,12 @@ pub struct Left {
 
 /// Held tasks of a board that are listed, at the most.
 const HELD: usize = 1_000;
-/// Milliseconds for the last look at all boards.
-const LOOK_MS: u64 = 5_000;
 
 /// Looks at what is left on each board, without writing. One that hangs is not touched, and what
 /// does not answer is not waited for.
 pub fn what_is_left(boards: Vec<Known>, config: &Arc<Config>) -> Vec<Left> {
     let config = Arc::clone(config);
-    look_at_each(boards, LOOK_MS, move |board| left_on(board, &config))
+    look_at_each(boards, looks::LOOK_MS, move |board| left_on(board, &config))
 }
 
 fn look_at_each(
@@ -73,26 +68,14 @@ fn look_at_each(
     within_ms: u64,
     look: impl Fn(&BoardPaths) -> Left + Clone + Send + 'static,
 ) -> Vec<Left> {
-    let silent = |known: &Known| out_of_use(&known.paths, HANGS.to_owned());
-    let mut left: Vec<Left> = boards.iter().map(silent).collect();
-    let (tell, told) = channel();
-    for (index, known) in boards.into_iter().enumerate().filter(|(_, known)| !known.hangs) {
-        let (tell, look) = (tell.clone(), look.clone());
-        let looks = move || drop(tell.send((index, look(&known.paths))));
-        let started = thread::Builder::new().name("last-look".to_owned()).spawn(looks);
-        if let (Err(error), Some(left)) = (started, left.get_mut(index)) {
-            left.counts = Err(format!("no thread to look at it: {error}"));
-        }
-    }
-    drop(tell);
-    let deadline = clock::now().mono.after(within_ms);
-    let rest = || Duration::from_millis(deadline.since(clock::now().mono));
-    while let Ok((index, found)) = told.recv_timeout(rest()) {
-        if let Some(left) = left.get_mut(index) {
-            *left = found;
-        }
-    }
-    left
+    let answer = boards.iter().filter(|known| !known.hangs).map(|known| known.paths.clone());
+    let mut found = looks::at_each(answer.collect(), within_ms, look).into_iter();
+    let left = boards.iter().map(|known| {
+        let found = if known.hangs { None } else { found.next() };
+        let found = found.unwrap_or_else(|| Err(HANGS.to_owned()));
+        found.unwrap_or_else(|why| out_of_use(&known.paths, why))
+    });
+    left.collect()
 }
 
 fn out_of_use(board: &BoardPaths, why: String) -> Left {
@@ -210,6 +193,7 @@ mod tests {
     use super::*;
     use crate::runtime::root::Environment;
     use std::path::Path;
+    use std::sync::mpsc::channel;
 
     #[test]
     fn a_board_that_hangs_is_not_touched_and_one_that_turns_out_to_is_not_waited_for() {

@@ -19,6 +19,7 @@ mod link;
 mod list;
 mod log;
 mod logging;
+mod looks;
 mod out;
 mod place;
 mod run;

@@ -86,6 +86,12 @@ impl Metadata {
         Metadata::from_value(&value, &board.slug)
     }
 
+    /// What is taken for true of a board of which nothing is said.
+    #[must_use]
+    pub fn none(slug: &Slug) -> Metadata {
+        Metadata::from_value(&Value::Null, slug)
+    }
+
     fn from_value(value: &Value, slug: &Slug) -> Metadata {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Metadata {
