@@ -140,7 +140,11 @@ impl Daemon {
                 changed = self.boards.keys().copied().collect();
                 continue;
             }
-            let Some(folder) = self.watches.get(&event.wd) else { continue };
+            let Some(folder) = self.watches.get(&event.wd) else {
+                // Its watch is so new that nobody has told us of it, nor looked after this.
+                relist = true;
+                continue;
+            };
             let name = event.name.as_deref().unwrap_or(OsStr::new(""));
             let here = |seat: &BoardSeat| seat.paths.db.parent() == Some(folder.as_path());
             let mut is_listed = false;
@@ -177,4 +181,34 @@ fn is_about_listing(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     !(name.starts_with("kanban.db-") || name.ends_with(".lock") || name.ends_with(".log"))
         && name != "kanban.db"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock;
+    use super::super::config::Config;
+    use super::super::daemon::Settings;
+    use super::super::listing::Place;
+    use super::super::post::Message;
+    use super::super::root::Environment;
+    use super::*;
+
+    #[test]
+    fn a_change_in_a_folder_whose_watch_is_not_known_yet_is_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, env) = (dir.path().to_owned(), Environment::default());
+        let place = Place { root, env, only: None };
+        let settings = Settings { place, config: Config::default(), once: false, adopt: false };
+        let mut daemon = Daemon::new(settings).unwrap();
+        let listed = |daemon: &Daemon| {
+            let message = daemon.inbox.next_within(60_000);
+            assert!(matches!(message, Some(Message::Listed(_))), "{message:?}");
+        };
+        daemon.lister.ask();
+        // The watches are there, and the loop has not been told of them.
+        listed(&daemon);
+        std::fs::create_dir(dir.path().join("kanban")).unwrap();
+        daemon.changed_boards(clock::now().mono, true);
+        listed(&daemon);
+    }
 }
