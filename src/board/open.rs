@@ -23,11 +23,12 @@ use crate::machine::event::FaultClass;
 /// One open board. Its connection stays open for as long as it is in use: that also keeps other
 /// processes from removing the write-ahead log under each other.
 pub struct Board {
-    // Dropped in this order: the file is given back only when the connection is closed.
-    pub(super) conn: Connection,
-    pub(super) reserved: Reserved,
+    // Dropped in this order. What is known of the index goes first: the connection may remove it when
+    // it closes, and its inode is anybody's then. The file is given back only after that.
     /// None on a board that is not in WAL mode.
     pub(super) siblings: Option<Siblings>,
+    pub(super) conn: Connection,
+    pub(super) reserved: Reserved,
     pub(super) path: PathBuf,
     pub(super) shape: Shape,
     pub(super) memory: Memory,
