@@ -77,13 +77,13 @@ fn is_in_an_index(address: usize) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let Ok(maps) = open(c"/proc/self/maps", flags, Mode::empty()) else { return false };
     // Each line is `start-end … path`.
-    let (mut bounds, mut field, mut last) = ([0_usize; 2], 0, [0_u8; 4]);
+    let (mut bounds, mut field, mut last) = ([0_usize; 2], 0, [0_u8; 14]);
     let mut buffer = [0_u8; 1024];
     while let Ok(count @ 1..) = read(&maps, &mut buffer) {
         for byte in buffer.iter().take(count).copied() {
             if byte == b'\n' {
                 if (bounds[0]..bounds[1]).contains(&address) {
-                    return last == *b"-shm";
+                    return last.ends_with(b"-shm") || last == *b"-shm (deleted)";
                 }
                 (bounds, field) = ([0; 2], 0);
             } else if byte == b'-' || byte == b' ' {
@@ -92,7 +92,8 @@ fn is_in_an_index(address: usize) -> bool {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
                 *bound = (*bound << 4) | digit as usize;
             }
-            last = [last[1], last[2], last[3], byte];
+            last.rotate_left(1);
+            last[last.len() - 1] = byte;
         }
     }
     false

@@ -18,8 +18,8 @@ use queue::Queue;
 
 /// Lines that wait for standard error, at the most: some MB, and minutes of an ordinary day.
 const ROOM: usize = 8192;
-/// How long the end of the program waits for a line to be written.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for the last lines to be written.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 

@@ -38,8 +38,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let until = if args.until_idle { Until::Idle(args.grace) } else { Until::Stopped };
     let outcome = daemon.run(until, Some(signals), args.grace);
     dispatcher::log_unrecorded(&outcome);
-    let (tally, boards, config) = (daemon.take_tally(), daemon.known_boards(), daemon.config());
-    // Its connections are closed before anybody else in this process opens the files.
+    let (tally, config) = (daemon.take_tally(), daemon.config());
+    // Closes its connections before anybody else in this process opens the files.
+    let boards = daemon.farewell();
     drop(daemon);
     // Whoever asked twice does not want to wait for that.
     let left = (!outcome.aborted).then(|| what_is_left(boards, &config));

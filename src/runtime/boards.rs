@@ -100,7 +100,7 @@ impl Daemon {
         let Some(seat) = self.boards.get_mut(&id) else { return Ok(()) };
         if seat.lane.is_none() {
             seat.lane = Some(BoardLane::start(id, &seat.paths.db, &self.owner, &self.post)?);
-            self.lanes += 1;
+            *self.lanes.entry(id).or_default() += 1;
         }
         seat.listed = true;
         Ok(())

@@ -28,7 +28,6 @@ use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Fault, FaultClass};
-use crate::machine::hold::BoardHold;
 use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::now::Mono;
 use crate::machine::run::Finish;
@@ -112,8 +111,8 @@ pub struct Daemon {
     pub(super) post: Post,
     pub(super) inbox: Inbox,
     pub(super) boards: BTreeMap<BoardId, BoardSeat>,
-    /// Board lanes that have not ended: those of the boards, and those that were let go.
-    pub(super) lanes: usize,
+    /// How many lanes of each board have not ended: that of the board, and those that were let go.
+    pub(super) lanes: BTreeMap<BoardId, usize>,
     pub(super) watches: BTreeMap<WatchDescriptor, PathBuf>,
     pub(super) spawns: BTreeMap<SpawnId, SpawnSeat>,
     pub(super) fingerprints: Fingerprints,
@@ -169,7 +168,7 @@ impl Daemon {
             post,
             inbox,
             boards: BTreeMap::new(),
-            lanes: 0,
+            lanes: BTreeMap::new(),
             watches: BTreeMap::new(),
             spawns: BTreeMap::new(),
             fingerprints: Fingerprints::default(),
@@ -275,15 +274,34 @@ impl Daemon {
         Arc::clone(&self.config)
     }
 
-    /// The boards that are there.
-    #[must_use]
-    pub fn known_boards(&self) -> Vec<Known> {
-        let hangs = |id: BoardId| {
-            let mut boards = self.machine.boards();
-            boards.any(|board| board.id == id && board.file_hold() == Some(BoardHold::Hung))
-        };
-        let listed = self.boards.iter().filter(|(_, seat)| seat.listed);
-        listed.map(|(id, seat)| Known { paths: seat.paths.clone(), hangs: hangs(*id) }).collect()
+    /// Lets the board lanes close their files, and scratch workspaces be removed; what hangs is left
+    /// to the end of the process. Gives the boards that are there.
+    pub fn farewell(&mut self) -> Vec<Known> {
+        let cleaners: Vec<_> =
+            self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
+        let boards = mem::take(&mut self.boards).into_iter().filter(|(_, seat)| seat.listed);
+        let boards: Vec<_> = boards.map(|(id, seat)| (id, seat.paths.clone())).collect();
+        let deadline = clock::now().mono.after(FAREWELL_MS);
+        while !self.lanes.is_empty()
+            && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
+        {
+            if let Message::LaneEnded(id) = message {
+                self.lane_ended(id);
+            }
+        }
+        for cleaner in cleaners {
+            cleaner.finish(deadline.since(clock::now().mono));
+        }
+        let lanes = mem::take(&mut self.lanes);
+        let known = |(id, paths)| Known { paths, hangs: lanes.contains_key(&id) };
+        boards.into_iter().map(known).collect()
+    }
+
+    fn lane_ended(&mut self, id: BoardId) {
+        if let Some(lanes) = self.lanes.get_mut(&id) {
+            *lanes -= 1;
+        }
+        self.lanes.retain(|_, lanes| *lanes > 0);
     }
 
     /// What has happened so far.
@@ -429,7 +447,7 @@ impl Daemon {
             }
             Message::Listed(listing) => self.listed(listing),
             Message::Configured(read) => self.configured(read),
-            Message::LaneEnded(_) => self.lanes -= 1,
+            Message::LaneEnded(id) => self.lane_ended(id),
         }
     }
 
@@ -471,21 +489,8 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    /// Lets the board lanes close their files, and scratch workspaces be removed; what hangs is left
-    /// to the end of the process.
     fn drop(&mut self) {
-        let cleaners: Vec<_> =
-            self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
-        self.boards.clear();
-        let deadline = clock::now().mono.after(FAREWELL_MS);
-        while self.lanes > 0
-            && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
-        {
-            self.lanes -= usize::from(matches!(message, Message::LaneEnded(_)));
-        }
-        for cleaner in cleaners {
-            cleaner.finish(deadline.since(clock::now().mono));
-        }
+        self.farewell();
     }
 }
 

@@ -36,8 +36,6 @@ struct State {
     writing: bool,
     /// True if the last one could not be.
     failing: bool,
-    /// How many writes have ended.
-    writes: u64,
 }
 
 #[derive(Debug)]
@@ -84,19 +82,10 @@ impl Queue {
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, as long as each line takes no longer than this.
+    /// Waits until all is written, for so long at the most.
     pub fn finish(&self, patience: Duration) {
-        let mut state = self.state();
-        while state.is_busy() {
-            let before = state.writes;
-            let stands = |state: &mut State| state.is_busy() && state.writes == before;
-            let waited = self.0.changed.wait_timeout_while(state, patience, stands);
-            let (next, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() {
-                return;
-            }
-            state = next;
-        }
+        let is_busy = |state: &mut State| state.is_busy();
+        let _in_vain = self.0.changed.wait_timeout_while(self.state(), patience, is_busy);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,7 +98,6 @@ impl Queue {
             let failing = out.write_all(&line.text).is_err();
             let mut state = self.state();
             (state.writing, state.failing) = (false, failing);
-            state.writes += 1;
             state.lost += if failing { line.counts } else { 0 };
             drop(state);
             self.0.changed.notify_all();
