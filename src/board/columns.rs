@@ -7,7 +7,8 @@ use rusqlite::{Connection, Result};
 
 use super::{sql, value};
 
-/// The columns of the client's tables that differ between its generations, as `table.column`.
+/// The columns of the tables that tasks, their links, events and runs are in, as `table.column`. Of
+/// other tables nothing is known here.
 #[derive(Clone, Debug, Default)]
 pub struct Columns(BTreeSet<String>);
 

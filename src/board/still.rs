@@ -128,8 +128,8 @@ pub(super) fn open(path: &Path, state: &Stamps) -> Result<Option<Connection>> {
         return Ok(Some(conn));
     }
     // A log whose index nobody shares: alone with it, SQLite keeps the index to itself, and does not
-    // look at one that was left. The lock
-    // that this takes is none here, so that a file which cannot be written can be read.
+    // look at one that was left. The lock that this takes is none here, so that a file which cannot
+    // be written can be read.
     let conn = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     sql::run(&conn, "PRAGMA locking_mode = EXCLUSIVE")?;
