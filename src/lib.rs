@@ -5,6 +5,8 @@
 //! * [`process`]: the kernel. Spawn, reap, signal.
 //! * [`runtime`]: the event loop that makes the machine's effects real.
 //! * [`cli`]: the commands.
+//!
+//! `regular` reads files that somebody else may have put there, for all of these.
 #![cfg_attr(not(any(test, feature = "runtime")), no_std)]
 
 extern crate alloc;
@@ -17,5 +19,7 @@ pub mod cli;
 pub mod machine;
 #[cfg(feature = "runtime")]
 pub mod process;
+#[cfg(feature = "runtime")]
+mod regular;
 #[cfg(feature = "runtime")]
 pub mod runtime;

@@ -123,8 +123,8 @@ impl Board {
         let (conn, shape, siblings) = (&self.conn, &mut self.shape, &self.siblings);
         let exchanged = transaction::run(conn, kind, || {
             let exchanged = inside(conn, shape, &mut memory, round)?;
-            // What was read counts only if it was read from this board.
-            if let Some(siblings) = siblings {
+            // What is written counts on what was read, and that only if it was read from this board.
+            if let Some(siblings) = siblings.as_ref().filter(|_| kind == Kind::Write) {
                 siblings.in_place().map_err(Trouble::Board)?;
             }
             Ok(exchanged)

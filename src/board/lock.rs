@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollTimeout, poll};
+
+use super::guard::FileKey;
 
 /// Waits. The only place where a board lane does so by itself; SQLite's own busy handler apart.
 pub(super) fn pause(millis: u16) {
@@ -112,8 +114,8 @@ pub(super) fn beside(board: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Which file it is; `None` if that cannot be told.
-fn identity(file: &File) -> Option<(u64, u64)> {
-    file.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
+fn identity(file: &File) -> Option<FileKey> {
+    file.metadata().ok().map(|meta| FileKey::of(&meta))
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

@@ -120,8 +120,8 @@ impl Sibling {
     }
 }
 
-/// Frames of the log that are in force, in the file already or not.
-fn frames(conn: &Connection) -> rusqlite::Result<u64> {
+/// Frames of the log that are in force, in the file already or not; none where there is no log.
+pub(super) fn frames(conn: &Connection) -> rusqlite::Result<u64> {
     let count = sql::one(conn, "PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1))?;
     Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::board::card;
-use crate::runtime::regular;
+use crate::regular;
 
 use super::{Failure, Globals, Out, Place};
 

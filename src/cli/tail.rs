@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::board::card::{self, Event, Opened};
+use crate::regular;
 use crate::runtime::clock;
-use crate::runtime::regular;
 
 use super::show::{event_json, event_line};
 use super::watch::Watch;

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf, absolute};
 use crate::board::card::Judge;
 use crate::machine::policy::{Policy, WorkerPolicy};
 use crate::process::logfile::Rotation;
+use crate::regular;
 
-use super::regular;
 use super::root::Environment;
 
 pub use crate::board::Workers;

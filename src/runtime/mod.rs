@@ -26,7 +26,6 @@ pub mod daemon;
 pub mod listing;
 mod perform;
 pub mod post;
-pub mod regular;
 pub mod reload;
 pub mod report;
 pub mod root;

@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 
 use super::clock;
 use super::daemon::Daemon;
-use super::regular;
 use super::report::{Names, errno_text};
 use super::root::{Environment, state_folder};
 use super::spawn_lane::LanesError;
@@ -30,6 +29,7 @@ use crate::machine::hold::{BoardHold, End};
 use crate::machine::ids::{BoardId, Pid};
 use crate::machine::now::Now;
 use crate::process::identity::{self, Alive};
+use crate::regular;
 
 /// How long the end of a dispatcher waits for its file to be removed. If it is not, its readers
 /// find its writer dead.

@@ -1,19 +1,18 @@
 //! One connection for one command.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error as Sql, OpenFlags, ffi};
 
 use super::CardError;
 use crate::board::columns::Columns;
+use crate::board::siblings::frames;
 use crate::board::sql;
 use crate::board::still::{self, Stamps};
+use crate::regular;
 
 /// How long a command waits for somebody else's transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,15 +92,10 @@ pub fn write<T>(
     }
     // The last to close copies the log into the file and removes it: not into one that SQLite could
     // not use. Where it is empty nothing is copied.
-    let unusable = matches!(done, Err(CardError::Sqlite(_))) && has_log(&board.conn);
+    let unusable =
+        matches!(done, Err(CardError::Sqlite(_))) && !matches!(frames(&board.conn), Ok(0));
     let _a_log_that_stays_does_no_harm = set_keeps_log(&board.conn, unusable);
     done
-}
-
-/// False if nothing is in the write-ahead log, or there is none.
-fn has_log(conn: &Connection) -> bool {
-    let frames = sql::one(conn, "PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1));
-    !matches!(frames, Ok(Some(..=0)))
 }
 
 fn set_keeps_log(conn: &Connection, keeps: bool) -> rusqlite::Result<()> {
@@ -131,7 +125,7 @@ fn opened(path: &Path, conn: Connection) -> Result<Opened, CardError> {
 /// later would drop this process's locks on it.
 fn check_magic(path: &Path) -> Result<(), CardError> {
     let mut head = [0; 16];
-    let problem = match open_file(path).and_then(|mut file| file.read_exact(&mut head)) {
+    let problem = match regular::open(path).and_then(|mut file| file.read_exact(&mut head)) {
         Ok(()) if head == *b"SQLite format 3\0" => return check_beside(path),
         Ok(()) => "is not an SQLite database; restore it from a copy, or name another board",
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -147,22 +141,7 @@ fn check_magic(path: &Path) -> Result<(), CardError> {
 
 fn check_beside(path: &Path) -> Result<(), CardError> {
     match still::irregular_beside(path) {
-        Some(path) => Err(CardError::File { path, source: not_regular() }),
+        Some(path) => Err(CardError::File { path, source: regular::irregular() }),
         None => Ok(()),
     }
-}
-
-fn not_regular() -> io::Error {
-    io::Error::other("it is no regular file")
-}
-
-/// Opens a regular file. Waits for nobody at the other end of anything else.
-fn open_file(path: &Path) -> io::Result<File> {
-    if !path.metadata()?.is_file() {
-        return Err(not_regular());
-    }
-    // It may be something else by now.
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }

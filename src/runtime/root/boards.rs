@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::super::regular;
+use crate::regular;
+
 use super::{Environment, Root, RootError, Slug};
 
 /// The board that every root has.

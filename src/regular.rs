@@ -39,7 +39,12 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
 }
 
 fn accept(is_file: bool) -> io::Result<()> {
-    if is_file { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
+    if is_file { Ok(()) } else { Err(irregular()) }
+}
+
+/// What is said of anything but a regular file.
+pub fn irregular() -> io::Error {
+    io::Error::other("it is no regular file")
 }
 
 #[cfg(test)]
@@ -57,11 +62,7 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for path in [&pipe, &socket, folder.path(), Path::new("/dev/zero")] {
             let error = read(path).unwrap_err();
-            assert!(
-                error.to_string().contains("not a regular file"),
-                "{}: {error}",
-                path.display()
-            );
+            assert!(error.to_string().contains("no regular file"), "{}: {error}", path.display());
         }
     }
 
