@@ -7,6 +7,7 @@
 //! ```
 
 mod canonical;
+mod climb;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -20,14 +21,11 @@ use super::now::{Mono, Now};
 use super::policy::Policy;
 use super::quarantine::{self, BUSY_IS_NORMAL, NOTICE_MS};
 use super::run::earlier;
+use climb::Climb;
 
-/// Milliseconds from a change notice to each look: a notice can come before the change is visible.
-const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Milliseconds for which a change notice is taken for the echo of a write of our own: notices are
 /// gathered for a while before they are told.
 const ECHO_MS: u64 = 20;
-/// The rung at which the looks after an echo begin. Lower ones would find our own write only.
-const ECHO_RUNG: usize = 4;
 /// Milliseconds between two looks at everything that waits, not only at what is known to have
 /// changed.
 const SWEEP_MS: u64 = 300_000;
@@ -111,20 +109,6 @@ pub struct Board {
     told: Option<FaultClass>,
     /// True from when it was told that it hangs until it is told to be well.
     told_hung: bool,
-}
-
-/// Where on the ladder of looks it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Climb {
-    /// When the next look is due.
-    at: Mono,
-    /// Which rung that is.
-    rung: usize,
-    /// Since when notices have followed each other before the top was reached, and nothing of ours
-    /// was written.
-    since: Mono,
-    /// True if all of them were most likely caused by our own writes.
-    echo: bool,
 }
 
 /// What is known of a refusal.
@@ -410,21 +394,10 @@ impl Board {
         }
     }
 
-    /// Something near its file changed: climb the ladder from its foot. If it was most likely
-    /// ourselves, a look later on is enough, but for what may hide behind our own write: others whose
-    /// commit takes its time.
+    /// Something near its file changed.
     pub fn noticed(&mut self, now: Mono) {
         let echo = self.is_writing() || now < self.echo_until;
-        let rung = if echo { ECHO_RUNG } else { 0 };
-        let at = now.after(LADDER_MS[rung]);
-        // Never later than the next look was: notices without a pause must not put it off for ever.
-        self.climb =
-            Some(self.climb.map_or(Climb { at, rung, since: now, echo }, |before| Climb {
-                at: before.at.min(at),
-                rung: before.rung.min(rung),
-                since: before.since,
-                echo: before.echo && echo,
-            }));
+        self.climb = Some(Climb::noticed(self.climb, echo, now));
         let soon = now.after(NOTICE_MS);
         // Nor the look at a sick board.
         let recheck = self.recheck_at.map_or(soon, |at| at.min(soon));
@@ -473,13 +446,9 @@ impl Board {
 
     /// Does what its clocks call for. Says whether its lane has just become overdue.
     pub fn act_on_time(&mut self, now: Now, policy: &Policy, fx: &mut Vec<Effect>) -> bool {
-        if let Some(climb) = self.climb
-            && now.mono >= climb.at
-        {
+        if let Some(climb) = self.climb.filter(|climb| now.mono >= climb.at) {
             self.look = true;
-            let rung = climb.rung + 1;
-            let next = |wait: &u64| Climb { at: now.mono.after(*wait), rung, ..climb };
-            self.climb = LADDER_MS.get(rung).map(next);
+            self.climb = climb.up(now.mono);
         }
         if self.due.is_some_and(|due| now.unix >= due) {
             (self.look, self.due) = (true, None);
@@ -571,13 +540,10 @@ impl Board {
         self.look
     }
 
-    /// Whether a change notice has not been followed to its end, unless others have caused one after
-    /// the other for `grace_ms`. The looks after one alone are never too long.
+    /// Whether a change notice is still followed by looks that are worth waiting for.
     #[must_use]
     pub fn is_climbing(&self, now: Mono, grace_ms: u64) -> bool {
-        let patience_ms = grace_ms.max(LADDER_MS.iter().sum());
-        let awaited = |climb: Climb| !climb.echo || climb.rung <= ECHO_RUNG;
-        self.climb.is_some_and(|climb| awaited(climb) && now.since(climb.since) < patience_ms)
+        self.climb.is_some_and(|climb| climb.is_awaited(now, grace_ms))
     }
 
     /// When [`act_on_time`](Board::act_on_time) has something to do.

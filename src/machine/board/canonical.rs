@@ -4,14 +4,7 @@ use super::super::canonical::{PRESENT, Renaming};
 use super::super::event::FaultClass;
 use super::super::now::Mono;
 use super::super::quarantine;
-use super::{Board, Climb, Phase, Refused, SWEEP_MS};
-
-impl Climb {
-    /// Its canonical form.
-    fn relative(self, seen: &Renaming) -> Climb {
-        Climb { at: seen.deadline(self.at), since: seen.moment(self.since), ..self }
-    }
-}
+use super::{Board, Phase, Refused, SWEEP_MS};
 
 impl Refused {
     /// Its canonical form.
