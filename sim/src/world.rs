@@ -8,27 +8,27 @@ mod calm;
 mod chance;
 mod dispatcher;
 mod founding;
+mod item;
 mod land;
 mod life;
 mod meddle;
 mod perform;
 mod sabotage;
 mod scope;
+mod seat;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use sexton::machine::effect::Effect;
 use sexton::machine::event::Event;
-use sexton::machine::exchange::Request;
-use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
+use sexton::machine::ids::{BoardId, Pid, SpawnId};
 use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::ExitStatus;
-use sexton::machine::{Dispatcher, Mode};
 
-use crate::board::{Instance, Memory, ModelBoard};
+use crate::board::Instance;
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Faults};
 use crate::kernel::{Kernel, Uid};
@@ -39,6 +39,10 @@ use crate::sometimes::{self, Sometimes};
 use crate::trace::{Record, Trail, What, Who};
 
 pub use scope::{Choice, Small};
+
+use item::Item;
+use seat::Seat;
+use seen::Seen;
 
 /// What the wall clock shows when a world begins.
 const EPOCH: i64 = 1_000_000;
@@ -108,178 +112,6 @@ pub fn run(entropy: Vec<u8>, options: Options) -> Run {
         broken: world.broken,
         used: world.entropy.used(),
         trace: world.trace,
-    }
-}
-
-/// Something that is to happen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Item {
-    /// A dispatcher's interval is over.
-    Tick(usize, Instance),
-    /// The moment that it asked for has come, if it has not asked for another since.
-    Wake(usize, u32),
-    /// Something for a dispatcher, unless it has died since.
-    Tell(usize, Instance, Event),
-    /// The same again, although it was told before.
-    Repeat(usize, Instance, Event),
-    /// Which boards there were when a dispatcher's lane looked.
-    Listed(usize, Instance, Vec<bool>),
-    /// A request to open a board takes effect.
-    Connect { seat: usize, of: Instance, board: BoardId, seq: u64, if_changed: bool },
-    /// An exchange takes effect.
-    Exchange {
-        seat: usize,
-        of: Instance,
-        board: BoardId,
-        seq: u64,
-        request: Request,
-        /// By which it was asked.
-        policy: Arc<Policy>,
-    },
-    /// A spawn lane makes its process.
-    Make { seat: usize, of: Instance, spawn: SpawnId },
-    /// A process ends by itself.
-    End(Uid, ExitStatus),
-    /// A signal ends it.
-    EndBySignal(Uid, i32),
-    /// A worker starts another process in its group, which lives for so many milliseconds.
-    Fork(Uid, u64),
-    /// A worker does something with its own task.
-    Own(Uid, Deed),
-    /// A process that no signal could end goes on.
-    Release(Uid),
-    /// A person does something with a board.
-    Meddle(usize),
-    /// A board that was removed comes back.
-    Restore(usize),
-    /// A board whose content went bad is repaired.
-    Repair(usize),
-    /// A board is there that was not.
-    Add(usize),
-    /// A dispatcher dies.
-    Crash(usize),
-    /// A dispatcher that was asked to stop is asked again.
-    Abort(usize, Instance),
-    /// Another takes its place.
-    Restart(usize),
-}
-
-/// What a worker does with its own task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Deed {
-    Complete,
-    Block,
-    Heartbeat,
-}
-
-/// A dispatcher's place. When it dies, another one takes it.
-#[derive(Clone, Debug)]
-struct Seat {
-    instance: Instance,
-    machine: Option<Dispatcher>,
-    /// The configuration, as it was last read here.
-    policy: Arc<Policy>,
-    conns: BTreeMap<BoardId, Conn>,
-    /// The file of each board that was refused for its content.
-    refused: BTreeMap<BoardId, (u32, u32)>,
-    /// Requests that are not answered, one for each board.
-    under_way: BTreeSet<BoardId>,
-    /// Boards whose last answer was a good one.
-    well: BTreeSet<BoardId>,
-    lanes: Vec<SpawnLane>,
-    wakes: u32,
-    /// What had ended when each tick whose reaping is not over began.
-    due: BTreeMap<u64, Vec<Uid>>,
-    /// The latest moment that it was told.
-    told: Mono,
-    /// Effects after which it dies, if it is to.
-    dies_after: Option<u32>,
-}
-
-/// An open connection.
-#[derive(Clone, Debug)]
-struct Conn {
-    file: u32,
-    memory: Memory,
-    /// The file had failed its checks, and somebody opened it all the same.
-    sick: bool,
-}
-
-impl Seat {
-    /// True if everything is to be killed at once.
-    fn is_aborting(&self) -> bool {
-        self.machine.as_ref().is_some_and(|machine| machine.mode() == Mode::Aborting)
-    }
-}
-
-/// A spawn lane at work.
-#[derive(Clone, Debug, Hash)]
-struct SpawnLane {
-    spawn: SpawnId,
-    board: BoardId,
-    task: TaskId,
-    worker: WorkerId,
-    /// Its process may exist: it cannot be called off any more.
-    past_gate: bool,
-    /// Its worker was in the configuration when it was asked for.
-    configured: bool,
-    /// What the limits were when it was asked for, or later, if they were raised since.
-    limits: Limits,
-}
-
-/// How many workers may live: in all, and on one board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Limits {
-    max_workers: u32,
-    max_in_progress: u32,
-}
-
-impl Limits {
-    fn of(policy: &Policy) -> Limits {
-        Limits { max_workers: policy.max_workers, max_in_progress: policy.max_in_progress }
-    }
-
-    fn or_more(self, other: Limits) -> Limits {
-        Limits {
-            max_workers: self.max_workers.max(other.max_workers),
-            max_in_progress: self.max_in_progress.max(other.max_in_progress),
-        }
-    }
-}
-
-/// A board: the model of its content, and what is wrong with its file.
-#[derive(Clone, Debug)]
-struct Seen {
-    id: BoardId,
-    model: ModelBoard,
-    /// Which file the path leads to.
-    file: u32,
-    /// Changes when the file is written or replaced by anybody but us.
-    stamp: u32,
-    listed: bool,
-    present: bool,
-    corrupt: bool,
-    /// Until when, in moments of the world.
-    busy_until: u64,
-    full_until: u64,
-    read_only_until: u64,
-}
-
-impl Seen {
-    /// A board that is there, and well.
-    fn sound(id: BoardId) -> Seen {
-        Seen {
-            id,
-            model: ModelBoard::new(),
-            file: 0,
-            stamp: 0,
-            listed: true,
-            present: true,
-            corrupt: false,
-            busy_until: 0,
-            full_until: 0,
-            read_only_until: 0,
-        }
     }
 }
 

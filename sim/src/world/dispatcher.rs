@@ -6,7 +6,8 @@ use sexton::machine::Mode;
 use sexton::machine::event::Event;
 use sexton::machine::policy::Policy;
 
-use super::{CALM_INTERVAL_MS, Item, Limits, RETIRE_MS, World, founding};
+use super::seat::Limits;
+use super::{CALM_INTERVAL_MS, Item, RETIRE_MS, World, founding};
 use crate::board::Instance;
 use crate::fault::Fault;
 use crate::kernel::Uid;

@@ -1,12 +1,10 @@
 //! How a world begins: its boards, its dispatchers, and what their owner wants.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sexton::machine::Dispatcher;
 use sexton::machine::exchange::Lane;
 use sexton::machine::ids::{BoardId, TaskId, WorkerId};
-use sexton::machine::now::Mono;
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
 
 use super::{EPOCH, Item, Seat, Seen, World};
@@ -60,20 +58,8 @@ impl World {
 
     pub(super) fn found_seat(&mut self) {
         let seat = self.seats.len();
-        self.seats.push(Seat {
-            instance: Instance(self.instances),
-            machine: None,
-            policy: Arc::new(self.policy.clone()),
-            conns: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            under_way: BTreeSet::new(),
-            well: BTreeSet::new(),
-            lanes: Vec::new(),
-            wakes: 0,
-            due: BTreeMap::new(),
-            told: Mono(0),
-            dies_after: None,
-        });
+        let policy = Arc::new(self.policy.clone());
+        self.seats.push(Seat::new(Instance(self.instances), None, policy));
         self.begin(seat);
     }
 
@@ -81,22 +67,9 @@ impl World {
     pub(super) fn begin(&mut self, seat: usize) {
         let instance = Instance(self.instances);
         self.instances += 1;
-        let wakes = self.seats[seat].wakes + 1;
-        let policy = Arc::clone(&self.seats[seat].policy);
-        self.seats[seat] = Seat {
-            instance,
-            machine: Some(Dispatcher::new((*policy).clone())),
-            policy,
-            conns: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            under_way: BTreeSet::new(),
-            well: BTreeSet::new(),
-            lanes: Vec::new(),
-            wakes,
-            due: BTreeMap::new(),
-            told: Mono(0),
-            dies_after: None,
-        };
+        let (wakes, policy) = (self.seats[seat].wakes + 1, Arc::clone(&self.seats[seat].policy));
+        let machine = Some(Dispatcher::new((*policy).clone()));
+        self.seats[seat] = Seat { wakes, ..Seat::new(instance, machine, policy) };
         self.tell(Who::Dispatcher(seat), || What::Note(format!("begins as {}", instance.0)));
         let wait = self.entropy.below(8) as u64;
         self.after(wait, Item::Tick(seat, instance));

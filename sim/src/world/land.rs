@@ -6,7 +6,8 @@ use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;
 
-use super::{Conn, FINE, Item, Seat, World};
+use super::seat::Conn;
+use super::{FINE, Item, Seat, World};
 use crate::board::{Env, Holder, Instance, Liveness, Memory, ModelBoard, Status};
 use crate::fault::Fault;
 use crate::kernel::Kernel;

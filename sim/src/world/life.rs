@@ -5,7 +5,9 @@ use sexton::machine::ids::SpawnId;
 use sexton::machine::policy::Completion;
 use sexton::machine::verdict::ExitStatus;
 
-use super::{Deed, Item, SpawnLane, World};
+use super::item::Deed;
+use super::seat::SpawnLane;
+use super::{Item, World};
 use crate::board::{Block, Complete, Holder};
 use crate::fault::Fault;
 use crate::kernel::Uid;

@@ -9,7 +9,8 @@ use sexton::machine::exchange::{Change, Request};
 use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::ExitStatus;
 
-use super::{FINE, Item, Limits, SpawnLane, World, brief};
+use super::seat::{Limits, SpawnLane};
+use super::{FINE, Item, World, brief};
 use crate::fault::Fault;
 use crate::kernel::{KILL, TERM, Uid};
 use crate::ledger::{Attempt, News};
