@@ -4,6 +4,7 @@
 mod any_events;
 mod board;
 mod canonical;
+mod climb;
 mod dispatcher;
 mod header;
 mod pass;
