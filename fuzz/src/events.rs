@@ -3,9 +3,13 @@
 //! What is checked are the promises of the machine that need no truthful world: they follow from
 //! what it has been told, whether or not that was true.
 
-// By its path, because an ordinary test takes this file in by its own.
+// By their paths, because an ordinary test takes this file in by its own.
 #[path = "events/any.rs"]
 mod any;
+#[path = "events/asked.rs"]
+mod asked;
+#[path = "events/told.rs"]
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +18,10 @@ use sexton::machine::Dispatcher;
 use sexton::machine::board::Phase as BoardPhase;
 use sexton::machine::effect::{Effect, Report};
 use sexton::machine::event::{Commit, Event, Group, Signal, SignalOutcome};
-use sexton::machine::exchange::{Answer, Change, Fence, Observation, Refusal, Request, Taken};
+use sexton::machine::exchange::{Answer, Change, Fence, Observation, Taken};
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, WorkerId};
 use sexton::machine::now::{Mono, Now};
-use sexton::machine::policy::{Completion, Policy};
+use sexton::machine::policy::Policy;
 use sexton::machine::run::{Phase, Run};
 use sexton::machine::verdict::ExitStatus;
 
@@ -251,251 +255,6 @@ impl Watch {
         assert!(effects.len() <= most, "{} effects, expected {most}: {effects:?}", effects.len());
         effects.into_iter().for_each(|effect| self.saw(effect));
         self.must_hold(&before);
-    }
-
-    /// Notes what an event says. False if it answers a question that was not asked.
-    fn is_told(&mut self, event: &Event) -> bool {
-        match event {
-            Event::Connected { board, seq } => {
-                let lane = self.boards.entry(*board).or_default();
-                let asked = lane.connecting && lane.seq == *seq;
-                if asked {
-                    (lane.connecting, lane.open) = (false, true);
-                }
-                asked
-            }
-            Event::ConnectFailed { board, seq, .. } => {
-                let lane = self.boards.entry(*board).or_default();
-                let asked = lane.connecting && lane.seq == *seq;
-                lane.connecting &= !asked;
-                asked
-            }
-            Event::Exchanged { board, seq, answer } => {
-                let lane = self.boards.entry(*board).or_default();
-                let Some(changes) = lane.exchanging.take_if(|_| lane.seq == *seq) else {
-                    return false;
-                };
-                if let Some(seen) = &answer.observation {
-                    lane.shown.extend(&seen.ours);
-                }
-                for (n, change) in changes.iter().enumerate() {
-                    // A change of which the answer says nothing was not written.
-                    let nothing = Taken::No(Refusal::Superseded);
-                    let taken = answer.taken.get(n).copied().unwrap_or(nothing);
-                    self.is_told_of_change(*board, *change, taken);
-                }
-                true
-            }
-            Event::ExchangeFailed { board, seq, .. } => {
-                let lane = self.boards.entry(*board).or_default();
-                lane.exchanging.take_if(|_| lane.seq == *seq).is_some()
-            }
-            Event::SpawnOk { spawn, .. } => {
-                self.hears(*spawn, |told| if told == Told::Nothing { Told::Lives } else { told })
-            }
-            Event::SpawnFailed { spawn, .. } => {
-                self.hears(*spawn, |told| if told == Told::Nothing { Told::Ended } else { told })
-            }
-            Event::SpawnCancelled { spawn } => {
-                // It counts only if it was asked for, which the phase says.
-                let asked = self
-                    .dispatcher
-                    .runs()
-                    .any(|run| run.spawn == *spawn && run.phase == Phase::Spawning);
-                let ended = |told| if told == Told::Nothing && asked { Told::Ended } else { told };
-                self.hears(*spawn, ended)
-            }
-            Event::ChildExited { spawn, status, group, .. } => {
-                let left_alone = *group == Group::Gone || self.may_leave_others(*spawn, *status);
-                self.hears(*spawn, |told| match told {
-                    Told::Nothing | Told::Lives if left_alone => Told::Ended,
-                    Told::Nothing | Told::Lives => Told::LeaderGone,
-                    Told::LeaderGone | Told::Ended => told,
-                })
-            }
-            Event::Signalled { spawn, outcome, .. } => {
-                let _late_is_fine = self.hears(*spawn, |told| match (told, outcome) {
-                    (Told::LeaderGone, SignalOutcome::Gone) => Told::Ended,
-                    _ => told,
-                });
-                true
-            }
-            Event::PolicyChanged(policy) => {
-                self.policy = (**policy).clone();
-                true
-            }
-            Event::Drain { .. } | Event::Abort => {
-                self.stopping = true;
-                true
-            }
-            Event::Wake => {
-                self.wake = None;
-                true
-            }
-            Event::Tick
-            | Event::KernelReady
-            | Event::OrphanReaped { .. }
-            | Event::Reaped { .. }
-            | Event::ReapFailed { .. }
-            | Event::BoardAdded { .. }
-            | Event::BoardRemoved { .. }
-            | Event::BoardsListed
-            | Event::BoardChanged { .. } => true,
-        }
-    }
-
-    fn is_told_of_change(&mut self, board: BoardId, change: Change, taken: Taken) {
-        match (change, taken) {
-            (Change::Claim { spawn, task, worker, .. }, Taken::Claimed { run, .. }) => {
-                self.taken.insert(spawn, (board, Fence { task, run, spawn }, worker));
-            }
-            (
-                Change::Finish { fence, .. },
-                Taken::Yes | Taken::Claimed { .. } | Taken::No(Refusal::Superseded),
-            ) if self.is_ours(board, fence) => {
-                self.settled.insert(fence.spawn);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a claim of ours took with exactly this fence on this board.
-    fn is_ours(&self, board: BoardId, fence: Fence) -> bool {
-        self.taken.get(&fence.spawn).is_some_and(|(at, own, _)| (*at, *own) == (board, fence))
-    }
-
-    /// Whether what this worker leaves behind in its group, exiting like this, may live on.
-    fn may_leave_others(&self, spawn: SpawnId, status: ExitStatus) -> bool {
-        self.dispatcher.runs().any(|run| {
-            let worker = self.policy.worker(run.worker);
-            run.spawn == spawn
-                && !matches!(run.phase, Phase::Terminating(_))
-                && status == ExitStatus::Code(0)
-                && worker.completion == Completion::ExitStatus
-                && worker.keep_leftovers
-        })
-    }
-
-    /// News of a worker. False if it was never asked for; then it must be reported.
-    fn hears(&mut self, spawn: SpawnId, becomes: impl FnOnce(Told) -> Told) -> bool {
-        match self.workers.get_mut(&spawn) {
-            Some(told) => {
-                *told = becomes(*told);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn saw(&mut self, effect: Effect) {
-        match effect {
-            Effect::Exchange { board, seq, request } => self.saw_exchange(board, seq, request),
-            Effect::Connect { board, seq, .. } => {
-                let lane = self.boards.entry(board).or_default();
-                assert!(!lane.connecting, "two connects at a time with {board:?}");
-                assert!(lane.exchanging.is_none(), "connects in the middle of an exchange");
-                assert!(seq > lane.seq, "the number {seq} again");
-                (lane.seq, lane.connecting, lane.open) = (seq, true, false);
-            }
-            Effect::Disconnect { board } => {
-                let lane = self.boards.entry(board).or_default();
-                assert!(lane.exchanging.is_none(), "lets go in the middle of an exchange");
-                assert!(!lane.connecting, "lets go while connecting");
-                // A board that comes again is a new one, and counts from the start.
-                let listed = self.dispatcher.boards().any(|known| known.id == board);
-                *lane = Talk { seq: if listed { lane.seq } else { 0 }, ..Talk::default() };
-            }
-            Effect::Spawn { spawn, board, task, run, worker } => {
-                let fence = Fence { task, run, spawn };
-                let claimed = self.taken.get(&spawn);
-                assert_eq!(claimed, Some(&(board, fence, worker)), "spawned without its claim");
-                let earlier = self.workers.insert(spawn, Told::Nothing);
-                assert_eq!(earlier, None, "{spawn:?} spawned twice");
-                assert!(!self.stopping, "spawned while stopping");
-                assert!(
-                    self.policy.worker(worker).enabled,
-                    "spawned for {worker:?}, which is gone"
-                );
-                let alive = || self.workers.iter().filter(|(_, told)| **told != Told::Ended);
-                let most = self.policy.max_workers as usize;
-                assert!(alive().count() <= most, "more than {most} workers");
-                let here = |spawn| self.taken.get(spawn).is_some_and(|(id, ..)| *id == board);
-                let most = self.policy.max_in_progress as usize;
-                let own = alive().filter(|(spawn, _)| here(*spawn)).count();
-                assert!(own <= most, "{own} workers of {board:?}, {most} are allowed");
-            }
-            Effect::Signal { spawn, signal } => {
-                let told = self.workers.get(&spawn);
-                assert!(
-                    matches!(told, Some(Told::Lives | Told::LeaderGone)),
-                    "{signal:?} to {spawn:?}, of which is known: {told:?}"
-                );
-                assert!(!self.forgotten.contains(&spawn), "{spawn:?} is forgotten");
-            }
-            Effect::CancelSpawn { spawn } => {
-                assert_eq!(self.workers.get(&spawn), Some(&Told::Nothing), "calls off {spawn:?}");
-            }
-            Effect::Forget { spawn } => {
-                assert!(self.forgotten.insert(spawn), "{spawn:?} forgotten twice");
-                let told = self.workers.get(&spawn);
-                assert!(matches!(told, None | Some(Told::Ended)), "{spawn:?} forgotten: {told:?}");
-                let recorded = self.settled.contains(&spawn) || !self.taken.contains_key(&spawn);
-                assert!(recorded, "{spawn:?} forgotten before its board took its end");
-            }
-            Effect::WakeAt(Mono(at)) => {
-                assert!(at > self.latest || at == u64::MAX, "a wake at {at} is over");
-                self.wake = Some(at);
-            }
-            Effect::Reap { .. } | Effect::ListBoards | Effect::Report(_) => {}
-        }
-    }
-
-    fn saw_exchange(&mut self, board: BoardId, seq: u64, request: Request) {
-        for change in &request.changes {
-            self.saw_change(board, *change);
-        }
-        let lane = self.boards.entry(board).or_default();
-        assert!(lane.exchanging.is_none(), "two exchanges at a time with {board:?}");
-        assert!(!lane.connecting && lane.open, "an exchange with {board:?}, which is not open");
-        assert!(seq > lane.seq, "the number {seq} again");
-        lane.seq = seq;
-        lane.exchanging = Some(request.changes);
-    }
-
-    fn saw_change(&mut self, board: BoardId, change: Change) {
-        match change {
-            Change::Claim { spawn, cap, .. } => {
-                assert!(self.asked.insert(spawn) && spawn.0 > self.newest, "{spawn:?} again");
-                self.newest = spawn.0;
-                assert!(!self.stopping, "claims while stopping");
-                assert_eq!(cap, self.policy.max_in_progress);
-                // What has ended, and is recorded with the same request, makes room in it.
-                let ended = |run: &&Run| run.phase == Phase::Exited;
-                let runs = self.dispatcher.runs().filter(|run| run.board == board);
-                let own = runs.filter(|run| !ended(run)).count();
-                assert!(own <= cap as usize, "{own} runs of {board:?}, {cap} are allowed");
-                let host = self.dispatcher.runs().filter(|run| run.uses_host_slot()).count();
-                let most = self.policy.max_workers as usize;
-                assert!(host <= most, "claims for {host} slots, {most} are allowed");
-            }
-            Change::Started { fence, .. } | Change::Renew { fence, .. } => {
-                assert!(self.is_ours(board, fence), "writes to a run that is not ours: {fence:?}");
-            }
-            Change::Finish { fence, verdict, .. } => {
-                if !self.is_ours(board, fence) {
-                    let shown = self.boards.get(&board).is_some_and(|b| b.shown.contains(&fence));
-                    assert!(shown, "ends a run that is not ours: {fence:?}");
-                } else if verdict.may_requeue() {
-                    // Or the task would have two workers.
-                    let told = self.workers.get(&fence.spawn);
-                    let over = matches!(told, None | Some(Told::Ended));
-                    assert!(over, "{fence:?} is given back: {verdict:?}, {told:?}");
-                }
-            }
-            Change::Promote { .. } | Change::Free { .. } => {
-                assert!(!self.stopping, "moves tasks while stopping");
-            }
-        }
     }
 
     fn must_hold(&self, before: &Before) {

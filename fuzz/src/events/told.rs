@@ -1,0 +1,146 @@
+//! What the machine is told, written down.
+
+use sexton::machine::event::{Event, Group, SignalOutcome};
+use sexton::machine::exchange::{Change, Fence, Refusal, Taken};
+use sexton::machine::ids::{BoardId, SpawnId};
+use sexton::machine::policy::Completion;
+use sexton::machine::run::Phase;
+use sexton::machine::verdict::ExitStatus;
+
+use super::{Told, Watch};
+
+impl Watch {
+    /// Notes what an event says. False if it answers a question that was not asked.
+    pub(super) fn is_told(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Connected { board, seq } => {
+                let lane = self.boards.entry(*board).or_default();
+                let asked = lane.connecting && lane.seq == *seq;
+                if asked {
+                    (lane.connecting, lane.open) = (false, true);
+                }
+                asked
+            }
+            Event::ConnectFailed { board, seq, .. } => {
+                let lane = self.boards.entry(*board).or_default();
+                let asked = lane.connecting && lane.seq == *seq;
+                lane.connecting &= !asked;
+                asked
+            }
+            Event::Exchanged { board, seq, answer } => {
+                let lane = self.boards.entry(*board).or_default();
+                let Some(changes) = lane.exchanging.take_if(|_| lane.seq == *seq) else {
+                    return false;
+                };
+                if let Some(seen) = &answer.observation {
+                    lane.shown.extend(&seen.ours);
+                }
+                for (n, change) in changes.iter().enumerate() {
+                    // A change of which the answer says nothing was not written.
+                    let nothing = Taken::No(Refusal::Superseded);
+                    let taken = answer.taken.get(n).copied().unwrap_or(nothing);
+                    self.is_told_of_change(*board, *change, taken);
+                }
+                true
+            }
+            Event::ExchangeFailed { board, seq, .. } => {
+                let lane = self.boards.entry(*board).or_default();
+                lane.exchanging.take_if(|_| lane.seq == *seq).is_some()
+            }
+            Event::SpawnOk { spawn, .. } => {
+                self.hears(*spawn, |told| if told == Told::Nothing { Told::Lives } else { told })
+            }
+            Event::SpawnFailed { spawn, .. } => {
+                self.hears(*spawn, |told| if told == Told::Nothing { Told::Ended } else { told })
+            }
+            Event::SpawnCancelled { spawn } => {
+                // It counts only if it was asked for, which the phase says.
+                let asked = self
+                    .dispatcher
+                    .runs()
+                    .any(|run| run.spawn == *spawn && run.phase == Phase::Spawning);
+                let ended = |told| if told == Told::Nothing && asked { Told::Ended } else { told };
+                self.hears(*spawn, ended)
+            }
+            Event::ChildExited { spawn, status, group, .. } => {
+                let left_alone = *group == Group::Gone || self.may_leave_others(*spawn, *status);
+                self.hears(*spawn, |told| match told {
+                    Told::Nothing | Told::Lives if left_alone => Told::Ended,
+                    Told::Nothing | Told::Lives => Told::LeaderGone,
+                    Told::LeaderGone | Told::Ended => told,
+                })
+            }
+            Event::Signalled { spawn, outcome, .. } => {
+                let _late_is_fine = self.hears(*spawn, |told| match (told, outcome) {
+                    (Told::LeaderGone, SignalOutcome::Gone) => Told::Ended,
+                    _ => told,
+                });
+                true
+            }
+            Event::PolicyChanged(policy) => {
+                self.policy = (**policy).clone();
+                true
+            }
+            Event::Drain { .. } | Event::Abort => {
+                self.stopping = true;
+                true
+            }
+            Event::Wake => {
+                self.wake = None;
+                true
+            }
+            Event::Tick
+            | Event::KernelReady
+            | Event::OrphanReaped { .. }
+            | Event::Reaped { .. }
+            | Event::ReapFailed { .. }
+            | Event::BoardAdded { .. }
+            | Event::BoardRemoved { .. }
+            | Event::BoardsListed
+            | Event::BoardChanged { .. } => true,
+        }
+    }
+
+    fn is_told_of_change(&mut self, board: BoardId, change: Change, taken: Taken) {
+        match (change, taken) {
+            (Change::Claim { spawn, task, worker, .. }, Taken::Claimed { run, .. }) => {
+                self.taken.insert(spawn, (board, Fence { task, run, spawn }, worker));
+            }
+            (
+                Change::Finish { fence, .. },
+                Taken::Yes | Taken::Claimed { .. } | Taken::No(Refusal::Superseded),
+            ) if self.is_ours(board, fence) => {
+                self.settled.insert(fence.spawn);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a claim of ours took with exactly this fence on this board.
+    pub(super) fn is_ours(&self, board: BoardId, fence: Fence) -> bool {
+        self.taken.get(&fence.spawn).is_some_and(|(at, own, _)| (*at, *own) == (board, fence))
+    }
+
+    /// Whether what this worker leaves behind in its group, exiting like this, may live on.
+    fn may_leave_others(&self, spawn: SpawnId, status: ExitStatus) -> bool {
+        self.dispatcher.runs().any(|run| {
+            let worker = self.policy.worker(run.worker);
+            run.spawn == spawn
+                && !matches!(run.phase, Phase::Terminating(_))
+                && status == ExitStatus::Code(0)
+                && worker.completion == Completion::ExitStatus
+                && worker.keep_leftovers
+        })
+    }
+
+    /// News of a worker. False if it was never asked for; then it must be reported.
+    fn hears(&mut self, spawn: SpawnId, becomes: impl FnOnce(Told) -> Told) -> bool {
+        match self.workers.get_mut(&spawn) {
+            Some(told) => {
+                *told = becomes(*told);
+                true
+            }
+            None => false,
+        }
+    }
+}
