@@ -11,6 +11,12 @@ use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::ids::Pid;
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 
+/// A request that writes.
+fn claiming(world: &World) -> Request {
+    let changes = vec![world.claim_of("t_1", 1)];
+    Request { changes, fresh: false, relist: false, want: 1, unix: NOW }
+}
+
 #[test]
 fn a_change_that_the_board_refuses_costs_only_itself() {
     for action in ["ABORT", "FAIL", "ROLLBACK"] {
@@ -39,18 +45,11 @@ fn a_rival_that_holds_the_board_makes_it_busy() {
     world.add("t_1", "ready");
     let rival = Connection::open(&world.path).expect("a rival");
     rival.execute("BEGIN IMMEDIATE", []).expect("its transaction");
-    let request = Request {
-        changes: vec![world.claim_of("t_1", 1)],
-        fresh: false,
-        relist: false,
-        want: 1,
-        unix: NOW,
-    };
-    let failed = world.try_send(&request).expect_err("busy");
+    let failed = world.try_send(&claiming(&world)).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::No));
     assert!(failed.to_string().contains("kanban.db"), "{failed}");
     rival.execute("ROLLBACK", []).expect("its end");
-    assert!(world.try_send(&request).is_ok());
+    assert!(world.try_send(&claiming(&world)).is_ok());
 }
 
 #[test]
@@ -65,18 +64,11 @@ fn a_commit_that_fails_may_have_happened() {
     // Without a write-ahead log a reader does not keep a writer from beginning, but from ending.
     other.execute("BEGIN", []).expect("a transaction");
     board_support::rows(&other, "SELECT * FROM tasks");
-    let request = Request {
-        changes: vec![world.claim_of("t_1", 1)],
-        fresh: false,
-        relist: false,
-        want: 1,
-        unix: NOW,
-    };
-    let failed = world.try_send(&request).expect_err("busy");
+    let failed = world.try_send(&claiming(&world)).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::Maybe));
     other.execute("COMMIT", []).expect("its end");
     assert_eq!(world.look().ours, []);
-    assert!(world.try_send(&request).is_ok());
+    assert!(world.try_send(&claiming(&world)).is_ok());
     assert_eq!(world.row("PRAGMA journal_mode"), "delete");
 }
 
@@ -190,14 +182,7 @@ fn a_connection_that_may_not_write_any_more_asks_for_another() {
     let mut world = World::new();
     world.add("t_1", "ready");
     sql::run(world.board.connection(), "PRAGMA query_only = 1").expect("a setting");
-    let request = Request {
-        changes: vec![world.claim_of("t_1", 1)],
-        fresh: false,
-        relist: false,
-        want: 1,
-        unix: NOW,
-    };
-    let failed = world.try_send(&request).expect_err("read-only");
+    let failed = world.try_send(&claiming(&world)).expect_err("read-only");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Replaced, Commit::No));
     assert_eq!(world.task("t_1"), "ready|-|-|-|-|0|-");
 }

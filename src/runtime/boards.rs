@@ -186,20 +186,13 @@ fn is_about_listing(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::clock;
-    use super::super::config::Config;
-    use super::super::daemon::Settings;
-    use super::super::listing::Place;
     use super::super::post::Message;
-    use super::super::root::Environment;
     use super::*;
 
     #[test]
     fn a_change_in_a_folder_whose_watch_is_not_known_yet_is_looked_into() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, env) = (dir.path().to_owned(), Environment::default());
-        let place = Place { root, env, only: None };
-        let settings = Settings { place, config: Config::default(), once: false, adopt: false };
-        let mut daemon = Daemon::new(settings).unwrap();
+        let mut daemon = Daemon::of_nothing(dir.path());
         let listed = |daemon: &Daemon| {
             let message = daemon.inbox.next_within(60_000);
             assert!(matches!(message, Some(Message::Listed(_))), "{message:?}");

@@ -498,3 +498,14 @@ impl Drop for Daemon {
 fn soon() -> Mono {
     clock::now().mono.after(END_MS)
 }
+
+#[cfg(test)]
+impl Daemon {
+    /// One that works in a root without boards, and has not begun.
+    pub(super) fn of_nothing(root: &std::path::Path) -> Daemon {
+        let env = super::root::Environment::default();
+        let place = Place { root: root.to_owned(), env, only: None };
+        let settings = Settings { place, config: Config::default(), once: false, adopt: false };
+        Daemon::new(settings).unwrap()
+    }
+}

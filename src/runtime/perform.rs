@@ -137,20 +137,13 @@ impl Daemon {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::Config;
-    use super::super::daemon::Settings;
-    use super::super::listing::Place;
-    use super::super::root::Environment;
     use super::*;
     use crate::machine::event::Blame;
 
     #[test]
     fn a_spawn_without_a_claim_fails_at_the_boards_cost() {
         let root = tempfile::tempdir().unwrap();
-        let (root, env) = (root.path().to_owned(), Environment::default());
-        let place = Place { root, env, only: None };
-        let settings = Settings { place, config: Config::default(), once: false, adopt: false };
-        let mut daemon = Daemon::new(settings).unwrap();
+        let mut daemon = Daemon::of_nothing(root.path());
         let spawn = SpawnId(1);
         let failed = Event::SpawnFailed { spawn, blame: Blame::Board, errno: 0 };
         assert_eq!(daemon.spawn(spawn, WorkerId(0)), Some(failed));
