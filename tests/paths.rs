@@ -128,9 +128,12 @@ fn a_board_on_a_file_system_that_hangs_holds_no_other_board_up() {
     let (code, said, _) = ended(&s, &["run", "--until-idle"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(state(&s.db(), &id), "done|0|NULL");
+    // Even if it is the one that commands mean when none is named.
+    fs::write(s.root().join("kanban/current"), "hangs").unwrap();
     let (code, said, _) = ended(&s, &["boards", "list"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("2 done") && said.contains("does not answer"), "{said}");
+    assert!(said.contains("hangs *"), "{said}");
 }
 
 /// Prints the variables that hold paths, one a line.

@@ -78,7 +78,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 
 fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
     let boards = look_at_all(place)?;
-    let current = place.board().ok().map(|board| board.slug);
+    // What was just looked at, within a bound, is not looked at again.
+    let current = place.current(|slug| boards.iter().any(|(board, _)| board.slug == *slug));
     let holds = place.holds();
     let mut out = Out::new();
     if globals.json {

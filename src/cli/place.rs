@@ -6,7 +6,7 @@ use crate::board::card::{self, CardError, Opened};
 use crate::board::columns::Columns;
 use crate::runtime::clock;
 use crate::runtime::config::Config;
-use crate::runtime::root::{self, BoardPaths, Environment, Root};
+use crate::runtime::root::{self, BoardPaths, Environment, Root, Slug};
 use crate::runtime::status::{self, Told};
 
 use super::describe::board_full;
@@ -43,6 +43,12 @@ impl<'a> Place<'a> {
     /// The board that is meant.
     pub fn board(&self) -> Result<BoardPaths, Failure> {
         Ok(root::active_board(&self.root, self.globals.board.as_ref(), &self.env)?)
+    }
+
+    /// Its name, if it exists. Those that were `seen` do; the others are looked for.
+    pub fn current(&self, seen: impl Fn(&Slug) -> bool) -> Option<Slug> {
+        let exists = |slug: &Slug| seen(slug) || root::board_exists(&self.root.path, slug);
+        root::active_slug(&self.root, self.globals.board.as_ref(), &self.env, exists).ok()
     }
 
     /// The configuration.

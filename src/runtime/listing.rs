@@ -186,6 +186,10 @@ impl Lane {
     /// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into
     /// a folder that holds no board yet, gives notice.
     fn possible(&mut self) -> Result<Vec<BoardPaths>, String> {
+        // Boards at which nobody can look are not boards that are gone.
+        if self.lookers == 0 && !self.another_looker() {
+            return Err("no thread can be started to look at them".to_owned());
+        }
         for folder in ["", "kanban", "kanban/boards"] {
             self.watches.extend(self.looker.watch(&self.place.root.join(folder)));
         }

@@ -13,8 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf, absolute};
 
 pub use boards::{
-    BoardPaths, DEFAULT_BOARD, Metadata, active_board, board_exists, is_dispatched, list_boards,
-    possible_boards,
+    BoardPaths, DEFAULT_BOARD, Metadata, active_board, active_slug, board_exists, is_dispatched,
+    list_boards, possible_boards,
 };
 pub use environment::Environment;
 pub use slug::Slug;

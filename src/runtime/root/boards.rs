@@ -181,8 +181,7 @@ pub fn board_exists(root: &Path, slug: &Slug) -> bool {
         || is_there(&BoardPaths::new(root, slug.clone(), &Environment::default()))
 }
 
-/// The board that a command means: what `--board` says, else `HERMES_KANBAN_BOARD`, else
-/// `kanban/current`, else `default`. What is said must exist; what is only set is skipped if not.
+/// The board that a command means, see [`active_slug`].
 ///
 /// `HERMES_KANBAN_DB` replaces the database only where nothing was said on the command line, so
 /// that an explicit choice of board or root is never overruled by a leftover variable.
@@ -191,28 +190,36 @@ pub fn active_board(
     said: Option<&Slug>,
     env: &Environment,
 ) -> Result<BoardPaths, RootError> {
-    if let Some(slug) = said {
-        if !board_exists(&root.path, slug) {
-            return Err(RootError::NoBoard { slug: slug.clone(), root: root.path.clone() });
-        }
-        return Ok(BoardPaths::new(&root.path, slug.clone(), env));
-    }
-    let from_env = env.text("HERMES_KANBAN_BOARD").map(str::to_owned);
-    let current = || regular::read_to_string(&root.path.join("kanban/current")).ok();
-    let usable = |text: String| {
-        text.parse::<Slug>().ok().filter(|slug: &Slug| board_exists(&root.path, slug))
-    };
-    let slug = match from_env.and_then(usable).or_else(|| current().and_then(usable)) {
-        Some(slug) => slug,
-        None => DEFAULT_BOARD.parse()?,
-    };
+    let slug = active_slug(root, said, env, |slug| board_exists(&root.path, slug))?;
     let mut board = BoardPaths::new(&root.path, slug, env);
-    if root.origin != super::Origin::Flag
+    if said.is_none()
+        && root.origin != super::Origin::Flag
         && let Some(db) = env.path("HERMES_KANBAN_DB")
     {
         board.db = db;
     }
     Ok(board)
+}
+
+/// The name of the board that a command means: what `--board` says, else `HERMES_KANBAN_BOARD`, else
+/// `kanban/current`, else `default`. What is said must exist; what is only set is skipped if not.
+pub fn active_slug(
+    root: &Root,
+    said: Option<&Slug>,
+    env: &Environment,
+    exists: impl Fn(&Slug) -> bool,
+) -> Result<Slug, RootError> {
+    if let Some(slug) = said {
+        let missing = || RootError::NoBoard { slug: slug.clone(), root: root.path.clone() };
+        return exists(slug).then(|| slug.clone()).ok_or_else(missing);
+    }
+    let from_env = env.text("HERMES_KANBAN_BOARD").map(str::to_owned);
+    let current = || regular::read_to_string(&root.path.join("kanban/current")).ok();
+    let usable = |text: String| text.parse::<Slug>().ok().filter(&exists);
+    match from_env.and_then(usable).or_else(|| current().and_then(usable)) {
+        Some(slug) => Ok(slug),
+        None => Ok(DEFAULT_BOARD.parse()?),
+    }
 }
 
 #[cfg(test)]
