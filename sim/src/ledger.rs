@@ -53,6 +53,11 @@ pub enum News {
     },
     /// A reaping step failed.
     ReapFailed,
+    /// The newest reaping step of some dispatcher failed, and it has not begun another for this long.
+    ReapWaits {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// At a tick, a sound board with an open connection and nothing under way was not looked at.
     PassedOver(BoardId),
     /// A claim took.
@@ -159,8 +164,8 @@ pub struct Ledger {
     pub spawned: u64,
     /// See `spawned`.
     pub reaped: u64,
-    /// Dispatchers whose newest reaping step failed.
-    pub reap_failing: Vec<Instance>,
+    /// Dispatchers whose newest reaping step failed, and since when they have not begun another.
+    pub reap_failing: BTreeMap<Instance, u64>,
     /// At the end.
     pub remains: Remains,
     /// Workers that ignored TERM and are alive at the end.

@@ -19,6 +19,7 @@ pub struct Promise {
 /// Judged after every event.
 pub const ALWAYS: &[Promise] = &[
     Promise { name: "no_zombie_outlives_a_tick", check: no_zombie_outlives_a_tick },
+    Promise { name: "a_failed_reaping_is_tried_again", check: a_failed_reaping_is_tried_again },
     Promise { name: "no_task_has_two_workers", check: no_task_has_two_workers },
     Promise { name: "a_worker_follows_a_claim", check: a_worker_follows_a_claim },
     Promise { name: "a_claim_of_the_living_stands", check: a_claim_of_the_living_stands },
@@ -48,6 +49,9 @@ pub const EVENTUALLY: &[Promise] = &[
     Promise { name: "calm_drains_the_board", check: calm_drains_the_board },
     Promise { name: "nothing_is_kept_for_ever", check: nothing_is_kept_for_ever },
 ];
+
+/// Milliseconds within which a failed reaping step is followed by another: the longest wait is 1 s.
+const RETRY_MS: u64 = 1_500;
 
 /// The name under which a run that differs from its twin is told.
 pub const SAME_SEED_SAME_RUN: &str = "same_seed_same_run";
@@ -278,6 +282,16 @@ fn nothing_outlives_a_shutdown(ledger: &Ledger) -> Option<String> {
 fn wakes_lie_ahead(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::WakeAt(ms @ ..=0) => Some(format!("a wake-up was asked for {ms} ms from now")),
+        _ => None,
+    })
+}
+
+/// A reaping step that failed is followed by another within a second and a half.
+fn a_failed_reaping_is_tried_again(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::ReapWaits { ms } => when(*ms > RETRY_MS, || {
+            format!("a reaping step failed, and none was begun for {ms} ms")
+        }),
         _ => None,
     })
 }

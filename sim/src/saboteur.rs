@@ -83,5 +83,9 @@ saboteurs! {
     AbandonWorkers "workers abandoned at shutdown" breaks ["nothing_outlives_a_shutdown"],
     /// A failed reaping step is never tried again, and ticks no longer reap either.
     ReapNeverAgain "no reaping after a failed one"
-        breaks ["no_zombie_outlives_a_tick", "a_failed_reaping_is_made_good"],
+        breaks [
+            "a_failed_reaping_is_tried_again",
+            "no_zombie_outlives_a_tick",
+            "a_failed_reaping_is_made_good"
+        ],
 }

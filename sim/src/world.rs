@@ -50,6 +50,9 @@ const EPOCH: i64 = 1_000_000;
 const FINE: u64 = 256;
 /// In the calm, ticks are no closer than this: hours pass, and nothing depends on it.
 const CALM_INTERVAL_MS: u64 = 20_000;
+/// Milliseconds between two ticks where they are rare: there, only wake-ups, timers and retries can
+/// carry the work on.
+const RARE_TICK_MS: u64 = 3_600_000;
 /// Milliseconds for which a dispatcher that stops waits for a board that is out of use.
 const RETIRE_MS: u64 = 1_000;
 /// Milliseconds that the calm may take until everything has ended.
@@ -143,6 +146,8 @@ struct World {
     policy: Policy,
     ledger: Ledger,
     calm_since: Option<u64>,
+    /// Ticks are an hour apart, and in the calm there is only the first.
+    rare_ticks: bool,
     events: u64,
     trail: Trail,
     reached: [u32; Sometimes::COUNT],
@@ -173,8 +178,10 @@ impl World {
         let faults = Faults::swarm(|| entropy.byte());
         let policy = founding::policy(&mut entropy);
         let kernel = Kernel::new(entropy.one_of(&[60, 16, 6, 4]));
+        let (eager, rare_ticks) =
+            entropy.one_of(&[(false, false), (false, true), (true, false), (true, true)]);
         let mut world = World {
-            kernel: if entropy.below(2) == 1 { kernel.eager() } else { kernel },
+            kernel: if eager { kernel.eager() } else { kernel },
             faults,
             forced: None,
             saboteur: options.saboteur,
@@ -191,6 +198,7 @@ impl World {
             policy,
             ledger: Ledger::default(),
             calm_since: None,
+            rare_ticks,
             events: 0,
             trail: Trail::default(),
             reached: [0; Sometimes::COUNT],
@@ -227,6 +235,7 @@ impl World {
     }
 
     fn happen(&mut self, item: Item) {
+        self.judge_reapers();
         match item {
             Item::Tick(seat, of) => self.tick(seat, of),
             Item::Wake(seat, number) => {
@@ -380,7 +389,7 @@ impl World {
         match event {
             Event::Tick => self.kernel.zombies(instance).map(|zombie| zombie.uid).collect(),
             Event::Reaped { seq } => {
-                self.ledger.reap_failing.retain(|failing| *failing != instance);
+                self.ledger.reap_failing.remove(&instance);
                 let due = self.seats[seat].due.remove(seq).unwrap_or_default();
                 let left = due.iter().filter(|uid| self.kernel.get(**uid).is_some()).count();
                 self.ledger.note(News::Reaped { left });
@@ -390,9 +399,8 @@ impl World {
                 // Those are due at the next one.
                 let due = self.seats[seat].due.remove(seq).unwrap_or_default();
                 self.seats[seat].due.entry(seq + 1).or_default().extend(due);
-                if !self.ledger.reap_failing.contains(&instance) {
-                    self.ledger.reap_failing.push(instance);
-                }
+                let now = self.moment / FINE;
+                self.ledger.reap_failing.entry(instance).or_insert(now);
                 self.ledger.note(News::ReapFailed);
                 Vec::new()
             }
@@ -443,6 +451,16 @@ impl World {
             self.ledger.news = news;
             self.nested = false;
         }
+    }
+
+    /// Judges how long the dispatchers whose newest reaping step failed have not begun another.
+    fn judge_reapers(&mut self) {
+        let now = self.moment / FINE;
+        let waited = self.ledger.reap_failing.values().map(|since| now.saturating_sub(*since));
+        let Some(ms) = waited.max() else { return };
+        self.ledger.news.clear();
+        self.ledger.note(News::ReapWaits { ms });
+        self.judge();
     }
 
     fn judge(&mut self) {

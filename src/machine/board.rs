@@ -78,7 +78,8 @@ pub struct Board {
     pub strays: Vec<Fence>,
     /// When something on it changes by itself, in seconds since 1970.
     pub due: Option<i64>,
-    /// True once some of `ready` was used: only then can listing it again bring more.
+    /// True once some of `ready` was used, or if there was no room for any of it: only then can
+    /// listing it again bring more.
     pub used: bool,
     /// Tasks for which it refused something: it may show them over and over.
     refused: BTreeMap<TaskId, Refused>,
@@ -313,10 +314,11 @@ impl Board {
         self.others = seen.running.saturating_sub(ours);
         let refused = &self.refused;
         if let Some(ready) = seen.ready {
+            // A list that had no room for any of them was asked for while nothing could be started.
+            self.used = ready.more && ready.tasks.is_empty();
             self.ready = ready.tasks;
             self.ready.retain(|c| !refused.contains_key(&c.task));
             self.more = ready.more;
-            self.used = false;
         }
         self.promotable = seen.promotable;
         self.promotable.retain(|task| !refused.contains_key(task));
@@ -532,6 +534,13 @@ impl Board {
     #[must_use]
     pub fn wants_moves(&self) -> bool {
         !(self.promotable.is_empty() && self.expired.is_empty() && self.strays.is_empty())
+    }
+
+    /// Whether there are tasks to start as soon as there is room for them: listed, or not listed for
+    /// lack of room.
+    #[must_use]
+    pub fn wants_slots(&self) -> bool {
+        !self.ready.is_empty() || (self.more && self.used)
     }
 
     /// Whether there is a reason to look at it, apart from what is to be written.

@@ -421,7 +421,7 @@ impl Dispatcher {
         }
         for board in self.boards.values() {
             next = earlier(next, board.next(now));
-            let waits = !board.ready.is_empty() && self.mode == Mode::Running;
+            let waits = board.wants_slots() && self.mode == Mode::Running;
             let later = |at: Mono| Some(at).filter(|at| waits && *at > now.mono);
             next = earlier(next, earlier(later(self.host.from), later(board.spawns_from)));
         }

@@ -74,7 +74,7 @@ impl Dispatcher {
 
     fn has_nothing_to_do(&self, board: &Board, now: Now, grace_ms: u64) -> bool {
         let for_long = |since: Option<Mono>| since.is_some_and(|at| now.mono.since(at) >= grace_ms);
-        let can_run = !board.ready.is_empty()
+        let can_run = board.wants_slots()
             && board.others < self.policy.max_in_progress
             && self.free_host_slots() > 0
             && !for_long(self.host.refuses_since)

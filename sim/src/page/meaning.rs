@@ -76,6 +76,9 @@ pub fn of(promise: &str) -> &'static str {
         "wakes_lie_ahead" => {
             "Nobody may ask to be woken at a moment that has passed. Otherwise the dispatcher spins."
         }
+        "a_failed_reaping_is_tried_again" => {
+            "Reaping failed, and for more than a second and a half nothing tried it again."
+        }
         "a_failed_reaping_is_made_good" => {
             "A reaping step that failed must in the end be followed by one that succeeds."
         }

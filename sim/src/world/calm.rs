@@ -44,6 +44,7 @@ impl World {
         }
         for seat in 0..self.seats.len() {
             self.seats[seat].dies_after = None;
+            self.seats[seat].ticks_from = 0;
             if *self.seats[seat].policy != self.policy {
                 self.reload(seat, self.policy.clone());
             }

@@ -80,7 +80,10 @@ impl World {
             7 => model.link(other, task),
             8 => model.unlink(other, task),
             9 => model.complete(task, Complete { own_run: None, told: true, failure_limit }, now),
-            10 if count > 2 => model.delete(task),
+            10 if count > 2 => {
+                self.boards[n].deleted = true;
+                self.boards[n].model.delete(task)
+            }
             _ if count < 24 => {
                 let id = TaskId::new(&format!("b{n}p{count}")).unwrap_or(task);
                 model.create(&NewTask::new(id, Lane::Worker(WorkerId(0))), now)

@@ -134,6 +134,8 @@ impl World {
     /// Takes what the kernel has, in one go.
     fn reap(&mut self, seat: usize, seq: u64, events: &mut VecDeque<Event>) {
         let of = self.seats[seat].instance;
+        let now = self.moment / FINE;
+        self.ledger.reap_failing.entry(of).and_modify(|since| *since = now);
         let mut zombies: Vec<Uid> = self.kernel.zombies(of).map(|zombie| zombie.uid).collect();
         let fault = self.strike(&[Fault::ReapError, Fault::ReapInterrupted], Who::Dispatcher(seat));
         let errno = match fault {

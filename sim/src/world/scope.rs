@@ -159,6 +159,7 @@ impl Small {
             }
             Next::IntervalEnds => {
                 self.world.moment += INTERVAL_MS * FINE;
+                self.world.judge_reapers();
                 for seat in 0..self.world.seats.len() {
                     self.world.feed(seat, Event::Tick);
                 }
@@ -217,7 +218,7 @@ impl Small {
         (now.unix, now.mono.0 % 1_000).hash(trail);
         self.faults_left.hash(trail);
         world.kernel.hash(trail);
-        world.ledger.reap_failing.hash(trail);
+        world.ledger.reap_failing.keys().for_each(|of| of.hash(trail));
         let mut seqs = BTreeMap::new();
         for seat in &world.seats {
             (seat.instance, &seat.refused, &seat.under_way, &seat.well, &seat.lanes).hash(trail);

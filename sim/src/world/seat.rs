@@ -27,6 +27,8 @@ pub(super) struct Seat {
     pub(super) well: BTreeSet<BoardId>,
     pub(super) lanes: Vec<SpawnLane>,
     pub(super) wakes: u32,
+    /// Where ticks are rare: when it ticks again.
+    pub(super) ticks_from: u64,
     /// What had ended when each tick whose reaping is not over began.
     pub(super) due: BTreeMap<u64, Vec<Uid>>,
     /// The latest moment that it was told.
@@ -61,6 +63,7 @@ impl Seat {
             well: BTreeSet::new(),
             lanes: Vec::new(),
             wakes: 0,
+            ticks_from: 0,
             due: BTreeMap::new(),
             told: Mono(0),
             dies_after: None,

@@ -16,6 +16,8 @@ pub(super) struct Seen {
     pub(super) listed: bool,
     pub(super) present: bool,
     pub(super) corrupt: bool,
+    /// A task was deleted from it, of which no event tells.
+    pub(super) deleted: bool,
     /// Until when, in moments of the world.
     pub(super) busy_until: u64,
     pub(super) full_until: u64,
@@ -33,6 +35,7 @@ impl Seen {
             listed: true,
             present: true,
             corrupt: false,
+            deleted: false,
             busy_until: 0,
             full_until: 0,
             read_only_until: 0,

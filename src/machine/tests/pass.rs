@@ -639,6 +639,38 @@ fn a_full_host_asks_for_no_new_list() {
     assert_eq!(effects.len(), 4, "{effects:?}");
 }
 
+/// One of two ready tasks runs, and the list was given while there was no room for the other.
+fn full_with_more_behind() -> World {
+    let policy = Policy { lookahead: 0, max_workers: 1, ..Policy::default() };
+    let mut world = World::with(policy);
+    world.add(B);
+    world.look_for(B, ready(&["t1"]));
+    let seen = Ready { tasks: vec![], more: true };
+    let seen = Observation { ready: Some(seen), ..ours(&[1]) };
+    world.answer(B, &[claimed(1)], Some(seen));
+    world
+}
+
+#[test]
+fn a_list_that_had_no_room_for_any_task_is_asked_for_again_when_there_is_room() {
+    let mut world = full_with_more_behind();
+    world.step(Event::SpawnOk { spawn: SpawnId(1), pid: pid(1) });
+    let effects = world.exits(1, 0);
+    let Some(Effect::Exchange { request, .. }) = effects.last() else { panic!("{effects:?}") };
+    assert!(request.relist);
+}
+
+#[test]
+fn a_list_that_had_no_room_is_asked_for_again_when_the_host_may_start_processes() {
+    let mut world = full_with_more_behind();
+    world.step(Event::SpawnFailed { spawn: SpawnId(1), blame: Blame::Host, errno: 11 });
+    world.answer(B, &[Taken::Yes], None);
+    assert_eq!(world.wake, Some(1_000));
+    let effects = world.after(1_000, Event::Wake);
+    let Some(Effect::Exchange { request, .. }) = effects.last() else { panic!("{effects:?}") };
+    assert!(request.relist);
+}
+
 #[test]
 fn the_ready_list_is_asked_for_again_when_a_quarter_of_what_is_kept_in_view_is_left() {
     for (left, relists) in [(2, true), (3, false)] {
