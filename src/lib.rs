@@ -4,6 +4,7 @@
 //! * [`board`]: SQLite. One transaction per request.
 //! * [`process`]: the kernel. Spawn, reap, signal.
 //! * [`runtime`]: the event loop that makes the machine's effects real.
+//! * [`config`], [`root`]: what the owner wants, and where the boards are.
 //! * [`cli`]: the commands.
 //!
 //! `regular` reads files that somebody else may have put there, for all of these.
@@ -15,11 +16,15 @@ extern crate alloc;
 pub mod board;
 #[cfg(feature = "runtime")]
 pub mod cli;
+#[cfg(feature = "runtime")]
+pub mod config;
 #[forbid(unsafe_code)]
 pub mod machine;
 #[cfg(feature = "runtime")]
 pub mod process;
 #[cfg(feature = "runtime")]
 mod regular;
+#[cfg(feature = "runtime")]
+pub mod root;
 #[cfg(feature = "runtime")]
 pub mod runtime;

@@ -6,8 +6,8 @@ mod board_support;
 use board_support::{NOW, World, task};
 use rusqlite::Connection;
 use sexton::board::{BoardError, sql};
-use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
+use sexton::machine::fault::{Commit, FaultClass};
 use sexton::machine::ids::Pid;
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 

@@ -14,8 +14,8 @@ use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};
 use sexton::board::card::{self, Filter};
 use sexton::board::{self, Board, BoardError, sql};
-use sexton::machine::event::{Commit, FaultClass};
 use sexton::machine::exchange::{Change, LeaseEnd, Refusal, Request, Taken};
+use sexton::machine::fault::{Commit, FaultClass};
 use sexton::machine::header;
 use sexton::machine::verdict::{ExitStatus, Verdict};
 

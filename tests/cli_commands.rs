@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sexton::machine::ids::Pid;
 use sexton::process::identity;
-use sexton::runtime::root::{Environment, state_folder};
+use sexton::root::{Environment, state_folder};
 
 #[test]
 fn init_makes_a_root_once_and_then_leaves_it() {

@@ -10,9 +10,10 @@ use conformance_support::{NOW, Pair, Step, Twist, claim, task};
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use sexton::machine::exchange::{
-    Change, Expired, Fence, Lane, LeaseEnd, Observation, Refusal, Request, Taken,
+    Change, Expired, Fence, LeaseEnd, Observation, Refusal, Request, Taken,
 };
 use sexton::machine::hold::Hold;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, SpawnId, WorkerId};
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 use sexton_sim::board::{BlockKind, Holder, NewTask, Status};

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
-use sexton::machine::event::Blame;
+use sexton::machine::fault::Blame;
 use sexton::machine::ids::SpawnId;
 use sexton::machine::verdict::ExitStatus;
 use sexton::process::children::Children;

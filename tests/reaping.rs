@@ -17,15 +17,15 @@ use common::{
 };
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use sexton::config::Config;
 use sexton::machine::board::Phase;
 use sexton::machine::event::Event;
 use sexton::machine::verdict::Verdict;
+use sexton::root::Environment;
 use sexton::runtime::clock;
-use sexton::runtime::config::Config;
 use sexton::runtime::daemon::{Daemon, Settings};
 use sexton::runtime::listing::Place;
 use sexton::runtime::report::Tally;
-use sexton::runtime::root::Environment;
 
 const CONFIG: &str = r#"
 [dispatch]

@@ -16,11 +16,12 @@ use rusqlite::{Connection, OpenFlags, params};
 use sexton::board::{Board, BoardError, Context, Liveness, Owner, Workers, card, sql};
 use sexton::machine::Dispatcher;
 use sexton::machine::effect::Effect;
-use sexton::machine::event::{Blame, Event, Fault, FaultClass, Group, SignalOutcome};
+use sexton::machine::event::{Event, Group, SignalOutcome};
 use sexton::machine::exchange::{Change, Request, Taken};
+use sexton::machine::fault::{Blame, Fault, FaultClass};
 use sexton::machine::ids::{BoardId, Pid, SpawnId, WorkerId};
-use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
+use sexton::machine::time::{Mono, Now};
 use sexton::machine::verdict::ExitStatus;
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use arbitrary::{Result, Unstructured};
-use sexton::runtime::config::{Config, ConfigError, Facts};
+use sexton::config::{Config, ConfigError, Facts};
 
 /// Parses the text that `data` stands for.
 pub fn check(data: &[u8]) {

@@ -17,12 +17,13 @@ use arbitrary::{Result, Unstructured};
 use sexton::machine::Dispatcher;
 use sexton::machine::board::Phase as BoardPhase;
 use sexton::machine::effect::{Effect, Report};
-use sexton::machine::event::{Commit, Event, Group, Signal, SignalOutcome};
+use sexton::machine::event::{Event, Group, Signal, SignalOutcome};
 use sexton::machine::exchange::{Answer, Change, Fence, Observation, Taken};
+use sexton::machine::fault::Commit;
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, WorkerId};
-use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::Policy;
 use sexton::machine::run::{Phase, Run};
+use sexton::machine::time::{Mono, Now};
 use sexton::machine::verdict::ExitStatus;
 
 use any::{

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use arbitrary::{Result, Unstructured};
-use sexton::machine::exchange::{Candidate, Lane, LastEnd};
 use sexton::machine::hold::{self, End, Hold};
+use sexton::machine::hold::{Candidate, Lane, LastEnd};
 use sexton::machine::ids::{TaskId, WorkerId};
 use sexton::machine::plan::{self, Slots};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};

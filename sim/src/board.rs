@@ -24,8 +24,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sexton::machine::exchange::{Answer, Candidate, Change, Lane, LastEnd, Request, Taken};
+use sexton::machine::exchange::{Answer, Change, Request, Taken};
 use sexton::machine::hold;
+use sexton::machine::hold::{Candidate, Lane, LastEnd};
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;

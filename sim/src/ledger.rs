@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use sexton::machine::event::{Blame, Signal};
+use sexton::machine::event::Signal;
+use sexton::machine::fault::Blame;
 use sexton::machine::ids::{BoardId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::Completion;
 use sexton::machine::verdict::{ExitStatus, Verdict};

@@ -2,7 +2,8 @@
 //! `EVENTUALLY` when the faults have stopped and everything has had its time; `SOMETIMES` are states
 //! that a sweep must have reached, or it has shown little.
 
-use sexton::machine::event::{Blame, Signal};
+use sexton::machine::event::Signal;
+use sexton::machine::fault::Blame;
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 
 use crate::ledger::{Attempt, Ledger, News};

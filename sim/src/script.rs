@@ -71,8 +71,8 @@ use sexton::machine::Dispatcher;
 use sexton::machine::effect::Effect;
 use sexton::machine::exchange::{Answer, Change, Fence, Observation, Ready, Refusal, Taken};
 use sexton::machine::ids::{BoardId, RunId};
-use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::{Policy, WorkerPolicy};
+use sexton::machine::time::{Mono, Now};
 
 use self::read::Seen;
 

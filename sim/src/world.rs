@@ -24,8 +24,8 @@ use std::fmt::Debug;
 use sexton::machine::effect::Effect;
 use sexton::machine::event::Event;
 use sexton::machine::ids::{BoardId, Pid, SpawnId};
-use sexton::machine::now::{Mono, Now};
 use sexton::machine::policy::Policy;
+use sexton::machine::time::{Mono, Now};
 use sexton::machine::verdict::ExitStatus;
 
 use crate::board::Instance;

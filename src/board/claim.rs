@@ -6,8 +6,9 @@ use serde_json::json;
 use super::pass::Pass;
 use super::row::{TaskRow, UNVERIFIED};
 use super::{event, sql};
-use crate::machine::exchange::{Fence, Lane, Refusal, Taken};
+use crate::machine::exchange::{Fence, Refusal, Taken};
 use crate::machine::hold;
+use crate::machine::hold::Lane;
 use crate::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use crate::machine::plan;
 

@@ -16,8 +16,8 @@ use super::scratch::{self, Scratch};
 use super::shape::{self, Shape};
 use super::transaction::{self, Failed, Kind};
 use super::{finish, free, promote, sql};
-use crate::machine::event::Commit;
 use crate::machine::exchange::{Answer, Change, Observation, Refusal, Request, Taken};
+use crate::machine::fault::Commit;
 use crate::machine::ids::SpawnId;
 use crate::machine::verdict::Verdict;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Error as Sql, ErrorCode};
 
-use crate::machine::event::{Commit, FaultClass};
+use crate::machine::fault::{Commit, FaultClass};
 use crate::machine::header::HeaderError;
 
 /// A board could not be used.

@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 use rusqlite::{Connection, ffi};
 
 use super::fault::BoardError;
-use crate::machine::event::FaultClass;
+use crate::machine::fault::FaultClass;
 use crate::machine::header::{self, Header};
 
 /// Which file it is, whatever its path.

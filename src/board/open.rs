@@ -18,7 +18,7 @@ use super::siblings::Siblings;
 use super::sql;
 use super::still::{self, Stamps};
 use super::transaction::{self, Kind};
-use crate::machine::event::FaultClass;
+use crate::machine::fault::FaultClass;
 
 /// One open board. Its connection stays open for as long as it is in use: that also keeps other
 /// processes from removing the write-ahead log under each other.

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Result, params};
 use super::context::Context;
 use super::shape::Shape;
 use super::{sql, value};
-use crate::machine::exchange::{Candidate, LastEnd};
 use crate::machine::hold;
+use crate::machine::hold::{Candidate, LastEnd};
 use crate::machine::ids::{RunId, TaskId};
 use crate::machine::policy::Policy;
 

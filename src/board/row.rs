@@ -5,7 +5,7 @@ use rusqlite::{Result, Row};
 use super::columns::Columns;
 use super::value::{self, Fields};
 use super::workers::Workers;
-use crate::machine::exchange::Lane;
+use crate::machine::hold::Lane;
 use crate::machine::ids::{Pid, RunId, TaskId};
 
 /// One task.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::fault::BoardError;
 use super::lock::{InitLock, beside};
 use super::sql;
-use crate::machine::event::FaultClass;
+use crate::machine::fault::FaultClass;
 
 const TRIED: &str = "creating the board";
 

@@ -16,7 +16,7 @@ use super::fault::BoardError;
 use super::guard::{self, FileKey, Reserved};
 use super::lock::beside;
 use super::{sql, transaction};
-use crate::machine::event::FaultClass;
+use crate::machine::fault::FaultClass;
 
 /// The log and the index of a board, as they were when it was opened.
 pub(super) struct Siblings {

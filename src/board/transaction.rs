@@ -4,7 +4,7 @@ use rusqlite::{Connection, Error as Sql, ErrorCode};
 
 use super::lock::pause;
 use super::sql;
-use crate::machine::event::Commit;
+use crate::machine::fault::Commit;
 
 /// How a transaction begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

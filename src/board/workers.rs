@@ -2,7 +2,7 @@
 //!
 //! Assignees are compared trimmed and in lower case, as everybody does who works on these boards.
 
-use crate::machine::exchange::Lane;
+use crate::machine::hold::Lane;
 use crate::machine::ids::WorkerId;
 
 /// Names in the order of their numbers, those of workers that are switched off included.

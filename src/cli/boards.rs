@@ -9,10 +9,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::board::card;
+use crate::root::{self, BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, possible_boards};
 use crate::runtime::clock;
-use crate::runtime::root::{
-    self, BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, possible_boards,
-};
 
 use super::describe::{board_full, board_holds_json};
 use super::list::table;

@@ -11,9 +11,9 @@ mod zombies;
 use std::path::PathBuf;
 
 use crate::process::{children, descriptors};
+use crate::root::Environment;
 use crate::runtime::daemon::{Daemon, Outcome, Settings, Until};
 use crate::runtime::listing;
-use crate::runtime::root::Environment;
 use crate::runtime::signals::Signals;
 
 use super::{Failure, Globals, logging};

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::board::card::{self, Filter};
+use crate::config::Config;
+use crate::root::{self, BoardPaths};
 use crate::runtime::clock;
-use crate::runtime::config::Config;
 use crate::runtime::daemon::{Daemon, Until};
 use crate::runtime::report::HANGS;
-use crate::runtime::root::{self, BoardPaths};
 use crate::runtime::signals::Signals;
 
 use super::dispatcher;

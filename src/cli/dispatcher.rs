@@ -6,14 +6,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::board::card::{self, Filter, Task, Wait};
+use crate::config::Config;
 use crate::process::children;
 use crate::process::descriptors;
+use crate::root::{BoardPaths, Slug};
 use crate::runtime::clock;
-use crate::runtime::config::Config;
 use crate::runtime::daemon::{Daemon, Known, Outcome, Settings};
 use crate::runtime::listing;
 use crate::runtime::report::{HANGS, Tally, meaning};
-use crate::runtime::root::{BoardPaths, Slug};
 
 use super::describe::{brief, wait_json};
 use super::out::plain;
@@ -191,7 +191,7 @@ fn left_json(left: &Left) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::root::Environment;
+    use crate::root::Environment;
     use std::path::Path;
     use std::sync::mpsc::channel;
 

@@ -5,8 +5,8 @@ use std::io;
 use super::logging;
 use crate::board::BoardError;
 use crate::board::card::CardError;
-use crate::runtime::config::ConfigError;
-use crate::runtime::root::RootError;
+use crate::config::ConfigError;
+use crate::root::RootError;
 
 /// A command that did not do what it was asked.
 #[derive(Debug)]

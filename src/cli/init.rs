@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::runtime::config::DEFAULT_TEXT;
-use crate::runtime::root::{DEFAULT_BOARD, list_boards};
+use crate::config::DEFAULT_TEXT;
+use crate::root::{DEFAULT_BOARD, list_boards};
 
 use super::{Failure, Globals, Out, Place};
 

@@ -4,9 +4,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use crate::root::BoardPaths;
 use crate::runtime::clock;
 use crate::runtime::report::HANGS;
-use crate::runtime::root::BoardPaths;
 
 /// Milliseconds that all boards have together: more than the 5 s for which a look waits for somebody
 /// else's transaction.

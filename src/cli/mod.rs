@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::runtime::root::Slug;
+use crate::root::Slug;
 
 pub use failure::Failure;
 pub use out::Out;

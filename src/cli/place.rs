@@ -4,9 +4,9 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::board::card::{self, CardError, Opened};
 use crate::board::columns::Columns;
+use crate::config::Config;
+use crate::root::{self, BoardPaths, Environment, Root, Slug};
 use crate::runtime::clock;
-use crate::runtime::config::Config;
-use crate::runtime::root::{self, BoardPaths, Environment, Root, Slug};
 use crate::runtime::status::{self, Told};
 
 use super::describe::board_full;

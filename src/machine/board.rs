@@ -13,14 +13,15 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::effect::{Effect, Report};
-use super::event::{Fault, FaultClass};
-use super::exchange::{Candidate, Change, Expired, Fence, Observation, Refusal};
+use super::exchange::{Change, Expired, Fence, Observation, Refusal};
+use super::fault::{Fault, FaultClass};
 use super::hold::BoardHold;
+use super::hold::Candidate;
 use super::ids::{BoardId, TaskId};
-use super::now::{Mono, Now};
 use super::policy::Policy;
 use super::quarantine::{self, BUSY_IS_NORMAL, NOTICE_MS};
 use super::run::earlier;
+use super::time::{Mono, Now};
 use climb::Climb;
 
 /// Milliseconds for which a change notice is taken for the echo of a write of our own: notices are

@@ -12,7 +12,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use super::dispatcher::Dispatcher;
 use super::exchange::Fence;
 use super::ids::{BoardId, SpawnId};
-use super::now::{Mono, Now};
+use super::time::{Mono, Now};
 
 /// The moment at which every canonical form lives: late enough for whatever began before it.
 pub const PRESENT: Now = Now { mono: Mono(1 << 62), unix: 0 };

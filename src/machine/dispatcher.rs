@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use super::board::Board;
 use super::canonical::{PRESENT, Renaming};
 use super::effect::{Effect, EndCause, Report};
-use super::event::{Blame, Event};
+use super::event::Event;
+use super::fault::Blame;
 use super::ids::{BoardId, SpawnId};
-use super::now::{Mono, Now};
 use super::pass::FLUSH_MS;
 use super::policy::Policy;
 use super::reaper::Reaper;
 use super::run::{Run, earlier};
+use super::time::{Mono, Now};
 
 /// Everything that a dispatcher knows between two events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::event::{Blame, Fault, Signal};
+use super::event::Signal;
 use super::exchange::{Fence, Refusal, Request};
+use super::fault::{Blame, Fault};
 use super::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
-use super::now::Mono;
+use super::time::Mono;
 use super::verdict::{ExitStatus, Verdict};
 
 /// One thing to be done, pushed by [`Dispatcher::step`](super::Dispatcher::step).

@@ -2,7 +2,7 @@
 
 use super::canonical::Renaming;
 use super::event::Signal;
-use super::now::Mono;
+use super::time::Mono;
 
 /// Milliseconds between two KILLs of a group that does not go: it may sit in an uninterruptible
 /// call, or have forked between being listed and being signalled.

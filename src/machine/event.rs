@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use super::exchange::Answer;
+use super::fault::{Blame, Commit, Fault};
 use super::ids::{BoardId, Pid, SpawnId};
 use super::policy::Policy;
 use super::verdict::ExitStatus;
@@ -173,46 +174,4 @@ pub enum SignalOutcome {
     Gone,
     /// The kernel refused, or it cannot be told.
     Refused,
-}
-
-/// Who is charged for a spawn that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Blame {
-    /// The task or its worker's command: it spends the task's budget.
-    Task,
-    /// The host (EAGAIN, EMFILE, ENOMEM…): everything waits a moment, no budget is touched.
-    Host,
-    /// The board's own folders (workspace, log) on a failing disk: the board waits a moment.
-    Board,
-}
-
-/// Whether the changes of a failed exchange may be in the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Commit {
-    /// Certainly not.
-    No,
-    /// They may be: the failure came at COMMIT, or the file was exchanged under us.
-    Maybe,
-}
-
-/// What is wrong with a board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fault {
-    /// What sort of trouble, which decides when to try again and whether the file is let go.
-    pub class: FaultClass,
-    /// True if this is the very file that was refused before, looked at without opening it.
-    pub unchanged: bool,
-}
-
-/// Sorts of trouble with a board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FaultClass {
-    /// Its bytes are wrong: header, check, schema. Only another file, or time, can change that.
-    Content,
-    /// It cannot be opened, read or written: no file, no permission, EIO, read-only, full.
-    Access,
-    /// Somebody else has it locked.
-    Busy,
-    /// The path leads to another file than the open one, or to none: the open one is let go.
-    Replaced,
 }

@@ -1,11 +1,61 @@
 //! Why a ready task does not run now, and what will end that. A hold without an end does not exist:
 //! each has a time at which it ends by itself, or somebody who can end it.
 
-use super::event::FaultClass;
-use super::exchange::{Candidate, Lane};
-use super::ids::TaskId;
-use super::now::{Mono, Now};
+use super::canonical::Renaming;
+use super::fault::FaultClass;
+use super::ids::{TaskId, WorkerId};
 use super::policy::Policy;
+use super::time::{Mono, Now};
+
+/// A ready task, with all that decides whether and when it may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    /// Its id.
+    pub task: TaskId,
+    /// Who would run it.
+    pub lane: Lane,
+    /// Larger runs first.
+    pub priority: i64,
+    /// Older runs first among equals, in seconds since 1970.
+    pub created_at: i64,
+    /// Insertion order, for what is still equal.
+    pub order: i64,
+    /// Whether it has a body to hand to a worker.
+    pub has_body: bool,
+    /// Consecutive failures so far.
+    pub failures: u32,
+    /// How and when its last attempt ended.
+    pub last_end: Option<LastEnd>,
+}
+
+impl Candidate {
+    /// Its canonical form. What its rank depends on stays.
+    #[must_use]
+    pub fn relative(self, seen: &Renaming) -> Candidate {
+        let last_end = self.last_end.map(|end| LastEnd { at: seen.second(end.at), ..end });
+        Candidate { last_end, ..self }
+    }
+}
+
+/// How the newest closed run of a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LastEnd {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// True if it reported a rate limit.
+    pub rate_limited: bool,
+}
+
+/// Whose work a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// One of our configured workers'.
+    Worker(WorkerId),
+    /// Nobody's yet.
+    Unassigned,
+    /// Somebody else's: no worker of this name is configured.
+    Foreign,
+}
 
 /// A reason for not running a ready task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,7 +232,7 @@ fn hash(bytes: &[u8]) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exchange::LastEnd;
+    use super::super::hold::LastEnd;
     use super::super::ids::WorkerId;
     use super::super::policy::WorkerPolicy;
     use super::*;

@@ -9,10 +9,10 @@ pub mod effect;
 pub mod escalation;
 pub mod event;
 pub mod exchange;
+pub mod fault;
 pub mod header;
 pub mod hold;
 pub mod ids;
-pub mod now;
 mod pass;
 pub mod plan;
 pub mod policy;
@@ -24,6 +24,7 @@ pub mod sabotage;
 mod standing;
 #[cfg(test)]
 mod tests;
+pub mod time;
 pub mod verdict;
 
 pub use dispatcher::{Dispatcher, Mode};

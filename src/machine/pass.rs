@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use super::board::{Board, Phase as BoardPhase};
 use super::dispatcher::{Dispatcher, Mode};
 use super::effect::{Effect, Report};
-use super::event::{Commit, Fault};
-use super::exchange::{Answer, Candidate, Change, Fence, Observation, Refusal, Request, Taken};
+use super::exchange::{Answer, Change, Fence, Observation, Refusal, Request, Taken};
+use super::fault::{Commit, Fault};
+use super::hold::Candidate;
 use super::ids::{BoardId, RunId, SpawnId, TaskId};
-use super::now::{Mono, Now};
 use super::plan::{self, Slots};
 use super::policy::Completion;
 use super::run::{Finish, Phase, Run};
+use super::time::{Mono, Now};
 use super::verdict::Release;
 
 /// Milliseconds for which a pid may wait for other changes to share a transaction with.

@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::exchange::{Candidate, Lane};
 use super::hold;
+use super::hold::{Candidate, Lane};
 use super::ids::{TaskId, WorkerId};
 use super::policy::Policy;
 

@@ -1,6 +1,6 @@
 //! When a sick board is tried again.
 
-use super::event::FaultClass;
+use super::fault::FaultClass;
 
 /// Longest wait after bad content, in milliseconds; a changed file is looked at sooner.
 pub const CONTENT_MS: u64 = 300_000;

@@ -7,7 +7,7 @@ use core::mem;
 use super::canonical::Renaming;
 use super::effect::{Effect, Report};
 use super::ids::Pid;
-use super::now::Mono;
+use super::time::Mono;
 
 /// Wait before a failed reaping step is tried again: none at first, then this, doubling.
 const RETRY_MS: (u64, u64) = (10, 1_000);

@@ -13,11 +13,12 @@ use alloc::vec::Vec;
 
 use super::effect::{Effect, EndCause, Report};
 use super::escalation::Escalation;
-use super::event::{Blame, Group, Signal, SignalOutcome};
+use super::event::{Group, Signal, SignalOutcome};
 use super::exchange::Fence;
+use super::fault::Blame;
 use super::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
-use super::now::{Mono, Now};
 use super::policy::WorkerPolicy;
+use super::time::{Mono, Now};
 use super::verdict::{ExitStatus, Release, Verdict};
 
 /// One attempt of ours.

@@ -3,8 +3,8 @@
 use super::board::{Board, Phase};
 use super::dispatcher::{Dispatcher, Mode};
 use super::hold::BoardHold;
-use super::now::{Mono, Now};
 use super::run::{Finish, Phase as RunPhase, Run};
+use super::time::{Mono, Now};
 
 /// Seconds within which a hold that ends by itself is worth waiting for.
 const WORTH_WAITING_S: i64 = 60;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::name;
 use super::spawn::{blame_for_folder, errno_of};
-use crate::machine::event::Blame;
+use crate::machine::fault::Blame;
 
 /// When a log gives way to a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use thiserror::Error;
 
 use super::pidfd;
-use crate::machine::event::Blame;
+use crate::machine::fault::Blame;
 use crate::machine::ids::Pid;
 
 /// What to start.

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::spawn::{SpawnError, blame_for_folder, errno_of};
 use super::{git, name};
-use crate::machine::event::Blame;
+use crate::machine::fault::Blame;
 
 /// `tasks.workspace_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::config::Config;
 use super::post::{Message, Post};
 use crate::board::{Board, Context, Liveness, Owner, Stamps};
-use crate::machine::event::{Commit, FaultClass};
+use crate::config::Config;
 use crate::machine::exchange::Request;
+use crate::machine::fault::{Commit, FaultClass};
 use crate::machine::ids::{BoardId, Pid, SpawnId};
 use crate::process::identity::{self, Alive};
 

@@ -10,11 +10,11 @@ use nix::sys::inotify::AddWatchFlags;
 use super::board_lane::{BoardLane, Job};
 use super::daemon::Daemon;
 use super::listing::{self, Listing};
-use super::root::BoardPaths;
 use super::spawn_lane::SpawnLanes;
 use crate::machine::event::Event;
 use crate::machine::ids::BoardId;
-use crate::machine::now::Mono;
+use crate::machine::time::Mono;
+use crate::root::BoardPaths;
 
 /// Milliseconds between looks at boards whose folder cannot be watched.
 const POLL_MS: u64 = 1_000;

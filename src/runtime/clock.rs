@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::machine::now::{Mono, Now};
+use crate::machine::time::{Mono, Now};
 
 /// Zero of the monotonic clock: the first time that it was asked.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

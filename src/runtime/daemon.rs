@@ -16,24 +16,25 @@ use nix::sys::inotify::WatchDescriptor;
 use super::board_lane;
 use super::boards::BoardSeat;
 use super::clock;
-use super::config::{Config, ConfigError};
 use super::listing::{Lister, Place};
 use super::post::{Inbox, Message, Post, post};
 use super::reload::Reloader;
 use super::report::{Names, Tally};
-use super::root::BoardPaths;
 use super::signals::{Asked, Signals};
 use super::spawn_lane::{Fingerprints, Gate};
 use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
+use crate::config::{Config, ConfigError};
 use crate::machine::effect::Effect;
-use crate::machine::event::{Event, Fault, FaultClass};
+use crate::machine::event::Event;
+use crate::machine::fault::{Fault, FaultClass};
 use crate::machine::ids::{BoardId, SpawnId};
-use crate::machine::now::Mono;
 use crate::machine::run::Finish;
+use crate::machine::time::Mono;
 use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
 use crate::process::children::Children;
+use crate::root::BoardPaths;
 
 /// Milliseconds between two looks whether a run that ends by itself is over.
 const END_MS: u64 = 100;
@@ -503,7 +504,7 @@ fn soon() -> Mono {
 impl Daemon {
     /// One that works in a root without boards, and has not begun.
     pub(super) fn of_nothing(root: &std::path::Path) -> Daemon {
-        let env = super::root::Environment::default();
+        let env = crate::root::Environment::default();
         let place = Place { root: root.to_owned(), env, only: None };
         let settings = Settings { place, config: Config::default(), once: false, adopt: false };
         Daemon::new(settings).unwrap()

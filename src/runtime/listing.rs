@@ -21,7 +21,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 
 use super::clock;
 use super::post::{Message, Post};
-use super::root::{self, BoardPaths, Environment, Slug};
+use crate::root::{self, BoardPaths, Environment, Slug};
 
 /// Milliseconds without an answer after which whoever looks at boards is taken to hang.
 const PATIENCE_MS: u64 = 2_000;

@@ -14,21 +14,17 @@
 //! * [`report`]: what happened, as log lines and as numbers.
 //! * [`status`]: what only a dispatcher knows, told to other processes.
 //! * [`clock`]: the only place that reads a clock.
-//! * [`config`], [`root`]: what the owner wants, and where the boards are.
-//! * [`regular`]: files that people write, read without being held up by what is none.
 
 pub mod board_lane;
 mod boards;
 pub mod cleaner;
 pub mod clock;
-pub mod config;
 pub mod daemon;
 pub mod listing;
 mod perform;
 pub mod post;
 pub mod reload;
 pub mod report;
-pub mod root;
 pub mod signals;
 pub mod spawn_lane;
 pub mod status;

@@ -138,7 +138,7 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::event::Blame;
+    use crate::machine::fault::Blame;
 
     #[test]
     fn a_spawn_without_a_claim_fails_at_the_boards_cost() {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::config::{Config, ConfigError};
 use super::listing::Listing;
 use crate::board::{BoardError, Exchanged};
-use crate::machine::event::{Blame, Commit};
+use crate::config::{Config, ConfigError};
+use crate::machine::fault::{Blame, Commit};
 use crate::machine::ids::{BoardId, Pid, SpawnId};
 
 /// What a lane has to say.

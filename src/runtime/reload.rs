@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::config::{Config, ConfigError};
 use super::post::{Message, Post};
+use crate::config::{Config, ConfigError};
 
 /// The loop's end.
 #[derive(Debug)]

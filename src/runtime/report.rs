@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{debug, error, info, warn};
 
 use crate::machine::effect::{EndCause, Report};
-use crate::machine::event::Blame;
 use crate::machine::exchange::Refusal;
+use crate::machine::fault::Blame;
 use crate::machine::ids::{BoardId, Pid, SpawnId, TaskId};
 use crate::machine::verdict::{ExitStatus, Verdict};
 

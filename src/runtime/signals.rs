@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use super::clock;
-use crate::machine::now::Mono;
+use crate::machine::time::Mono;
 
 /// Milliseconds after a stop in which further ones belong to it: `timeout` signals its command and
 /// then the whole group, and so do supervisors. A person's second Ctrl-C comes later.

@@ -14,16 +14,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::cleaner::Cleaner;
-use super::config::Config;
 use super::post::{Message, Post};
-use super::root::{BoardPaths, Metadata};
 use super::worker;
 use crate::board::SpawnFacts;
-use crate::machine::event::Blame;
+use crate::config::Config;
+use crate::machine::fault::Blame;
 use crate::machine::ids::{SpawnId, WorkerId};
 use crate::process::children::Children;
 use crate::process::workspace::{self, Kind, Workspace};
 use crate::process::{identity, logfile, spawn};
+use crate::root::{BoardPaths, Metadata};
 
 /// Lanes of a board while none hangs.
 const LANES: usize = 2;
@@ -340,9 +340,9 @@ fn given(text: Option<&str>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::super::post::{Inbox, post};
-    use super::super::root::Environment;
     use super::*;
     use crate::machine::ids::{RunId, TaskId};
+    use crate::root::Environment;
 
     fn lanes(root: &Path) -> (SpawnLanes, Inbox) {
         let slug = "default".parse().unwrap();

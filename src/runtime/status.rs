@@ -22,14 +22,14 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::daemon::Daemon;
 use super::report::{Names, errno_text};
-use super::root::{Environment, state_folder};
 use super::spawn_lane::LanesError;
-use crate::machine::event::FaultClass;
+use crate::machine::fault::FaultClass;
 use crate::machine::hold::{BoardHold, End};
 use crate::machine::ids::{BoardId, Pid};
-use crate::machine::now::Now;
+use crate::machine::time::Now;
 use crate::process::identity::{self, Alive};
 use crate::regular;
+use crate::root::{Environment, state_folder};
 
 /// How long the end of a dispatcher waits for its file to be removed. If it is not, its readers
 /// find its writer dead.
@@ -383,7 +383,7 @@ fn class_name(class: FaultClass) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::now::Mono;
+    use crate::machine::time::Mono;
 
     fn names() -> Names {
         let mut names = Names::default();

@@ -3,10 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use super::config::{Facts, WorkerCommand};
-use super::root::{BoardPaths, Environment};
 use crate::board::SpawnFacts;
+use crate::config::{Facts, WorkerCommand};
 use crate::process::spawn;
+use crate::root::{BoardPaths, Environment};
 
 /// Variables of ours that say something of another task, or that would make a worker refuse its
 /// work; they are not handed on.

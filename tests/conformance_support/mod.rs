@@ -7,8 +7,9 @@ pub mod verb;
 use std::collections::BTreeSet;
 
 use sexton::board::{self, Owner, Workers};
-use sexton::machine::exchange::{Answer, Change, Fence, Lane, Request, Taken};
+use sexton::machine::exchange::{Answer, Change, Fence, Request, Taken};
 use sexton::machine::hold;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Policy, WorkerPolicy};
 use sexton::machine::verdict::Verdict;

@@ -2,7 +2,8 @@
 //! hit a task that they can do something to.
 
 use proptest::prelude::*;
-use sexton::machine::exchange::{Change, Expired, Fence, Lane, LeaseEnd, Observation, Request};
+use sexton::machine::exchange::{Change, Expired, Fence, LeaseEnd, Observation, Request};
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 use sexton_sim::board::{BlockKind, Holder, Instance, NewTask, Status, Task};

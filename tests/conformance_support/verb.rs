@@ -4,7 +4,7 @@
 use rusqlite::{Params, params};
 use sexton::board::card::{self, BlockKind as RealKind, Complete, NewTask, Unblock};
 use sexton::board::sql;
-use sexton::machine::exchange::Lane;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, TaskId, WorkerId};
 use sexton_sim::board::{self as model, BlockKind, Holder, ModelBoard, Status};
 

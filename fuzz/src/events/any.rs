@@ -1,11 +1,11 @@
 //! Anything at all, drawn from the input.
 
 use arbitrary::{Result, Unstructured};
-use sexton::machine::event::{Blame, Event, Fault, FaultClass, Group, Signal, SignalOutcome};
-use sexton::machine::exchange::{
-    Candidate, Expired, Fence, Lane, LastEnd, LeaseEnd, Observation, Ready, Refusal, Taken,
-};
+use sexton::machine::event::{Event, Group, Signal, SignalOutcome};
+use sexton::machine::exchange::{Expired, Fence, LeaseEnd, Observation, Ready, Refusal, Taken};
+use sexton::machine::fault::{Blame, Fault, FaultClass};
 use sexton::machine::hold::Hold;
+use sexton::machine::hold::{Candidate, Lane, LastEnd};
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
 use sexton::machine::verdict::ExitStatus;

@@ -3,8 +3,8 @@
 use sexton::machine::effect::Effect;
 use sexton::machine::exchange::{Change, Fence, Request};
 use sexton::machine::ids::BoardId;
-use sexton::machine::now::Mono;
 use sexton::machine::run::{Phase, Run};
+use sexton::machine::time::Mono;
 
 use super::{Talk, Told, Watch};
 

@@ -1,7 +1,8 @@
 //! What a dispatcher may change, each change with its precondition.
 
-use sexton::machine::exchange::{Change, Expired, Fence, Lane, LeaseEnd, Refusal, Taken};
+use sexton::machine::exchange::{Change, Expired, Fence, LeaseEnd, Refusal, Taken};
 use sexton::machine::hold;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::{Budget, ExitStatus, Settlement, VIOLATION_LIMIT, Verdict, settle};
 

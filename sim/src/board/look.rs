@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use sexton::machine::exchange::{Expired, Lane, Observation, Ready, Request};
+use sexton::machine::exchange::{Expired, Observation, Ready, Request};
+use sexton::machine::hold::Lane;
 use sexton::machine::hold::{self, End, Hold};
 use sexton::machine::ids::TaskId;
 use sexton::machine::policy::Policy;

@@ -2,7 +2,7 @@
 //!
 //! Each verb is one transaction. It gives false, and has changed nothing, where the client refuses.
 
-use sexton::machine::exchange::Lane;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, TaskId};
 
 use super::{BlockKind, Claim, Holder, Instance, ModelBoard, Outcome, Status, Task};

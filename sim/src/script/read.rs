@@ -1,10 +1,10 @@
 //! From words to events.
 
-use sexton::machine::event::{
-    Blame, Commit, Event, Fault, FaultClass, Group, Signal, SignalOutcome,
-};
-use sexton::machine::exchange::{Candidate, Expired, Lane, LastEnd, LeaseEnd, Refusal};
+use sexton::machine::event::{Event, Group, Signal, SignalOutcome};
+use sexton::machine::exchange::{Expired, LeaseEnd, Refusal};
+use sexton::machine::fault::{Blame, Commit, Fault, FaultClass};
 use sexton::machine::hold::Hold;
+use sexton::machine::hold::{Candidate, Lane, LastEnd};
 use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Completion, Policy};
 use sexton::machine::verdict::ExitStatus;

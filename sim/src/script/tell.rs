@@ -3,10 +3,11 @@
 use std::fmt;
 
 use sexton::machine::effect::{Effect, EndCause, Report};
-use sexton::machine::event::{Blame, FaultClass, Signal};
+use sexton::machine::event::Signal;
 use sexton::machine::exchange::{Change, Fence, LeaseEnd, Refusal, Request};
+use sexton::machine::fault::{Blame, FaultClass};
 use sexton::machine::hold::Hold;
-use sexton::machine::now::Mono;
+use sexton::machine::time::Mono;
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 
 /// One effect; each change of an exchange has a line of its own.

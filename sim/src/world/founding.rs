@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sexton::machine::Dispatcher;
-use sexton::machine::exchange::Lane;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{BoardId, TaskId, WorkerId};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
 

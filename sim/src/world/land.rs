@@ -1,7 +1,8 @@
 //! Requests to boards take effect, or fail to.
 
-use sexton::machine::event::{Commit, Event, Fault as Trouble, FaultClass};
+use sexton::machine::event::Event;
 use sexton::machine::exchange::{Answer, Change, Fence, Request, Taken};
+use sexton::machine::fault::{Commit, Fault as Trouble, FaultClass};
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;

@@ -1,6 +1,7 @@
 //! Workers come into being, do what they do, and end.
 
-use sexton::machine::event::{Blame, Event};
+use sexton::machine::event::Event;
+use sexton::machine::fault::Blame;
 use sexton::machine::ids::SpawnId;
 use sexton::machine::policy::Completion;
 use sexton::machine::verdict::ExitStatus;

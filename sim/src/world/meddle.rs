@@ -1,6 +1,6 @@
 //! People, and dispatchers of another kind, change boards under everybody.
 
-use sexton::machine::exchange::Lane;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{TaskId, WorkerId};
 
 use super::{Item, World};

@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use sexton::machine::effect::Effect;
-use sexton::machine::event::{Commit, Event, Group, Signal};
+use sexton::machine::event::{Event, Group, Signal};
 use sexton::machine::exchange::{Answer, Change, Refusal, Request, Taken};
+use sexton::machine::fault::Commit;
 use sexton::machine::ids::{RunId, SpawnId};
 
 use super::{Item, World};

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use sexton::machine::event::Event;
-use sexton::machine::exchange::Lane;
+use sexton::machine::hold::Lane;
 use sexton::machine::ids::{BoardId, TaskId, WorkerId};
-use sexton::machine::now::Mono;
 use sexton::machine::policy::{Policy, WorkerPolicy};
+use sexton::machine::time::Mono;
 
 use super::{EPOCH, FINE, Item, Options, Seat, Seen, World};
 use crate::board::{ModelBoard, NewTask};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sexton::machine::ids::{BoardId, SpawnId, TaskId, WorkerId};
-use sexton::machine::now::Mono;
 use sexton::machine::policy::Policy;
+use sexton::machine::time::Mono;
 use sexton::machine::{Dispatcher, Mode};
 
 use crate::board::{Instance, Memory};

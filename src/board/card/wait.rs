@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::task::Task;
 use super::{CardError, promote, value};
 use crate::board::{Workers, pass, sql};
-use crate::machine::exchange::Candidate;
+use crate::machine::hold::Candidate;
 use crate::machine::hold::{self, End, Hold};
 use crate::machine::ids::TaskId;
 use crate::machine::policy::Policy;

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::board::card::{self, Created, NewTask};
+use crate::config::Config;
+use crate::root::{BoardPaths, Environment, Slug};
 use crate::runtime::clock;
-use crate::runtime::config::Config;
-use crate::runtime::root::{BoardPaths, Environment, Slug};
 
 use super::cannot;
 use super::playbill::{ACTS, AT_THE_FALL, Act, FALLING, HEALTHY, TORN};

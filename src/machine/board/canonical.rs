@@ -1,9 +1,9 @@
 //! A board as it looks from the present: see [`canonical`](super::super::canonical).
 
 use super::super::canonical::{PRESENT, Renaming};
-use super::super::event::FaultClass;
-use super::super::now::Mono;
+use super::super::fault::FaultClass;
 use super::super::quarantine;
+use super::super::time::Mono;
 use super::{Board, Phase, Refused, SWEEP_MS};
 
 impl Refused {

@@ -2,7 +2,7 @@
 //! several, each longer after the last: a ladder.
 
 use super::super::canonical::Renaming;
-use super::super::now::Mono;
+use super::super::time::Mono;
 
 /// Milliseconds from a change notice, and then from look to look.
 const LADDER_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];

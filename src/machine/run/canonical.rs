@@ -3,7 +3,7 @@
 use super::super::canonical::{PRESENT, Renaming};
 use super::super::effect::EndCause;
 use super::super::ids::SpawnId;
-use super::super::now::Mono;
+use super::super::time::Mono;
 use super::{Phase, Run};
 
 impl Phase {

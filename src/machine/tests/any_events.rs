@@ -10,18 +10,17 @@ use proptest::prelude::*;
 use super::world::{EPOCH, task};
 use crate::machine::Dispatcher;
 use crate::machine::effect::Effect;
-use crate::machine::event::{
-    Blame, Commit, Event, Fault, FaultClass, Group, Signal, SignalOutcome,
-};
+use crate::machine::event::{Event, Group, Signal, SignalOutcome};
 use crate::machine::exchange::{
-    Answer, Candidate, Change, Expired, Fence, Lane, LastEnd, LeaseEnd, Observation, Ready,
-    Refusal, Taken,
+    Answer, Change, Expired, Fence, LeaseEnd, Observation, Ready, Refusal, Taken,
 };
+use crate::machine::fault::{Blame, Commit, Fault, FaultClass};
 use crate::machine::hold::Hold;
+use crate::machine::hold::{Candidate, Lane, LastEnd};
 use crate::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
-use crate::machine::now::{Mono, Now};
 use crate::machine::policy::{Completion, Policy, WorkerPolicy};
 use crate::machine::run::Phase;
+use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::ExitStatus;
 
 const MAX_WORKERS: u32 = 2;

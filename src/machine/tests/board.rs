@@ -3,12 +3,13 @@
 use super::world::*;
 use crate::machine::board::Phase;
 use crate::machine::effect::{Effect, Report};
-use crate::machine::event::{Blame, Commit, Event, Fault, FaultClass};
+use crate::machine::event::Event;
 use crate::machine::exchange::{Observation, Taken};
+use crate::machine::fault::{Blame, Commit, Fault, FaultClass};
 use crate::machine::hold::{BoardHold, End, Owner};
 use crate::machine::ids::{BoardId, SpawnId};
-use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
+use crate::machine::time::Mono;
 use crate::machine::verdict::{Release, Verdict};
 
 /// A board that cannot be opened, for this reason.

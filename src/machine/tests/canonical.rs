@@ -6,13 +6,14 @@ use super::any_events::{Happening, Moves, any_life};
 use super::world::*;
 use crate::machine::canonical::{PRESENT, Renaming};
 use crate::machine::effect::{Effect, Report};
-use crate::machine::event::{Blame, Commit, Event, FaultClass};
+use crate::machine::event::Event;
 use crate::machine::exchange::{Answer, Change, Fence, Observation, Refusal, Taken};
+use crate::machine::fault::{Blame, Commit, FaultClass};
 use crate::machine::hold::Hold;
 use crate::machine::ids::{BoardId, SpawnId};
-use crate::machine::now::{Mono, Now};
 use crate::machine::policy::Policy;
 use crate::machine::run::Finish;
+use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
 

@@ -4,12 +4,13 @@ use super::world::*;
 use crate::machine::Mode;
 use crate::machine::board::Phase;
 use crate::machine::effect::{Effect, EndCause, Report};
-use crate::machine::event::{Blame, Event, FaultClass, Group, Signal, SignalOutcome};
+use crate::machine::event::{Event, Group, Signal, SignalOutcome};
 use crate::machine::exchange::{Observation, Refusal, Taken};
+use crate::machine::fault::{Blame, FaultClass};
 use crate::machine::hold::BoardHold;
 use crate::machine::ids::{Pid, SpawnId};
-use crate::machine::now::Mono;
 use crate::machine::policy::Policy;
+use crate::machine::time::Mono;
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
 fn host_refuses(spawn: u64) -> Event {
@@ -330,7 +331,7 @@ fn it_is_idle_only_when_the_last_exit_is_recorded() {
 fn an_exit_is_not_waited_for_longer_than_the_grace_of_a_sick_board() {
     let mut world = World::running();
     world.exits(1, 0);
-    world.exchange_failed(B, FaultClass::Content, crate::machine::event::Commit::No);
+    world.exchange_failed(B, FaultClass::Content, crate::machine::fault::Commit::No);
     world.step(Event::Drain { grace_ms: 0 });
     assert!(!world.is_idle(1_000) && !world.is_drained(1_000));
     world.ms += 1_000;

@@ -3,14 +3,16 @@
 use super::world::*;
 use crate::machine::Dispatcher;
 use crate::machine::effect::{Effect, EndCause, Report};
-use crate::machine::event::{Blame, Commit, Event, FaultClass, Signal};
+use crate::machine::event::{Event, Signal};
 use crate::machine::exchange::{
-    Candidate, Change, Expired, Lane, LeaseEnd, Observation, Ready, Refusal, Request, Taken,
+    Change, Expired, LeaseEnd, Observation, Ready, Refusal, Request, Taken,
 };
+use crate::machine::fault::{Blame, Commit, FaultClass};
 use crate::machine::hold::{BoardHold, Hold};
+use crate::machine::hold::{Candidate, Lane};
 use crate::machine::ids::{BoardId, SpawnId};
-use crate::machine::now::Mono;
 use crate::machine::policy::{Policy, WorkerPolicy};
+use crate::machine::time::Mono;
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
 fn spawn_ok(n: u64) -> Event {

@@ -5,8 +5,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::world::task;
-use crate::machine::exchange::{Candidate, Lane, LastEnd};
 use crate::machine::hold;
+use crate::machine::hold::{Candidate, Lane, LastEnd};
 use crate::machine::ids::{TaskId, WorkerId};
 use crate::machine::plan::{self, Slots};
 use crate::machine::policy::{Policy, WorkerPolicy};

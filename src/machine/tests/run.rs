@@ -4,11 +4,12 @@ use super::world::{B, fence, pid, report, spawn, task};
 use crate::machine::Dispatcher;
 use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::escalation::Escalation;
-use crate::machine::event::{Blame, Group, Signal, SignalOutcome};
+use crate::machine::event::{Group, Signal, SignalOutcome};
+use crate::machine::fault::Blame;
 use crate::machine::ids::{Pid, SpawnId, WorkerId};
-use crate::machine::now::{Mono, Now};
 use crate::machine::policy::{Completion, Policy, WorkerPolicy};
 use crate::machine::run::{Finish, Phase, Run, earlier};
+use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
 const SPAWN: SpawnId = SpawnId(1);

@@ -3,11 +3,12 @@
 use super::world::*;
 use crate::machine::Dispatcher;
 use crate::machine::effect::{Effect, Report};
-use crate::machine::event::{Blame, Commit, Event, FaultClass, Group};
+use crate::machine::event::{Event, Group};
 use crate::machine::exchange::{Expired, LeaseEnd, Observation, Refusal, Taken};
+use crate::machine::fault::{Blame, Commit, FaultClass};
 use crate::machine::ids::SpawnId;
-use crate::machine::now::{Mono, Now};
 use crate::machine::policy::Policy;
+use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
 fn promotable() -> Observation {

@@ -5,13 +5,13 @@ use alloc::collections::BTreeMap;
 use crate::machine::Dispatcher;
 use crate::machine::board::{Board, Phase};
 use crate::machine::effect::{Effect, Report};
-use crate::machine::event::{Commit, Event, Fault, FaultClass, Group};
-use crate::machine::exchange::{
-    Answer, Candidate, Change, Fence, Lane, Observation, Ready, Request, Taken,
-};
+use crate::machine::event::{Event, Group};
+use crate::machine::exchange::{Answer, Change, Fence, Observation, Ready, Request, Taken};
+use crate::machine::fault::{Commit, Fault, FaultClass};
+use crate::machine::hold::{Candidate, Lane};
 use crate::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
-use crate::machine::now::{Mono, Now};
 use crate::machine::policy::Policy;
+use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
 /// The board of every test that needs only one, and another.

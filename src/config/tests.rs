@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::machine::exchange::Lane;
+use crate::machine::hold::Lane;
 use crate::machine::ids::WorkerId;
 use crate::machine::policy::Completion;
 

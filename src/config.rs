@@ -19,7 +19,7 @@ use crate::machine::policy::{Policy, WorkerPolicy};
 use crate::process::logfile::Rotation;
 use crate::regular;
 
-use super::root::Environment;
+use crate::root::Environment;
 
 pub use crate::board::Workers;
 pub use command::{Facts, WorkerCommand};
