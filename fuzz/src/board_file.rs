@@ -229,7 +229,7 @@ impl Work<'_, '_> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Reap { seq } => self.events.push_back(Event::Reaped { seq }),
+            Effect::Reap { seq, whom: _ } => self.events.push_back(Event::Reaped { seq }),
             Effect::ListBoards => self.events.push_back(Event::BoardsListed),
             Effect::Connect { board, seq, .. } => {
                 self.board = None;

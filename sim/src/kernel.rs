@@ -36,6 +36,8 @@ pub struct Process {
     pub spawn: Option<SpawnId>,
     /// How it ended, once it has.
     pub zombie: Option<ExitStatus>,
+    /// The kernel has told its dispatcher that it ended.
+    pub hinted: bool,
     /// It does not end by TERM.
     pub deaf: bool,
     /// No signal ends it while this lasts.
@@ -121,6 +123,7 @@ impl Kernel {
             parent: Some(parent),
             spawn: Some(spawn),
             zombie: None,
+            hinted: false,
             deaf: false,
             stuck: false,
             doomed: None,
@@ -141,6 +144,7 @@ impl Kernel {
             parent: None,
             spawn: None,
             zombie: None,
+            hinted: false,
             deaf,
             stuck: false,
             doomed: None,
@@ -163,6 +167,7 @@ impl Kernel {
             parent: None,
             spawn: None,
             zombie: None,
+            hinted: false,
             deaf: false,
             stuck: false,
             doomed: None,
@@ -216,6 +221,13 @@ impl Kernel {
             self.table.retain(|process| process.uid != uid);
         }
         parent
+    }
+
+    /// Tells the dispatcher of a process that it has ended.
+    pub fn hint(&mut self, uid: Uid) {
+        if let Some(process) = self.get_mut(uid) {
+            process.hinted = true;
+        }
     }
 
     /// What has ended and this dispatcher must reap, oldest first.

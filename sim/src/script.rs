@@ -197,7 +197,7 @@ impl Stage {
 
     fn remember(&mut self, effect: &Effect) {
         match effect {
-            Effect::Reap { seq } => self.reap = *seq,
+            Effect::Reap { seq, whom: _ } => self.reap = *seq,
             Effect::Connect { board, seq, .. } => {
                 self.asked.insert(*board, *seq);
             }

@@ -21,7 +21,7 @@ mod seen;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 
-use sexton::machine::effect::Effect;
+use sexton::machine::effect::{Effect, Whom};
 use sexton::machine::event::Event;
 use sexton::machine::ids::{BoardId, Pid, SpawnId};
 use sexton::machine::policy::Policy;
@@ -413,9 +413,9 @@ impl World {
     }
 
     fn note_tick(&mut self, seat: usize, zombies: Vec<Uid>, effects: &[Effect]) {
-        let reaps_first = matches!(effects.first(), Some(Effect::Reap { .. }));
+        let reaps_first = matches!(effects.first(), Some(Effect::Reap { whom: Whom::All, .. }));
         self.ledger.note(News::Tick { zombies: zombies.len(), reaps_first });
-        if let Some(Effect::Reap { seq }) = effects.first() {
+        if let Some(Effect::Reap { seq, .. }) = effects.first() {
             self.seats[seat].due.insert(*seq, zombies);
         }
         let here = &self.seats[seat];

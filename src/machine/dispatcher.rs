@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::board::Board;
 use super::canonical::{PRESENT, Renaming};
-use super::effect::{Effect, EndCause, Report};
+use super::effect::{Effect, EndCause, Report, Whom};
 use super::event::Event;
 use super::fault::Blame;
 use super::ids::{BoardId, SpawnId};
@@ -160,7 +160,7 @@ impl Dispatcher {
             Event::Tick => self.tick(now.mono, effects),
             Event::Wake => self.armed = None,
 
-            Event::KernelReady => self.begin_reaping(effects),
+            Event::KernelReady => self.begin_reaping(Whom::Hinted, effects),
             Event::OrphanReaped { pid: _ } => self.reaper.found_orphan(),
             Event::Reaped { seq: _ } => self.reaper.succeeded(effects),
             Event::ReapFailed { seq: _, errno } => self.reaper.failed(now.mono, errno, effects),
@@ -228,19 +228,19 @@ impl Dispatcher {
 
     /// A tick: first the reaping, which depends on nothing; then a look at everything else.
     fn tick(&mut self, now: Mono, effects: &mut Vec<Effect>) {
-        self.begin_reaping(effects);
+        self.begin_reaping(Whom::All, effects);
         effects.push(Effect::ListBoards);
         for board in self.boards.values_mut() {
             board.tick(now, &self.policy, effects);
         }
     }
 
-    fn begin_reaping(&mut self, effects: &mut Vec<Effect>) {
+    fn begin_reaping(&mut self, whom: Whom, effects: &mut Vec<Effect>) {
         #[cfg(feature = "sabotage")]
         if self.sabotage.reap_inside_the_pass {
             return;
         }
-        self.reaper.begin(effects);
+        self.reaper.begin(whom, effects);
     }
 
     /// The historical bug, for the tests that must catch it: reaping as a part of the pass, after
@@ -248,7 +248,7 @@ impl Dispatcher {
     #[cfg(feature = "sabotage")]
     fn sabotaged_reap(&mut self, effects: &mut Vec<Effect>) {
         if self.sabotage.reap_inside_the_pass {
-            self.reaper.begin(effects);
+            self.reaper.begin(Whom::All, effects);
         }
     }
 

@@ -12,11 +12,13 @@ use super::verdict::{ExitStatus, Verdict};
 /// One thing to be done, pushed by [`Dispatcher::step`](super::Dispatcher::step).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Wait for every child that has exited, without blocking. Answered by any number of
+    /// Wait for children that have exited, without blocking. Answered by any number of
     /// `ChildExited` and `OrphanReaped`, and then `Reaped` or `ReapFailed`.
     Reap {
         /// Comes back in the answer.
         seq: u64,
+        /// Which children to ask.
+        whom: Whom,
     },
     /// Signal a worker's group. Answered by `Signalled`.
     Signal {
@@ -78,6 +80,16 @@ pub enum Effect {
     WakeAt(Mono),
     /// Tell whoever watches.
     Report(Report),
+}
+
+/// Which children a reaping step asks whether they have exited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Whom {
+    /// All of them: the backstop.
+    All,
+    /// Those of which the kernel has said that they exited, and those of which it could not, since
+    /// they have no descriptor. So the cost of an exit does not grow with the number of children.
+    Hinted,
 }
 
 /// What whoever watches may want to know. Told once for each change, not once for each tick.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::canonical::Renaming;
-use super::effect::{Effect, Report};
+use super::effect::{Effect, Report, Whom};
 use super::ids::Pid;
 use super::time::Mono;
 
@@ -30,16 +30,18 @@ pub struct Reaper {
 
 impl Reaper {
     /// Begins a reaping step. One that is under way already does no harm: draining is idempotent.
-    pub fn begin(&mut self, effects: &mut Vec<Effect>) {
+    /// After a failure every step asks all children, until one succeeds.
+    pub fn begin(&mut self, whom: Whom, effects: &mut Vec<Effect>) {
         self.seq = self.seq.wrapping_add(1);
         self.again_at = None;
-        effects.push(Effect::Reap { seq: self.seq });
+        let whom = if self.failures > 0 { Whom::All } else { whom };
+        effects.push(Effect::Reap { seq: self.seq, whom });
     }
 
     /// Begins one if a failed one is due to be tried again.
     pub fn act_on_time(&mut self, now: Mono, effects: &mut Vec<Effect>) {
         if self.again_at.is_some_and(|at| now >= at) {
-            self.begin(effects);
+            self.begin(Whom::All, effects);
         }
     }
 
@@ -74,7 +76,7 @@ impl Reaper {
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
             effects.push(Effect::Report(Report::ReapFailing(errno)));
-            self.begin(effects);
+            self.begin(Whom::All, effects);
             return;
         }
         let doublings = (self.failures - 2).min(MOST_FAILURES - 2);
@@ -116,14 +118,14 @@ mod tests {
     #[test]
     fn a_failed_step_is_tried_again_at_once_then_after_ten_milliseconds_doubling_to_a_second() {
         let (mut reaper, mut effects) = (Reaper::default(), Vec::new());
-        reaper.begin(&mut effects);
+        reaper.begin(Whom::Hinted, &mut effects);
         reaper.failed(Mono(0), 5, &mut effects);
         assert_eq!(
             effects,
             [
-                Effect::Reap { seq: 1 },
+                Effect::Reap { seq: 1, whom: Whom::Hinted },
                 Effect::Report(Report::ReapFailing(5)),
-                Effect::Reap { seq: 2 }
+                Effect::Reap { seq: 2, whom: Whom::All }
             ]
         );
         let waits: Vec<u64> = (0..9)
@@ -133,6 +135,19 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+    }
+
+    #[test]
+    fn after_a_failed_step_all_children_are_asked_until_one_succeeds() {
+        let (mut reaper, mut effects) = (Reaper::default(), Vec::new());
+        reaper.failed(Mono(0), 5, &mut effects);
+        reaper.begin(Whom::Hinted, &mut effects);
+        reaper.succeeded(&mut effects);
+        reaper.begin(Whom::Hinted, &mut effects);
+        effects.retain(|effect| matches!(effect, Effect::Reap { .. }));
+        let whom = [Whom::All, Whom::All, Whom::Hinted];
+        let steps = (1..).zip(whom).map(|(seq, whom)| Effect::Reap { seq, whom });
+        assert_eq!(effects, steps.collect::<Vec<_>>());
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Daemon {
     /// Makes one effect real. What is known at once comes back as events.
     pub(super) fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
-            Effect::Reap { seq } => self.reap(seq, events),
+            Effect::Reap { seq, whom: _ } => self.reap(seq, events),
             Effect::Signal { spawn, signal } => {
                 let outcome = signal_group(&self.children, spawn, signal);
                 events.push_back(Event::Signalled { spawn, signal, outcome });

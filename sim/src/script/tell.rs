@@ -13,7 +13,7 @@ use sexton::machine::verdict::{ExitStatus, Release, Verdict};
 /// One effect; each change of an exchange has a line of its own.
 pub fn effect(effect: &Effect) -> String {
     let (verb, text) = match effect {
-        Effect::Reap { seq } => ("reap", format!("#{seq}")),
+        Effect::Reap { seq, whom: _ } => ("reap", format!("#{seq}")),
         Effect::Signal { spawn, signal } => {
             ("signal", format!("attempt {} {}", spawn.0, self::signal(*signal)))
         }

@@ -165,7 +165,7 @@ impl World {
             self.maybe_keep(parent, spawn, leader, status);
         }
         match reaper {
-            Some(of) => self.wake(of),
+            Some(of) => self.wake(of, uid),
             None => self.ledger.reaped += 1,
         }
     }
@@ -187,9 +187,10 @@ impl World {
         }
     }
 
-    fn wake(&mut self, of: crate::board::Instance) {
+    fn wake(&mut self, of: crate::board::Instance, uid: Uid) {
         let Some(seat) = self.seats.iter().position(|seat| seat.instance == of) else { return };
         if !self.fires(Fault::LostWakeup, Who::Dispatcher(seat)) {
+            self.kernel.hint(uid);
             self.after(0, Item::Tell(seat, of, Event::KernelReady));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sexton::machine::effect::{Effect, Report};
+use sexton::machine::effect::{Effect, Report, Whom};
 use sexton::machine::event::{Event, Signal, SignalOutcome};
 use sexton::machine::exchange::{Change, Request};
 use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
@@ -12,7 +12,7 @@ use sexton::machine::verdict::ExitStatus;
 use super::seat::{Limits, SpawnLane};
 use super::{FINE, Item, World, brief};
 use crate::fault::Fault;
-use crate::kernel::{KILL, TERM, Uid};
+use crate::kernel::{KILL, Process, TERM, Uid};
 use crate::ledger::{Attempt, News};
 use crate::saboteur::Saboteur;
 use crate::sometimes::Sometimes;
@@ -31,7 +31,7 @@ impl World {
         }
         let of = self.seats[seat].instance;
         match effect {
-            Effect::Reap { seq } => self.reap(seat, seq, events),
+            Effect::Reap { seq, whom } => self.reap(seat, seq, whom, events),
             Effect::Signal { spawn, signal } => self.signal(seat, spawn, signal, events),
             Effect::ListBoards => self.list_boards(seat),
             Effect::Connect { board, seq, if_changed } => {
@@ -132,11 +132,14 @@ impl World {
     }
 
     /// Takes what the kernel has, in one go.
-    fn reap(&mut self, seat: usize, seq: u64, events: &mut VecDeque<Event>) {
+    fn reap(&mut self, seat: usize, seq: u64, whom: Whom, events: &mut VecDeque<Event>) {
         let of = self.seats[seat].instance;
         let now = self.moment / FINE;
         self.ledger.reap_failing.entry(of).and_modify(|since| *since = now);
-        let mut zombies: Vec<Uid> = self.kernel.zombies(of).map(|zombie| zombie.uid).collect();
+        // Orphans have no descriptor of ours, so they are asked each time.
+        let asked = |z: &&Process| whom == Whom::All || z.hinted || z.spawn.is_none();
+        let mut zombies: Vec<Uid> =
+            self.kernel.zombies(of).filter(asked).map(|zombie| zombie.uid).collect();
         let fault = self.strike(&[Fault::ReapError, Fault::ReapInterrupted], Who::Dispatcher(seat));
         let errno = match fault {
             Some(Fault::ReapError) => {

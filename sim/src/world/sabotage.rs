@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use sexton::machine::effect::Effect;
+use sexton::machine::effect::{Effect, Whom};
 use sexton::machine::event::{Event, Group, Signal};
 use sexton::machine::exchange::{Answer, Change, Refusal, Request, Taken};
 use sexton::machine::fault::Commit;
@@ -99,7 +99,7 @@ impl World {
             Saboteur::ReapInsideThePass => {
                 effects.retain(|effect| !reap(effect));
                 if matches!(event, Event::Connected { .. } | Event::Exchanged { .. }) {
-                    effects.push(Effect::Reap { seq: 0 });
+                    effects.push(Effect::Reap { seq: 0, whom: Whom::All });
                 }
             }
             Saboteur::ReapWhenBoardsAreWell if !self.notes.sick.is_empty() => {

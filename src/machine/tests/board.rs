@@ -116,7 +116,7 @@ fn a_lock_is_told_only_when_it_stays() {
 fn bad_content_is_looked_at_on_each_tick_without_opening_what_has_not_changed() {
     let (mut world, _) = refused(FaultClass::Content);
     let effects = world.after(60_000, Event::Tick);
-    assert_eq!(effects, [Effect::Reap { seq: 1 }, Effect::ListBoards, connect(B, 2, true)]);
+    assert_eq!(effects, [reap(1), Effect::ListBoards, connect(B, 2, true)]);
     let unchanged = Fault { class: FaultClass::Content, unchanged: true };
     assert_eq!(world.connect_failed(B, unchanged), []);
     // That was no new failure: the time of the next full look stands.
@@ -166,7 +166,7 @@ fn a_board_out_of_reach_is_tried_a_tenth_of_a_second_after_a_change_notice() {
 #[test]
 fn a_board_out_of_reach_is_not_tried_by_a_tick() {
     let (mut world, _) = refused(FaultClass::Access);
-    assert_eq!(world.step(Event::Tick), [Effect::Reap { seq: 1 }, Effect::ListBoards]);
+    assert_eq!(world.step(Event::Tick), [reap(1), Effect::ListBoards]);
 }
 
 #[test]

@@ -318,7 +318,7 @@ pub trait Frame {
 
     fn effect(&self, effect: Effect) -> Effect {
         match effect {
-            Effect::Reap { seq } => Effect::Reap { seq: self.reap(seq) },
+            Effect::Reap { seq, whom } => Effect::Reap { seq: self.reap(seq), whom },
             Effect::Signal { spawn, signal } => Effect::Signal { spawn: self.spawn(spawn), signal },
             Effect::Connect { board, seq, if_changed } => {
                 Effect::Connect { board, seq: self.seq(board, seq), if_changed }

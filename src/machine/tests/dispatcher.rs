@@ -48,15 +48,15 @@ fn a_tick_begins_with_a_reap_whatever_the_boards_do() {
         &mut aborting,
     ] {
         let effects = world.after(1, Event::Tick);
-        assert_eq!(effects[..2], [Effect::Reap { seq: 1 }, Effect::ListBoards]);
+        assert_eq!(effects[..2], [reap(1), Effect::ListBoards]);
     }
 }
 
 #[test]
 fn a_sign_from_the_kernel_is_answered_by_a_reap_and_nothing_else() {
     let mut world = World::open();
-    assert_eq!(world.step(Event::KernelReady), [Effect::Reap { seq: 1 }]);
-    assert_eq!(world.step(Event::KernelReady), [Effect::Reap { seq: 2 }]);
+    assert_eq!(world.step(Event::KernelReady), [reap_hinted(1)]);
+    assert_eq!(world.step(Event::KernelReady), [reap_hinted(2)]);
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn a_reap_that_failed_is_tried_again_at_once_and_then_after_ten_milliseconds() {
     world.step(Event::KernelReady);
     assert_eq!(
         world.step(Event::ReapFailed { seq: 1, errno: 5 }),
-        [report(Report::ReapFailing(5)), Effect::Reap { seq: 2 }]
+        [report(Report::ReapFailing(5)), reap(2)]
     );
     assert_eq!(world.step(Event::ReapFailed { seq: 2, errno: 5 }), []);
     assert_eq!(world.wake, Some(10));
     assert_eq!(world.after(9, Event::Wake), []);
-    assert_eq!(world.after(1, Event::Wake), [Effect::Reap { seq: 3 }]);
+    assert_eq!(world.after(1, Event::Wake), [reap(3)]);
     assert_eq!(world.step(Event::Reaped { seq: 3 }), [report(Report::ReapRecovered)]);
 }
 

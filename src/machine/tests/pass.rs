@@ -59,7 +59,7 @@ fn no_exchange_is_sent_while_one_is_under_way() {
     ] {
         assert_eq!(world.after(1, event), []);
     }
-    assert_eq!(world.step(Event::Tick), [Effect::Reap { seq: 1 }, Effect::ListBoards]);
+    assert_eq!(world.step(Event::Tick), [reap(1), Effect::ListBoards]);
 }
 
 #[test]

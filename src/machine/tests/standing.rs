@@ -353,7 +353,7 @@ fn an_alarm_that_stands_is_not_asked_for_again() {
     let wake = Effect::WakeAt(Mono(1_000));
     let drain = Event::Drain { grace_ms: 1_000 };
     assert_eq!(step(&mut world.dispatcher, drain), std::slice::from_ref(&wake));
-    let reap = Effect::Reap { seq: 1 };
+    let reap = reap_hinted(1);
     assert_eq!(step(&mut world.dispatcher, Event::KernelReady), [reap]);
     // It was given too soon, and does not stand any more.
     assert_eq!(step(&mut world.dispatcher, Event::Wake), [wake]);

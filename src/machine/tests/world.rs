@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use crate::machine::Dispatcher;
 use crate::machine::board::{Board, Phase};
-use crate::machine::effect::{Effect, Report};
+use crate::machine::effect::{Effect, Report, Whom};
 use crate::machine::event::{Event, Group};
 use crate::machine::exchange::{Answer, Change, Fence, Observation, Ready, Request, Taken};
 use crate::machine::fault::{Commit, Fault, FaultClass};
@@ -194,6 +194,16 @@ pub fn sent(effects: &[Effect]) -> Vec<Change> {
 
 pub fn report(report: Report) -> Effect {
     Effect::Report(report)
+}
+
+/// A reaping step that asks all children.
+pub fn reap(seq: u64) -> Effect {
+    Effect::Reap { seq, whom: Whom::All }
+}
+
+/// One that asks only those of which the kernel has said something.
+pub fn reap_hinted(seq: u64) -> Effect {
+    Effect::Reap { seq, whom: Whom::Hinted }
 }
 
 pub fn connect(board: BoardId, seq: u64, if_changed: bool) -> Effect {
