@@ -18,7 +18,7 @@ use common::{
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use sexton::config::Config;
-use sexton::machine::board::Phase;
+use sexton::machine::board::Link;
 use sexton::machine::event::Event;
 use sexton::machine::verdict::Verdict;
 use sexton::root::Environment;
@@ -63,10 +63,12 @@ fn start(daemon: &mut Daemon, count: u64) -> Vec<i32> {
     turn_until(daemon, "the workers to start", |d| before + d.tally().spawned >= count);
     spawned += daemon.tally().spawned;
     assert_eq!(spawned, count);
-    turn_until(daemon, "their pids to be recorded", |d| d.machine().runs().all(|r| !r.pid_owed));
+    turn_until(daemon, "their pids to be recorded", |d| {
+        d.machine().attempts().all(|(_, a)| a.debt().owed_pid().is_none())
+    });
     turn_until(daemon, "the boards to settle", |d| d.machine().is_settled());
     let mut pids: Vec<i32> =
-        daemon.machine().runs().filter_map(|r| r.pid).map(|pid| pid.0).collect();
+        daemon.machine().attempts().filter_map(|(_, a)| a.debt().pid()).map(|pid| pid.0).collect();
     pids.sort_unstable();
     assert_eq!(pids.len(), usize::try_from(count).unwrap());
     pids
@@ -112,14 +114,14 @@ fn every_board_may_fail(prepare: impl FnOnce(&mut Daemon)) -> Result<(), String>
     damage_header(&s.db());
     fs::rename(db("removed"), s.path("elsewhere.db")).unwrap();
     turn_until(&mut daemon, "every board to be out of use", |d| {
-        d.machine().boards().all(|b| !matches!(b.phase, Phase::Idle | Phase::Exchanging { .. }))
+        d.machine().boards().all(|b| !matches!(b.link(), Link::Idle | Link::Exchanging(_)))
     });
     daemon.take_tally();
 
     gate.let_pass(3);
     wait_for_zombies(&pids);
     let tally = daemon.tick();
-    let usable = daemon.machine().boards().filter(|b| b.phase == Phase::Idle).count();
+    let usable = daemon.machine().boards().filter(|b| *b.link() == Link::Idle).count();
     assert_eq!(usable, 0, "a board could be used after all, so this shows nothing");
     let left: Vec<&i32> = pids.iter().filter(|pid| is_child(**pid, me())).collect();
     if reaped(&tally) != pids || !left.is_empty() {
@@ -216,7 +218,7 @@ fn never_reaps_a_child_twice() {
     }
     seen.sort_unstable();
     assert_eq!(seen, pids, "each once");
-    turn_until(&mut daemon, "every end to be recorded", |d| d.machine().runs().count() == 0);
+    turn_until(&mut daemon, "every end to be recorded", |d| d.machine().attempts().count() == 0);
     assert_eq!(daemon.tick().reaped, 0);
     assert_eq!(daemon.children().reap().exits, []);
     assert_eq!(s.rows("SELECT count(*), count(DISTINCT task_id) FROM task_runs"), ["12|12"]);
@@ -249,8 +251,8 @@ fn a_failing_reaper_does_not_stop_the_tick() {
     assert_eq!(reaped(&daemon.tick()), first);
     let second: Vec<i32> = daemon
         .machine()
-        .runs()
-        .filter_map(|r| r.pid)
+        .attempts()
+        .filter_map(|(_, a)| a.debt().pid())
         .map(|p| p.0)
         .filter(|p| *p != first[0])
         .collect();

@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
 use sexton::machine::Dispatcher;
-use sexton::machine::board::Phase as BoardPhase;
+use sexton::machine::attempt::{Attempt, Stage};
+use sexton::machine::board::Link;
 use sexton::machine::effect::{Effect, Report};
 use sexton::machine::event::{Event, Group, Signal, SignalOutcome};
 use sexton::machine::exchange::{Answer, Change, Fence, Observation, Taken};
 use sexton::machine::fault::Commit;
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, WorkerId};
 use sexton::machine::policy::Policy;
-use sexton::machine::run::{Phase, Run};
 use sexton::machine::time::{Mono, Now};
 use sexton::machine::verdict::ExitStatus;
 
@@ -224,7 +224,8 @@ impl Watch {
 
     /// News of one of the workers that were asked for.
     fn news_of_a_worker(&self, u: &mut Unstructured<'_>) -> Result<Event> {
-        let known: Vec<SpawnId> = self.dispatcher.runs().map(|run| run.spawn).collect();
+        let known: Vec<SpawnId> =
+            self.dispatcher.attempts().map(|(_, attempt)| attempt.id()).collect();
         if known.is_empty() {
             return Ok(Event::KernelReady);
         }
@@ -250,62 +251,61 @@ impl Watch {
             expected || effects.iter().any(reported),
             "taken in although it was not asked for: {effects:?}"
         );
-        let runs = before.runs + self.dispatcher.runs().count();
+        let attempts = before.attempts + self.dispatcher.attempts().count();
         let boards = before.boards + self.boards.len();
-        let most = 8 + 8 * runs + 8 * boards + 4 * items;
+        let most = 8 + 8 * attempts + 8 * boards + 4 * items;
         assert!(effects.len() <= most, "{} effects, expected {most}: {effects:?}", effects.len());
         effects.into_iter().for_each(|effect| self.saw(effect));
         self.must_hold(&before);
     }
 
     fn must_hold(&self, before: &Before) {
-        let slots = self.dispatcher.runs().filter(|run| run.uses_host_slot()).count();
+        let slots = self.slots();
         let most = before.slots.max(self.policy.max_workers as usize);
         assert!(slots <= most, "{slots} slots in use, of {most}");
         // Whoever is neither done nor lent out uses a slot; the others are owed to their boards.
         let mut attempts = BTreeSet::new();
-        for run in self.dispatcher.runs() {
-            assert!(attempts.insert((run.board, run.task)), "two attempts at once: {run:?}");
-            let owed = run.phase == Phase::Exited || run.lent;
-            assert!(owed || run.uses_host_slot(), "{run:?}");
-            self.phase_fits(run);
-        }
-        let timed = |run: &Run| {
-            matches!(
-                run.phase,
-                Phase::Preparing { .. } | Phase::Terminating(_) | Phase::Draining(..)
-            )
-        };
-        if let Some(run) = self.dispatcher.runs().find(|run| timed(run)) {
-            assert!(self.wake.is_some(), "nothing wakes {run:?}");
+        for (board, attempt) in self.dispatcher.attempts() {
+            assert!(attempts.insert((board, attempt.task())), "two attempts at once: {attempt:?}");
+            let stage = attempt.stage();
+            let owed = matches!(stage, Stage::Gone { .. } | Stage::Claiming { lent: true });
+            assert!(owed || stage.uses_host_slot(), "{attempt:?}");
+            self.stage_fits(attempt);
+            let timed =
+                matches!(stage, Stage::Preparing(_) | Stage::Ending(_) | Stage::Draining(_));
+            assert!(!timed || self.wake.is_some(), "nothing wakes {attempt:?}");
         }
         for board in self.dispatcher.boards() {
-            let lane = self.boards.get(&board.id);
+            let lane = self.boards.get(&board.id());
             let (connecting, exchanging) =
                 lane.map_or((false, false), |lane| (lane.connecting, lane.exchanging.is_some()));
-            assert_eq!(matches!(board.phase, BoardPhase::Connecting { .. }), connecting);
-            assert_eq!(matches!(board.phase, BoardPhase::Exchanging { .. }), exchanging);
+            assert_eq!(matches!(board.link(), Link::Connecting(_)), connecting);
+            assert_eq!(matches!(board.link(), Link::Exchanging(_)), exchanging);
         }
     }
 
     /// What the machine believes of a worker is what it has been told.
-    fn phase_fits(&self, run: &Run) {
-        let told = self.workers.get(&run.spawn).copied();
-        let fits = match run.phase {
-            Phase::Claimed => told.is_none(),
-            Phase::Preparing { .. } | Phase::Spawning => told == Some(Told::Nothing),
-            Phase::Running | Phase::Terminating(_) => told == Some(Told::Lives),
-            Phase::Draining(..) => told == Some(Told::LeaderGone),
-            Phase::Exited => matches!(told, None | Some(Told::Ended)),
+    fn stage_fits(&self, attempt: &Attempt) {
+        let told = self.workers.get(&attempt.id()).copied();
+        let fits = match attempt.stage() {
+            Stage::Claiming { .. } => told.is_none(),
+            Stage::Preparing(_) | Stage::Cancelling(_) => told == Some(Told::Nothing),
+            Stage::Running(_) | Stage::Ending(_) => told == Some(Told::Lives),
+            Stage::Draining(_) => told == Some(Told::LeaderGone),
+            Stage::Gone { .. } => matches!(told, None | Some(Told::Ended)),
         };
-        assert!(fits, "{run:?}, of which is known: {told:?}");
+        assert!(fits, "{attempt:?}, of which is known: {told:?}");
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.dispatcher.attempts().filter(|(_, attempt)| attempt.stage().uses_host_slot()).count()
     }
 
     /// From now on everything is told as it is, and everything is to end: so it must.
     fn end(&mut self) {
         self.step(Event::Abort);
         for _ in 0..500 {
-            if self.dispatcher.runs().count() == 0 {
+            if self.dispatcher.attempts().count() == 0 {
                 return;
             }
             self.answer_all();
@@ -313,7 +313,7 @@ impl Watch {
             self.step(Event::Wake);
         }
         // At the end of time nothing comes due any more.
-        let left: Vec<_> = self.dispatcher.runs().collect();
+        let left: Vec<_> = self.dispatcher.attempts().collect();
         assert!(self.latest == u64::MAX, "these never end: {left:?}");
     }
 
@@ -338,21 +338,22 @@ impl Watch {
                 self.step(Event::Exchanged { board, seq, answer: Box::new(answer) });
             }
         }
-        let runs: Vec<Run> = self.dispatcher.runs().cloned().collect();
-        for run in runs {
-            let (spawn, pid) = (run.spawn, Pid(1));
-            let event = match run.phase {
-                Phase::Claimed => continue,
-                Phase::Preparing { .. } | Phase::Spawning => Event::SpawnCancelled { spawn },
-                Phase::Running | Phase::Terminating(_) => {
+        let attempts: Vec<(SpawnId, Stage)> =
+            self.dispatcher.attempts().map(|(_, a)| (a.id(), a.stage())).collect();
+        for (spawn, stage) in attempts {
+            let pid = Pid(1);
+            let event = match stage {
+                Stage::Claiming { .. } => continue,
+                Stage::Preparing(_) | Stage::Cancelling(_) => Event::SpawnCancelled { spawn },
+                Stage::Running(_) | Stage::Ending(_) => {
                     let status = ExitStatus::Signal(9);
                     Event::ChildExited { spawn, pid, status, group: Group::Gone }
                 }
-                Phase::Draining(..) => {
+                Stage::Draining(_) => {
                     Event::Signalled { spawn, signal: Signal::Kill, outcome: SignalOutcome::Gone }
                 }
                 // If its exit came before the answer to its spawn, that is still to come.
-                Phase::Exited => Event::SpawnOk { spawn, pid },
+                Stage::Gone { .. } => Event::SpawnOk { spawn, pid },
             };
             self.step(event);
         }
@@ -361,16 +362,15 @@ impl Watch {
 
 /// How things stood before a step.
 struct Before {
-    runs: usize,
+    attempts: usize,
     slots: usize,
     boards: usize,
 }
 
 impl Before {
     fn of(watch: &Watch) -> Before {
-        let runs = || watch.dispatcher.runs();
-        let slots = runs().filter(|run| run.uses_host_slot()).count();
-        Before { runs: runs().count(), slots, boards: watch.boards.len() }
+        let attempts = watch.dispatcher.attempts().count();
+        Before { attempts, slots: watch.slots(), boards: watch.boards.len() }
     }
 }
 

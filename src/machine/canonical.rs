@@ -12,6 +12,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use super::dispatcher::Dispatcher;
 use super::exchange::Fence;
 use super::ids::{BoardId, SpawnId};
+use super::renamer::Renamer;
 use super::time::{Mono, Now};
 
 /// The moment at which every canonical form lives: late enough for whatever began before it.
@@ -38,20 +39,29 @@ impl Dispatcher {
         self.relative(&self.renaming(now, []))
     }
 
+    /// As it looks through a renaming that knows all its attempts.
+    #[must_use]
+    pub fn relative(&self, seen: &Renaming) -> Dispatcher {
+        let mut dispatcher = self.clone();
+        dispatcher.rename(PRESENT, seen);
+        dispatcher
+    }
+
     /// What [`canonical`](Dispatcher::canonical) does to times and numbers. `also` are attempts that
-    /// the dispatcher may have forgotten, but not whoever asks (the claims that stand in a board):
-    /// they are numbered along with its own.
+    /// the dispatcher may have forgotten, but its surroundings have not (the claims that stand in a
+    /// board): they are numbered along with its own.
     #[must_use]
     pub fn renaming(&self, now: Now, also: impl IntoIterator<Item = SpawnId>) -> Renaming {
-        let held = self.spawns().chain(also).filter(|spawn| spawn.0 < self.next_spawn);
+        let before = self.shared.next_attempt;
+        let held = self.spawns().chain(also).filter(|spawn| spawn.0 < before);
         let held: BTreeSet<SpawnId> = held.collect();
         let spawns: BTreeMap<SpawnId, SpawnId> = held.into_iter().zip((1..).map(SpawnId)).collect();
-        let next = u64::try_from(spawns.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let after = u64::try_from(spawns.len()).unwrap_or(u64::MAX).saturating_add(1);
         Renaming {
             now: self.clamped(now),
             spawns,
-            next: (self.next_spawn, next),
-            seqs: self.boards().map(|board| (board.id, board.seq())).collect(),
+            next: (before, after),
+            seqs: self.boards().map(|board| (board.id(), board.seq())).collect(),
             last_dropped: self.last_dropped,
             reap: self.reaper.seq(),
         }
@@ -59,9 +69,9 @@ impl Dispatcher {
 
     /// Every attempt that it knows: its own, and those that it found in a board.
     fn spawns(&self) -> impl Iterator<Item = SpawnId> {
-        let strays = self.boards().flat_map(|board| board.strays.iter().map(|fence| fence.spawn));
+        let strays = self.boards().flat_map(|board| board.strays().iter().map(|fence| fence.spawn));
         let sent = self.boards().flat_map(|board| board.under_way()).filter_map(|c| c.spawn());
-        self.runs.keys().copied().chain(strays).chain(sent)
+        self.shared.owners.keys().copied().chain(strays).chain(sent)
     }
 }
 
@@ -88,7 +98,7 @@ impl Renaming {
         unix.saturating_sub(self.now.unix)
     }
 
-    /// An attempt; `None` if nobody knows it any more. One that is not yet allotted keeps its
+    /// An attempt; `None` if it is not known any more. One that is not yet allotted keeps its
     /// distance from the next.
     #[must_use]
     pub fn spawn(&self, spawn: SpawnId) -> Option<SpawnId> {
@@ -99,8 +109,8 @@ impl Renaming {
         }
     }
 
-    /// A fence, by the attempt in it. One of an attempt that nobody knows proves nothing to anybody:
-    /// it gets the number 0.
+    /// A fence, by the attempt in it. One of an attempt that is not known proves nothing: it gets
+    /// the number 0.
     #[must_use]
     pub fn fence(&self, fence: Fence) -> Fence {
         Fence { spawn: self.spawn(fence.spawn).unwrap_or(SpawnId(0)), ..fence }
@@ -117,5 +127,31 @@ impl Renaming {
     #[must_use]
     pub fn reap(&self, seq: u64) -> u64 {
         seq.wrapping_sub(self.reap)
+    }
+}
+
+impl Renamer for Renaming {
+    fn moment(&self, at: &mut Mono) {
+        *at = Renaming::moment(self, *at);
+    }
+
+    fn deadline(&self, at: &mut Mono) {
+        *at = Renaming::deadline(self, *at);
+    }
+
+    fn second(&self, unix: &mut i64) {
+        *unix = Renaming::second(self, *unix);
+    }
+
+    fn attempt(&self, spawn: &mut SpawnId) {
+        *spawn = self.spawn(*spawn).unwrap_or(SpawnId(0));
+    }
+
+    fn request(&self, board: BoardId, seq: &mut u64) {
+        *seq = self.seq(board, *seq);
+    }
+
+    fn reaping(&self, seq: &mut u64) {
+        *seq = self.reap(*seq);
     }
 }

@@ -1,39 +1,32 @@
 //! The machine's heart: one event in, any number of effects out.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::attempt::{Attempt, Input};
 use super::board::Board;
-use super::canonical::{PRESENT, Renaming};
-use super::effect::{Effect, EndCause, Report, Whom};
+use super::effect::{Effect, Report, Whom};
 use super::event::Event;
-use super::fault::Blame;
+use super::host::Host;
 use super::ids::{BoardId, SpawnId};
-use super::pass::FLUSH_MS;
 use super::policy::Policy;
 use super::reaper::Reaper;
-use super::run::{Run, earlier};
-use super::time::{Mono, Now};
+use super::renamer::Renamer;
+use super::time::{Key, Mono, Now, Timers};
+use super::turn::{Mode, Shared, Turn};
 
 /// Everything that a dispatcher knows between two events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Dispatcher {
-    pub(super) policy: Policy,
-    pub(super) mode: Mode,
+    pub(super) shared: Shared,
     pub(super) reaper: Reaper,
     pub(super) boards: BTreeMap<BoardId, Board>,
-    pub(super) runs: BTreeMap<SpawnId, Run>,
-    pub(super) host: Host,
-    pub(super) next_spawn: u64,
+    index: Index,
     /// The highest number of a request to any board that was let go: one that comes back counts on
     /// from there, or an answer to its former life could be taken for one to this.
     pub(super) last_dropped: u64,
     /// Whether it is known which boards there are.
     pub(super) listed: bool,
-    /// The board that claimed last: the others come before it.
-    pub(super) served: Option<BoardId>,
-    /// One tick only: the ready tasks of each board are claimed once.
-    pub(super) once: bool,
     /// The latest moment that any event carried.
     latest: Mono,
     /// The `WakeAt` that is in force.
@@ -43,73 +36,37 @@ pub struct Dispatcher {
     pub sabotage: super::sabotage::Sabotage,
 }
 
-/// What is to become of new work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// It is started.
-    Running,
-    /// It is not; what runs may finish until then.
-    Draining {
-        /// When patience ends; `None` once it has.
-        deadline: Option<Mono>,
-    },
-    /// It is not, and what runs is killed.
-    Aborting,
+/// What follows from the boards, kept so that a step costs what changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Index {
+    /// Boards that this event, or a timer, has changed. Empty between two steps.
+    touched: BTreeSet<BoardId>,
+    /// Boards with tasks to start as soon as there is room.
+    wanting: BTreeSet<BoardId>,
+    /// Those of them that would start them now if the host had room.
+    waiting: BTreeSet<BoardId>,
 }
-
-impl Mode {
-    /// Its canonical form.
-    #[must_use]
-    fn relative(self, seen: &Renaming) -> Mode {
-        match self {
-            Mode::Draining { deadline } => {
-                Mode::Draining { deadline: deadline.map(|at| seen.deadline(at)) }
-            }
-            Mode::Running | Mode::Aborting => self,
-        }
-    }
-}
-
-/// What the host allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Host {
-    /// It refused to start a process: nothing is started before this.
-    pub from: Mono,
-    /// The error number of its last refusal.
-    pub errno: i32,
-    /// How long to wait after the next refusal.
-    wait_ms: u64,
-    /// Since when it has refused, without a process that started in between.
-    pub refuses_since: Option<Mono>,
-}
-
-impl Host {
-    /// Its canonical form.
-    fn relative(self, seen: &Renaming) -> Host {
-        let refuses_since = self.refuses_since.map(|at| seen.moment(at));
-        Host { from: seen.deadline(self.from), refuses_since, ..self }
-    }
-}
-
-/// Wait after the host refused a process: this, doubling.
-const HOST_WAIT_MS: (u64, u64) = (1_000, 30_000);
 
 impl Dispatcher {
     /// A dispatcher that knows no boards yet: the first tick asks for them.
     #[must_use]
     pub fn new(policy: Policy) -> Dispatcher {
         Dispatcher {
-            policy,
-            mode: Mode::Running,
+            shared: Shared {
+                policy,
+                mode: Mode::Running,
+                once: false,
+                host: Host::new(),
+                timers: Timers::default(),
+                owners: BTreeMap::new(),
+                next_attempt: 1,
+                served: None,
+            },
             reaper: Reaper::default(),
             boards: BTreeMap::new(),
-            runs: BTreeMap::new(),
-            host: Host { from: Mono(0), errno: 0, wait_ms: HOST_WAIT_MS.0, refuses_since: None },
-            next_spawn: 1,
+            index: Index::default(),
             last_dropped: 0,
             listed: false,
-            served: None,
-            once: false,
             latest: Mono(0),
             armed: None,
             #[cfg(feature = "sabotage")]
@@ -121,7 +78,9 @@ impl Dispatcher {
     /// has started.
     #[must_use]
     pub fn once(policy: Policy) -> Dispatcher {
-        Dispatcher { once: true, ..Dispatcher::new(policy) }
+        let mut dispatcher = Dispatcher::new(policy);
+        dispatcher.shared.once = true;
+        dispatcher
     }
 
     /// Takes in one event and pushes what is to be done about it, in that order.
@@ -135,9 +94,10 @@ impl Dispatcher {
             effects.push(Effect::Report(Report::ClockWentBack(back_ms)));
         }
         self.drop_unlisted(effects);
-        self.act_on_time(now, effects);
+        self.serve_timers(now, effects);
         self.begin_passes(now, effects);
         self.arm(now, effects);
+        debug_assert!(self.agrees(now), "a timer or an index is not what the state calls for");
     }
 
     /// The monotonic clock as far as it can be trusted: it never goes back. And by how much it
@@ -157,7 +117,7 @@ impl Dispatcher {
     /// Routes an event to the part that owns it.
     fn take_in(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Tick => self.tick(now.mono, effects),
+            Event::Tick => self.tick(now, effects),
             Event::Wake => self.armed = None,
 
             Event::KernelReady => self.begin_reaping(Whom::Hinted, effects),
@@ -166,73 +126,80 @@ impl Dispatcher {
             Event::ReapFailed { seq: _, errno } => self.reaper.failed(now.mono, errno, effects),
             Event::ChildExited { spawn, pid, status, group } => {
                 self.reaper.found(pid);
-                self.with_run(spawn, "ChildExited", effects, |run, worker, effects| {
-                    run.exited(pid, status, group, now.mono, worker, effects);
+                self.on_owner(spawn, "ChildExited", now, effects, |board, turn| {
+                    board.exited(spawn, pid, status, group, turn);
                 });
             }
 
-            Event::BoardAdded { board } => self.board_added(board, now.mono),
-            Event::BoardRemoved { board } => self.board_removed(board),
+            Event::BoardAdded { board } => self.board_added(board, now, effects),
+            Event::BoardRemoved { board } => {
+                self.on_board(board, now, effects, |board, _| board.unlisted());
+            }
             Event::BoardsListed => self.listed = true,
             Event::BoardChanged { board } => {
-                if let Some(board) = self.boards.get_mut(&board) {
-                    board.noticed(now.mono);
-                }
+                self.on_board(board, now, effects, Board::noticed);
             }
             Event::Connected { board, seq } => {
-                match self.boards.get_mut(&board).filter(|b| b.awaits_connect(seq)) {
-                    Some(board) => board.connected(effects),
-                    None => unexpected("Connected", effects),
-                }
+                self.on_asked(board, "Connected", now, effects, |board, turn| {
+                    board.connected(seq, turn);
+                });
                 self.sabotaged_reap(effects);
             }
             Event::ConnectFailed { board, seq, fault } => {
-                match self.boards.get_mut(&board).filter(|b| b.awaits_connect(seq)) {
-                    Some(board) => board.failed(fault, now.mono, effects),
-                    None => unexpected("ConnectFailed", effects),
-                }
+                self.on_asked(board, "ConnectFailed", now, effects, |board, turn| {
+                    board.connect_failed(seq, fault, turn);
+                });
             }
             Event::Exchanged { board, seq, answer } => {
-                self.exchanged(board, seq, *answer, now, effects);
+                self.on_asked(board, "Exchanged", now, effects, |board, turn| {
+                    board.exchanged(seq, *answer, turn);
+                });
                 self.sabotaged_reap(effects);
             }
             Event::ExchangeFailed { board, seq, fault, commit } => {
-                self.exchange_failed(board, seq, fault, commit, now.mono, effects);
+                self.on_asked(board, "ExchangeFailed", now, effects, |board, turn| {
+                    board.exchange_failed(seq, fault, commit, turn);
+                });
             }
 
-            Event::SpawnOk { spawn, pid } => self.spawn_ok(spawn, pid, now.mono, effects),
+            Event::SpawnOk { spawn, pid } => {
+                self.on_owner(spawn, "SpawnOk", now, effects, |board, turn| {
+                    board.spawn_ok(spawn, pid, turn);
+                });
+            }
             Event::SpawnFailed { spawn, blame, errno } => {
-                self.spawn_failed(spawn, blame, errno, now.mono, effects);
+                self.on_owner(spawn, "SpawnFailed", now, effects, |board, turn| {
+                    board.spawn_failed(spawn, blame, errno, turn);
+                });
             }
             Event::SpawnCancelled { spawn } => {
-                self.with_run(spawn, "SpawnCancelled", effects, |run, _, effects| {
-                    run.spawn_cancelled(effects);
+                self.on_owner(spawn, "SpawnCancelled", now, effects, |board, turn| {
+                    board.spawn_cancelled(spawn, turn);
                 });
             }
             Event::Signalled { spawn, signal: _, outcome } => {
-                // Its run may be over by now; that is no surprise.
-                if let Some(run) = self.runs.get_mut(&spawn) {
-                    run.signalled(outcome, effects);
-                    self.sweep_runs(effects);
+                // Its attempt may be over by now; that is no surprise.
+                if let Some(board) = self.shared.owners.get(&spawn).copied() {
+                    self.on_board(board, now, effects, |board, turn| {
+                        board.signalled(spawn, outcome, turn);
+                    });
                 }
             }
 
             Event::PolicyChanged(policy) => {
-                self.policy = *policy;
-                self.boards.values_mut().for_each(Board::look_at_everything);
+                self.shared.policy = *policy;
+                self.on_all(now, effects, |board, _| board.policy_changed());
             }
-            Event::Drain { grace_ms } => self.drain(now.mono, grace_ms),
-            Event::Abort => self.mode = Mode::Aborting,
+            Event::Drain { grace_ms } => self.drain(now, grace_ms, effects),
+            Event::Abort => self.abort(now, effects),
         }
     }
 
     /// A tick: first the reaping, which depends on nothing; then a look at everything else.
-    fn tick(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+    fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.begin_reaping(Whom::All, effects);
         effects.push(Effect::ListBoards);
-        for board in self.boards.values_mut() {
-            board.tick(now, &self.policy, effects);
-        }
+        self.on_all(now, effects, Board::tick);
     }
 
     fn begin_reaping(&mut self, whom: Whom, effects: &mut Vec<Effect>) {
@@ -256,212 +223,225 @@ impl Dispatcher {
     #[expect(clippy::unused_self, reason = "has a body where bugs are planted")]
     fn sabotaged_reap(&self, _: &mut Vec<Effect>) {}
 
-    fn board_added(&mut self, id: BoardId, now: Mono) {
+    fn board_added(&mut self, id: BoardId, now: Now, effects: &mut Vec<Effect>) {
         let seq = self.last_dropped;
-        self.boards.entry(id).or_insert_with(|| Board::new(id, seq, now)).listed_again(now);
+        self.boards.entry(id).or_insert_with(|| Board::new(id, seq, now.mono));
+        self.on_board(id, now, effects, Board::listed);
     }
 
-    fn board_removed(&mut self, id: BoardId) {
-        if let Some(board) = self.boards.get_mut(&id) {
-            board.listed = false;
+    /// Nothing new is started; what runs may finish.
+    fn drain(&mut self, now: Now, grace_ms: u64, effects: &mut Vec<Effect>) {
+        if self.shared.mode == Mode::Running {
+            let deadline = now.mono.after(grace_ms);
+            self.shared.mode = Mode::Draining { deadline: Some(deadline) };
+            self.shared.timers.set(Key::Drain, Some(deadline));
+            self.on_all(now, effects, |_, _| {});
         }
+    }
+
+    fn abort(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.shared.mode = Mode::Aborting;
+        self.shared.timers.set(Key::Drain, None);
+        self.on_all(now, effects, |_, _| {});
+        self.stop(Input::Kill, now, effects);
+    }
+
+    /// Ends every attempt, in their order.
+    fn stop(&mut self, input: Input, now: Now, effects: &mut Vec<Effect>) {
+        let owners: Vec<(SpawnId, BoardId)> =
+            self.shared.owners.iter().map(|(id, board)| (*id, *board)).collect();
+        for (id, board) in owners {
+            self.on_board(board, now, effects, |board, turn| board.stop(id, input, turn));
+        }
+    }
+
+    /// Changes the board that was asked something; what is no board of ours was never asked.
+    fn on_asked(
+        &mut self,
+        id: BoardId,
+        what: &'static str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Board, &mut Turn<'_>),
+    ) {
+        if !self.on_board(id, now, effects, act) {
+            effects.push(Effect::Report(Report::Unexpected(what)));
+        }
+    }
+
+    /// Changes the board of an attempt.
+    fn on_owner(
+        &mut self,
+        spawn: SpawnId,
+        what: &'static str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Board, &mut Turn<'_>),
+    ) {
+        match self.shared.owners.get(&spawn).copied() {
+            Some(board) => self.on_asked(board, what, now, effects, act),
+            None => effects.push(Effect::Report(Report::Unexpected(what))),
+        }
+    }
+
+    /// Changes every board.
+    fn on_all(
+        &mut self,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        act: impl Fn(&mut Board, &mut Turn<'_>),
+    ) {
+        let ids: Vec<BoardId> = self.boards.keys().copied().collect();
+        for id in ids {
+            self.on_board(id, now, effects, &act);
+        }
+    }
+
+    /// Changes a board, and lets timers and indexes follow. False if there is no such board.
+    fn on_board(
+        &mut self,
+        id: BoardId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Board, &mut Turn<'_>),
+    ) -> bool {
+        let Some(board) = self.boards.get_mut(&id) else { return false };
+        act(board, &mut Turn { now, shared: &mut self.shared, effects });
+        board.set_timers(&mut self.shared, now.mono);
+        self.index.touched.insert(id);
+        self.index.note(board, &self.shared, now.mono);
+        true
     }
 
     /// Lets go of boards that are gone, once nothing is owed to them and no answer outstanding.
     fn drop_unlisted(&mut self, effects: &mut Vec<Effect>) {
-        if self.boards.values().all(|board| board.listed) {
-            return;
-        }
-        let (runs, last) = (&self.runs, &mut self.last_dropped);
-        self.boards.retain(|id, board| {
-            let owed = runs.values().any(|run| run.board == *id);
-            let keep = board.listed || owed || board.is_under_way();
-            if !keep {
-                *last = (*last).max(board.seq());
-                effects.push(Effect::Disconnect { board: *id });
-            }
-            keep
-        });
-    }
-
-    fn spawn_ok(
-        &mut self,
-        spawn: SpawnId,
-        pid: super::ids::Pid,
-        now: Mono,
-        effects: &mut Vec<Effect>,
-    ) {
-        let board = self.with_run(spawn, "SpawnOk", effects, |run, worker, effects| {
-            let expected = run.awaits_lane();
-            run.spawn_ok(pid, now, worker, effects);
-            expected.then_some((run.board, run.pid_owed))
-        });
-        let Some((board, pid_owed)) = board.flatten() else { return };
-        self.host.wait_ms = HOST_WAIT_MS.0;
-        self.host.refuses_since = None;
-        if let Some(board) = self.boards.get_mut(&board) {
-            board.spawn_went_well();
-            if pid_owed {
-                board.flush_at = board.flush_at.or(Some(now.after(FLUSH_MS)));
+        let gone = |id: &&BoardId| self.boards.get(id).is_some_and(Board::is_done_with);
+        let gone: Vec<BoardId> = self.index.touched.iter().filter(gone).copied().collect();
+        for id in gone {
+            if let Some(board) = self.boards.remove(&id) {
+                board.drop_timers(&mut self.shared.timers);
+                self.index.drop(id);
+                self.last_dropped = self.last_dropped.max(board.seq());
+                effects.push(Effect::Disconnect { board: id });
             }
         }
     }
 
-    fn spawn_failed(
-        &mut self,
-        spawn: SpawnId,
-        blame: Blame,
-        errno: i32,
-        now: Mono,
-        effects: &mut Vec<Effect>,
-    ) {
-        let board = self.with_run(spawn, "SpawnFailed", effects, |run, _, effects| {
-            let expected = run.awaits_lane();
-            run.spawn_failed(blame, errno, effects);
-            expected.then_some(run.board)
-        });
-        match (blame, board.flatten()) {
-            // Spawns that were under way together and fail together are one refusal.
-            (Blame::Host, Some(_)) if now < self.host.from => {}
-            (Blame::Host, Some(_)) => {
-                self.host.refuses_since = self.host.refuses_since.or(Some(now));
-                self.host.from = now.after(self.host.wait_ms);
-                self.host.errno = errno;
-                self.host.wait_ms = (self.host.wait_ms * 2).min(HOST_WAIT_MS.1);
-                effects.push(Effect::Report(Report::HostRefuses(errno, self.host.from)));
-            }
-            (Blame::Board, Some(id)) => {
-                if let Some(board) = self.boards.get_mut(&id) {
-                    board.spawn_trouble(now);
-                }
-            }
-            (Blame::Task, _) | (Blame::Host | Blame::Board, None) => {}
-        }
-    }
-
-    /// Runs `act` on a run, if it is there, and clears it away if that was its end.
-    fn with_run<T>(
-        &mut self,
-        spawn: SpawnId,
-        what: &'static str,
-        effects: &mut Vec<Effect>,
-        act: impl FnOnce(&mut Run, super::policy::WorkerPolicy, &mut Vec<Effect>) -> T,
-    ) -> Option<T> {
-        let Some(run) = self.runs.get_mut(&spawn) else {
-            unexpected(what, effects);
-            return None;
-        };
-        let worker = self.policy.worker(run.worker);
-        let result = act(run, worker, effects);
-        self.sweep_runs(effects);
-        Some(result)
-    }
-
-    /// Forgets the runs that are over.
-    pub(super) fn sweep_runs(&mut self, effects: &mut Vec<Effect>) {
-        self.runs.retain(|spawn, run| {
-            if run.is_over() {
-                effects.push(Effect::Forget { spawn: *spawn });
-            }
-            !run.is_over()
-        });
-    }
-
-    fn drain(&mut self, now: Mono, grace_ms: u64) {
-        if self.mode == Mode::Running {
-            self.mode = Mode::Draining { deadline: Some(now.after(grace_ms)) };
-        }
-    }
-
-    /// Does what the clocks call for, everywhere.
-    fn act_on_time(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.reaper.act_on_time(now.mono, effects);
-        if let Mode::Draining { deadline: Some(deadline) } = self.mode
+    /// Does what is due by now, everywhere.
+    fn serve_timers(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let Mode::Draining { deadline: Some(deadline) } = self.shared.mode
             && now.mono >= deadline
         {
-            self.mode = Mode::Draining { deadline: None };
+            self.shared.mode = Mode::Draining { deadline: None };
+            self.shared.timers.set(Key::Drain, None);
+            self.stop(Input::Stop, now, effects);
         }
-        let out_of_patience = self.mode == Mode::Draining { deadline: None };
-        for run in self.runs.values_mut() {
-            let worker = self.policy.worker(run.worker);
-            if out_of_patience {
-                run.end(EndCause::Shutdown, now.mono, worker, effects);
+        for key in self.shared.timers.due(now) {
+            match key {
+                Key::Reaper => self.reaper.again(effects),
+                Key::Attempt(_, board)
+                | Key::File(board)
+                | Key::Notice(board)
+                | Key::Rows(board)
+                | Key::Lock(board)
+                | Key::Refused(board)
+                | Key::Directories(board)
+                | Key::Send(board)
+                | Key::Lease(board) => {
+                    self.on_board(board, now, effects, |board, turn| board.timer(key, turn));
+                }
+                Key::Drain | Key::Host => {}
             }
-            if self.mode == Mode::Aborting {
-                run.kill(now.mono, worker, effects);
-            }
-            run.act_on_time(now.mono, worker, effects);
         }
-        let mut overdue = Vec::new();
-        for board in self.boards.values_mut() {
-            if board.act_on_time(now, &self.policy, effects) {
-                overdue.push(board.id);
-            }
-        }
-        overdue.into_iter().for_each(|id| self.lend_slots(id));
     }
 
-    /// Asks to be woken when the next of all clocks is due, if that has changed.
+    /// Begins a pass on every board that has changed, and on those that waited for the host. They
+    /// take turns: in one fixed order the first board would take every slot that comes free.
+    fn begin_passes(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let touched = core::mem::take(&mut self.index.touched);
+        let mut ids: Vec<BoardId> = touched.iter().copied().collect();
+        if self.host_has_room(now) {
+            ids.extend(self.index.waiting.difference(&touched));
+        }
+        ids.sort_by_key(|id| (Some(*id) <= self.shared.served, *id));
+        for id in ids {
+            if touched.contains(&id) || self.host_has_room(now) {
+                self.on_board(id, now, effects, Board::begin_pass);
+            }
+        }
+        self.index.touched.clear();
+    }
+
+    fn host_has_room(&self, now: Now) -> bool {
+        self.shared.free_slots() > 0 && self.shared.host.refuses_until(now.mono).is_none()
+    }
+
+    /// Asks to be woken when the next timer is due, if that has changed.
     fn arm(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let next = self.next(now).map(|at| at.max(now.mono.after(1)));
+        self.set_own_timers(now);
+        let next = self.shared.timers.next(now).map(|at| at.max(now.mono.after(1)));
         if next.is_some() && next != self.armed {
             self.armed = next;
             effects.extend(next.map(Effect::WakeAt));
         }
     }
 
-    fn next(&self, now: Now) -> Option<Mono> {
-        let mut next = self.reaper.next();
-        if let Mode::Draining { deadline } = self.mode {
-            next = earlier(next, deadline);
-        }
-        for run in self.runs.values() {
-            next = earlier(next, run.next());
-            let idle = self.boards.get(&run.board).is_some_and(Board::is_idle);
-            next = earlier(next, run.next_change().filter(|_| idle));
-        }
-        for board in self.boards.values() {
-            next = earlier(next, board.next(now));
-            let waits = board.wants_slots() && self.mode == Mode::Running;
-            let later = |at: Mono| Some(at).filter(|at| waits && *at > now.mono);
-            next = earlier(next, earlier(later(self.host.from), later(board.spawns_from)));
-        }
-        next
+    /// Sets the timers that are of no board.
+    fn set_own_timers(&mut self, now: Now) {
+        let Shared { timers, host, mode, .. } = &mut self.shared;
+        timers.set(Key::Reaper, self.reaper.again_at());
+        timers
+            .set(Key::Drain, if let Mode::Draining { deadline } = mode { *deadline } else { None });
+        let waited_for = !self.index.wanting.is_empty();
+        timers.set(Key::Host, host.refuses_until(now.mono).filter(|_| waited_for));
     }
 
-    /// As it looks through a renaming that knows all its attempts.
-    #[must_use]
-    pub fn relative(&self, seen: &Renaming) -> Dispatcher {
-        let known = |spawn: SpawnId| seen.spawn(spawn).unwrap_or(SpawnId(0));
-        Dispatcher {
-            policy: self.policy.clone(),
-            mode: self.mode.relative(seen),
-            reaper: self.reaper.relative(seen),
-            boards: self.boards.iter().map(|(id, board)| (*id, board.relative(seen))).collect(),
-            runs: self.runs.iter().map(|(id, run)| (known(*id), run.relative(seen))).collect(),
-            host: self.host.relative(seen),
-            next_spawn: known(SpawnId(self.next_spawn)).0,
-            last_dropped: 0,
-            listed: self.listed,
-            served: self.served,
-            once: self.once,
-            latest: PRESENT.mono,
-            // A moment that has passed is never asked for again.
-            armed: self.armed.map(|at| seen.deadline(at)).filter(|at| *at > PRESENT.mono),
-            #[cfg(feature = "sabotage")]
-            sabotage: self.sabotage,
+    /// Whether timers and indexes are what follows from the rest of the state.
+    fn agrees(&self, now: Now) -> bool {
+        let mut anew = self.clone();
+        anew.recount(now);
+        let slots = self.boards.values().flat_map(Board::attempts);
+        let slots = slots.filter(|attempt| attempt.stage().uses_host_slot()).count();
+        anew.shared.timers == self.shared.timers
+            && anew.index == self.index
+            && usize::try_from(self.shared.host.used()) == Ok(slots)
+            && self.boards.values().all(Board::agrees)
+    }
+
+    /// Sets timers and indexes anew from the rest of the state.
+    fn recount(&mut self, now: Now) {
+        self.shared.timers = Timers::default();
+        self.index = Index::default();
+        for board in self.boards.values() {
+            board.set_timers(&mut self.shared, now.mono);
+            board.set_attempt_timers(&mut self.shared.timers);
+            self.index.note(board, &self.shared, now.mono);
         }
+        self.set_own_timers(now);
+    }
+
+    /// Rewrites its moments and numbers. It lives at `now` then.
+    pub(super) fn rename(&mut self, now: Now, to: &impl Renamer) {
+        self.shared.rename(to);
+        self.reaper.rename(to);
+        self.boards.values_mut().for_each(|board| board.rename(to));
+        self.last_dropped = 0;
+        self.latest = now.mono;
+        self.armed.iter_mut().for_each(|at| to.deadline(at));
+        // A moment that has passed is never asked for again.
+        self.armed = self.armed.filter(|at| *at > now.mono);
+        self.recount(now);
     }
 
     /// What is to become of new work.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.mode
+        self.shared.mode
     }
 
-    /// The attempts that are not over, by number.
-    pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        self.runs.values()
+    /// The attempts that are not over, by board and number.
+    pub fn attempts(&self) -> impl Iterator<Item = (BoardId, &Attempt)> {
+        self.boards().flat_map(|board| board.attempts().map(|attempt| (board.id(), attempt)))
     }
 
     /// The boards that are known, by number.
@@ -470,6 +450,24 @@ impl Dispatcher {
     }
 }
 
-fn unexpected(what: &'static str, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Report(Report::Unexpected(what)));
+impl Index {
+    /// Keeps in step with one board.
+    fn note(&mut self, board: &Board, shared: &Shared, now: Mono) {
+        keep(&mut self.wanting, board.id(), board.wants_slots(shared));
+        keep(&mut self.waiting, board.id(), board.waits_for_host(shared, now));
+    }
+
+    fn drop(&mut self, id: BoardId) {
+        self.touched.remove(&id);
+        self.wanting.remove(&id);
+        self.waiting.remove(&id);
+    }
+}
+
+fn keep(set: &mut BTreeSet<BoardId>, id: BoardId, belongs: bool) {
+    if belongs {
+        set.insert(id);
+    } else {
+        set.remove(&id);
+    }
 }

@@ -6,9 +6,9 @@
 
 use alloc::vec::Vec;
 
-use super::canonical::Renaming;
 use super::hold::{Candidate, Hold};
 use super::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
+use super::renamer::Renamer;
 use super::verdict::Verdict;
 
 /// What one exchange asks of a board.
@@ -110,17 +110,15 @@ impl Change {
         }
     }
 
-    /// Its canonical form.
-    #[must_use]
-    pub fn relative(mut self, seen: &Renaming) -> Change {
-        match &mut self {
-            Change::Claim { spawn, .. } => *spawn = seen.spawn(*spawn).unwrap_or(SpawnId(0)),
+    /// Rewrites its attempt.
+    pub fn rename(&mut self, to: &impl Renamer) {
+        match self {
+            Change::Claim { spawn, .. } => to.attempt(spawn),
             Change::Started { fence, .. }
             | Change::Renew { fence, .. }
-            | Change::Finish { fence, .. } => *fence = seen.fence(*fence),
+            | Change::Finish { fence, .. } => fence.rename(to),
             Change::Promote { .. } | Change::Free { .. } => {}
         }
-        self
     }
 }
 
@@ -133,6 +131,13 @@ pub struct Fence {
     pub run: RunId,
     /// The claim's token.
     pub spawn: SpawnId,
+}
+
+impl Fence {
+    /// Rewrites its attempt.
+    pub fn rename(&mut self, to: &impl Renamer) {
+        to.attempt(&mut self.spawn);
+    }
 }
 
 /// What became of one change.

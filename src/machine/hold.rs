@@ -1,10 +1,10 @@
 //! Why a ready task does not run now, and what will end that. A hold without an end does not exist:
 //! each has a time at which it ends by itself, or somebody who can end it.
 
-use super::canonical::Renaming;
 use super::fault::FaultClass;
 use super::ids::{TaskId, WorkerId};
 use super::policy::Policy;
+use super::renamer::Renamer;
 use super::time::{Mono, Now};
 
 /// A ready task, with all that decides whether and when it may run.
@@ -29,11 +29,9 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Its canonical form. What its rank depends on stays.
-    #[must_use]
-    pub fn relative(self, seen: &Renaming) -> Candidate {
-        let last_end = self.last_end.map(|end| LastEnd { at: seen.second(end.at), ..end });
-        Candidate { last_end, ..self }
+    /// Rewrites when its last attempt ended. What its rank depends on stays.
+    pub fn rename(&mut self, to: &impl Renamer) {
+        self.last_end.iter_mut().for_each(|end| to.second(&mut end.at));
     }
 }
 

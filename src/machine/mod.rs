@@ -2,6 +2,8 @@
 //!
 //! [`Dispatcher::step`] is the only way in. Start reading there.
 
+pub mod attempt;
+mod backoff;
 pub mod board;
 pub mod canonical;
 mod dispatcher;
@@ -12,19 +14,21 @@ pub mod exchange;
 pub mod fault;
 pub mod header;
 pub mod hold;
+mod host;
 pub mod ids;
-mod pass;
 pub mod plan;
 pub mod policy;
 pub mod quarantine;
 pub mod reaper;
-pub mod run;
+mod renamer;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 mod standing;
 #[cfg(test)]
 mod tests;
 pub mod time;
+mod turn;
 pub mod verdict;
 
-pub use dispatcher::{Dispatcher, Mode};
+pub use dispatcher::Dispatcher;
+pub use turn::Mode;

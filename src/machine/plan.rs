@@ -22,7 +22,6 @@ pub struct Slots {
 
 impl Slots {
     /// The tighter of the two.
-    #[must_use]
     pub fn free(self) -> u32 {
         self.host.min(self.board)
     }
@@ -30,7 +29,6 @@ impl Slots {
 
 /// The tasks to claim, best first: by priority, then age, then insertion. Held tasks and those that
 /// are `busy` (a worker of ours for them may still be alive) are passed over.
-#[must_use]
 pub fn claims(
     ready: &[Candidate],
     slots: Slots,
@@ -59,7 +57,6 @@ pub fn claims(
 }
 
 /// Who runs a task of this lane.
-#[must_use]
 pub fn worker(lane: Lane, policy: &Policy) -> Option<WorkerId> {
     match lane {
         Lane::Worker(worker) => Some(worker),

@@ -1,35 +1,35 @@
 //! When a sick board is tried again.
 
+use super::backoff::Doubling;
 use super::fault::FaultClass;
 
 /// Longest wait after bad content, in milliseconds; a changed file is looked at sooner.
 pub const CONTENT_MS: u64 = 300_000;
-/// How soon after a change notice a sick board is looked at, in milliseconds: whoever repairs it
-/// may still be writing.
+/// How soon after a change notice a sick board is looked at, in milliseconds: a repair may still be
+/// under way.
 pub const NOTICE_MS: u64 = 100;
-/// Failures in a row for which a lock held by somebody else is everyday life, not sickness.
+/// Failures in a row for which a lock held by others is everyday life, not sickness.
 pub const BUSY_IS_NORMAL: u32 = 6;
-
 /// With this many failures in a row, another one changes nothing any more, whatever its class.
 pub const MOST_FAILURES: u32 = BUSY_IS_NORMAL + 6;
 
+const SICK: Doubling = Doubling { first_ms: 1_000, most_ms: 30_000 };
+const BUSY: Doubling = Doubling { first_ms: 25, most_ms: 800 };
+
 /// Milliseconds to wait after the `failures`-th failure in a row (counted from 1) of this class.
-#[must_use]
 pub fn wait_ms(class: FaultClass, failures: u32) -> u64 {
-    let seconds = |n: u32| 1_000_u64.checked_shl(n).unwrap_or(u64::MAX).clamp(1_000, 30_000);
     match class {
         FaultClass::Content => CONTENT_MS,
-        FaultClass::Access => seconds(failures.saturating_sub(1).min(5)),
-        FaultClass::Busy if failures <= BUSY_IS_NORMAL => 25 << failures.saturating_sub(1),
-        FaultClass::Busy => seconds((failures - BUSY_IS_NORMAL - 1).min(5)),
+        FaultClass::Access => SICK.after(failures),
+        FaultClass::Busy if failures <= BUSY_IS_NORMAL => BUSY.after(failures),
+        FaultClass::Busy => SICK.after(failures - BUSY_IS_NORMAL),
         FaultClass::Replaced if failures <= 1 => 0,
-        FaultClass::Replaced => seconds((failures - 2).min(5)),
+        FaultClass::Replaced => SICK.after(failures - 1),
     }
 }
 
 /// Whether the open connection survives a fault of this class: only where the file under it is
 /// still the right one, and sound.
-#[must_use]
 pub fn stays_open(class: FaultClass) -> bool {
     match class {
         FaultClass::Content | FaultClass::Replaced => false,

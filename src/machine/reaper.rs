@@ -4,15 +4,14 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use super::canonical::Renaming;
+use super::backoff::Doubling;
 use super::effect::{Effect, Report, Whom};
 use super::ids::Pid;
+use super::renamer::Renamer;
 use super::time::Mono;
 
-/// Wait before a failed reaping step is tried again: none at first, then this, doubling.
-const RETRY_MS: (u64, u64) = (10, 1_000);
-/// With this many failures in a row, another one changes nothing any more.
-const MOST_FAILURES: u32 = 9;
+/// Wait before a failed reaping step is tried again: none at first, then this.
+const RETRY: Doubling = Doubling { first_ms: 10, most_ms: 1_000 };
 
 /// What is known of the reaping steps under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,16 +37,13 @@ impl Reaper {
         effects.push(Effect::Reap { seq: self.seq, whom });
     }
 
-    /// Begins one if a failed one is due to be tried again.
-    pub fn act_on_time(&mut self, now: Mono, effects: &mut Vec<Effect>) {
-        if self.again_at.is_some_and(|at| now >= at) {
-            self.begin(Whom::All, effects);
-        }
+    /// Begins one in place of a failed one, which is due to be tried again.
+    pub fn again(&mut self, effects: &mut Vec<Effect>) {
+        self.begin(Whom::All, effects);
     }
 
-    /// When [`act_on_time`](Reaper::act_on_time) has something to do.
-    #[must_use]
-    pub fn next(&self) -> Option<Mono> {
+    /// When that is.
+    pub fn again_at(&self) -> Option<Mono> {
         self.again_at
     }
 
@@ -73,32 +69,25 @@ impl Reaper {
     /// The step failed: what it found all the same is told, and it is tried again.
     pub fn failed(&mut self, now: Mono, errno: i32, effects: &mut Vec<Effect>) {
         self.tell(effects);
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
+        // The first retry comes at once.
+        let retries = self.failures;
+        self.failures = (self.failures + 1).min(1 + RETRY.enough());
+        if retries == 0 {
             effects.push(Effect::Report(Report::ReapFailing(errno)));
-            self.begin(Whom::All, effects);
-            return;
+            return self.begin(Whom::All, effects);
         }
-        let doublings = (self.failures - 2).min(MOST_FAILURES - 2);
-        self.again_at = Some(now.after((RETRY_MS.0 << doublings).min(RETRY_MS.1)));
+        self.again_at = Some(now.after(RETRY.after(retries)));
     }
 
     /// Number of the newest `Reap`.
-    #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// Its canonical form.
-    #[must_use]
-    pub fn relative(&self, seen: &Renaming) -> Reaper {
-        Reaper {
-            seq: seen.reap(self.seq),
-            failures: self.failures.min(MOST_FAILURES),
-            again_at: self.again_at.map(|at| seen.deadline(at)),
-            pids: self.pids.clone(),
-            orphans: self.orphans,
-        }
+    /// Rewrites its moment and its number.
+    pub fn rename(&mut self, to: &impl Renamer) {
+        to.reaping(&mut self.seq);
+        self.again_at.iter_mut().for_each(|at| to.deadline(at));
     }
 
     fn tell(&mut self, effects: &mut Vec<Effect>) {
@@ -131,7 +120,7 @@ mod tests {
         let waits: Vec<u64> = (0..9)
             .map(|_| {
                 reaper.failed(Mono(0), 5, &mut effects);
-                reaper.next().map_or(0, |at| at.0)
+                reaper.again_at().map_or(0, |at| at.0)
             })
             .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);

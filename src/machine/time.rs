@@ -1,4 +1,10 @@
-//! Time, as the machine sees it: handed in with each event, never read.
+//! Time, as the machine sees it: handed in with each event, never read; and all that waits for it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+
+use super::ids::{BoardId, SpawnId};
 
 /// A point on the monotonic clock, in milliseconds since an arbitrary start. Suspend does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,5 +46,118 @@ impl Now {
     pub fn unix_at(self, mono: Mono) -> i64 {
         let ahead = mono.since(self.mono).div_ceil(1000);
         self.unix.saturating_add(i64::try_from(ahead).unwrap_or(i64::MAX))
+    }
+}
+
+/// The earlier of two moments that may not exist.
+pub(super) fn earlier<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// What waits for a moment. Those that are due are served in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A failed reaping step is tried again.
+    Reaper,
+    /// The grace of a shutdown is over.
+    Drain,
+    /// The host may start processes again.
+    Host,
+    /// An attempt's deadline, limit, next signal or next probe.
+    Attempt(SpawnId, BoardId),
+    /// A board's file is opened again, rechecked, or has not answered in time.
+    File(BoardId),
+    /// The next look after a change notice.
+    Notice(BoardId),
+    /// The rows of a board change by themselves: a lease ends, a cooldown is over. By the wall clock.
+    Rows(BoardId),
+    /// Another dispatcher's lock is tried again.
+    Lock(BoardId),
+    /// A task about which the board refused something is asked about again.
+    Refused(BoardId),
+    /// A board's directories are tried again.
+    Directories(BoardId),
+    /// Something owed to a board may be sent: a pid, a verdict, a lease.
+    Send(BoardId),
+    /// A lease is to be renewed by the wall clock, which may run ahead of the other.
+    Lease(BoardId),
+}
+
+/// Everything that waits, by either clock. What waits knows its own moment; this is the index over
+/// all of them, so that a step costs what is due and not what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timers {
+    mono: Queue<Mono>,
+    wall: Queue<i64>,
+}
+
+/// They follow from what waits, which is hashed.
+impl Hash for Timers {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Timers {
+    /// Lets `key` wait for `at`, in place of what it waited for before.
+    pub(super) fn set(&mut self, key: Key, at: Option<Mono>) {
+        self.mono.set(key, at);
+    }
+
+    /// The same by the wall clock, in seconds since 1970.
+    pub(super) fn set_wall(&mut self, key: Key, unix: Option<i64>) {
+        self.wall.set(key, unix);
+    }
+
+    /// What is due at `now`. It stays until it is set again.
+    pub(super) fn due(&self, now: Now) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.mono.due(now.mono).chain(self.wall.due(now.unix)).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// The next moment at which something is due, if the wall clock keeps its pace.
+    pub(super) fn next(&self, now: Now) -> Option<Mono> {
+        earlier(self.mono.next(), self.wall.next().map(|unix| now.mono_at(unix)))
+    }
+}
+
+/// What waits by one clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Queue<T> {
+    order: BTreeSet<(T, Key)>,
+    at: BTreeMap<Key, T>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue { order: BTreeSet::new(), at: BTreeMap::new() }
+    }
+}
+
+impl<T: Copy + Ord> Queue<T> {
+    fn set(&mut self, key: Key, at: Option<T>) {
+        let before = match at {
+            Some(at) => self.at.insert(key, at),
+            None => self.at.remove(&key),
+        };
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.order.remove(&(before, key));
+        }
+        if let Some(at) = at {
+            self.order.insert((at, key));
+        }
+    }
+
+    fn due(&self, now: T) -> impl Iterator<Item = Key> {
+        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
+    }
+
+    fn next(&self) -> Option<T> {
+        self.order.first().map(|(at, _)| *at)
     }
 }

@@ -109,7 +109,7 @@ impl Daemon {
     /// Has a board's file closed. The lane of a board that the machine has forgotten ends with that.
     /// Its seat is kept: spawn lanes live as long as the program.
     pub(super) fn disconnect(&mut self, board: BoardId) {
-        let is_known = self.machine.boards().any(|known| known.id == board);
+        let is_known = self.machine.boards().any(|known| known.id() == board);
         let Some(seat) = self.boards.get_mut(&board) else { return };
         match &seat.lane {
             Some(lane) if is_known => lane.ask(Job::Disconnect),

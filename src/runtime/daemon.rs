@@ -25,11 +25,11 @@ use super::spawn_lane::{Fingerprints, Gate};
 use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::config::{Config, ConfigError};
+use crate::machine::attempt::End;
 use crate::machine::effect::Effect;
 use crate::machine::event::Event;
 use crate::machine::fault::{Fault, FaultClass};
 use crate::machine::ids::{BoardId, SpawnId};
-use crate::machine::run::Finish;
 use crate::machine::time::Mono;
 use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
@@ -478,13 +478,14 @@ impl Daemon {
     }
 
     fn outcome(&self, aborted: bool) -> Outcome {
-        let unrecorded = self.machine.runs().filter_map(|run| match run.finish {
-            Finish::Owed(verdict) => {
-                let board = self.names.boards.get(&run.board).cloned().unwrap_or_default();
-                Some((board, run.task.to_string(), verdict))
-            }
-            Finish::No | Finish::Settled => None,
-        });
+        let unrecorded =
+            self.machine.attempts().filter_map(|(board, attempt)| match attempt.debt().end() {
+                End::Owed { verdict, .. } => {
+                    let board = self.names.boards.get(&board).cloned().unwrap_or_default();
+                    Some((board, attempt.task().to_string(), verdict))
+                }
+                End::Open(_) | End::Settled => None,
+            });
         Outcome { unrecorded: unrecorded.collect(), aborted }
     }
 }

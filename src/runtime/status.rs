@@ -335,12 +335,12 @@ impl Daemon {
         let mut standing = Standing::new();
         let now = clock::now().mono;
         standing.extend(self.machine.host_hold(now).map(|hold| (None, hold)));
-        for board in self.machine.boards().filter(|board| board.listed) {
-            let id = Some(board.id);
+        for board in self.machine.boards().filter(|board| board.is_listed()) {
+            let id = Some(board.id());
             standing.extend(board.file_hold().map(|hold| (id, hold)));
-            let stuck = self.boards.get(&board.id).is_some_and(|seat| seat.spawns.are_stuck());
+            let stuck = self.boards.get(&board.id()).is_some_and(|seat| seat.spawns.are_stuck());
             let folders =
-                if stuck { Some(BoardHold::SpawnLanesStuck) } else { board.folder_hold(now) };
+                if stuck { Some(BoardHold::SpawnLanesStuck) } else { board.directory_hold(now) };
             standing.extend(folders.map(|hold| (id, hold)));
         }
         standing

@@ -1,9 +1,9 @@
 //! What the machine asks for, judged by what it has been told.
 
+use sexton::machine::attempt::Stage;
 use sexton::machine::effect::Effect;
 use sexton::machine::exchange::{Change, Fence, Request};
 use sexton::machine::ids::BoardId;
-use sexton::machine::run::{Phase, Run};
 use sexton::machine::time::Mono;
 
 use super::{Talk, Told, Watch};
@@ -24,7 +24,7 @@ impl Watch {
                 assert!(lane.exchanging.is_none(), "lets go in the middle of an exchange");
                 assert!(!lane.connecting, "lets go while connecting");
                 // A board that comes again is a new one, and counts from the start.
-                let listed = self.dispatcher.boards().any(|known| known.id == board);
+                let listed = self.dispatcher.boards().any(|known| known.id() == board);
                 *lane = Talk { seq: if listed { lane.seq } else { 0 }, ..Talk::default() };
             }
             Effect::Spawn { spawn, board, task, run, worker } => {
@@ -92,11 +92,11 @@ impl Watch {
                 assert!(!self.stopping, "claims while stopping");
                 assert_eq!(cap, self.policy.max_in_progress);
                 // What has ended, and is recorded with the same request, makes room in it.
-                let ended = |run: &&Run| run.phase == Phase::Exited;
-                let runs = self.dispatcher.runs().filter(|run| run.board == board);
-                let own = runs.filter(|run| !ended(run)).count();
-                assert!(own <= cap as usize, "{own} runs of {board:?}, {cap} are allowed");
-                let host = self.dispatcher.runs().filter(|run| run.uses_host_slot()).count();
+                let attempts = self.dispatcher.attempts().filter(|(of, _)| *of == board);
+                let gone = |stage| matches!(stage, Stage::Gone { .. });
+                let own = attempts.filter(|(_, attempt)| !gone(attempt.stage())).count();
+                assert!(own <= cap as usize, "{own} attempts of {board:?}, {cap} are allowed");
+                let host = self.slots();
                 let most = self.policy.max_workers as usize;
                 assert!(host <= most, "claims for {host} slots, {most} are allowed");
             }

@@ -1,10 +1,10 @@
 //! What the machine is told, written down.
 
+use sexton::machine::attempt::Stage;
 use sexton::machine::event::{Event, Group, SignalOutcome};
 use sexton::machine::exchange::{Change, Fence, Refusal, Taken};
 use sexton::machine::ids::{BoardId, SpawnId};
 use sexton::machine::policy::Completion;
-use sexton::machine::run::Phase;
 use sexton::machine::verdict::ExitStatus;
 
 use super::{Told, Watch};
@@ -54,11 +54,11 @@ impl Watch {
                 self.hears(*spawn, |told| if told == Told::Nothing { Told::Ended } else { told })
             }
             Event::SpawnCancelled { spawn } => {
-                // It counts only if it was asked for, which the phase says.
+                // It counts only if it was asked for, which its stage shows.
                 let asked = self
                     .dispatcher
-                    .runs()
-                    .any(|run| run.spawn == *spawn && run.phase == Phase::Spawning);
+                    .attempts()
+                    .any(|(_, a)| a.id() == *spawn && matches!(a.stage(), Stage::Cancelling(_)));
                 let ended = |told| if told == Told::Nothing && asked { Told::Ended } else { told };
                 self.hears(*spawn, ended)
             }
@@ -123,10 +123,10 @@ impl Watch {
 
     /// Whether what this worker leaves behind in its group, exiting like this, may live on.
     fn may_leave_others(&self, spawn: SpawnId, status: ExitStatus) -> bool {
-        self.dispatcher.runs().any(|run| {
-            let worker = self.policy.worker(run.worker);
-            run.spawn == spawn
-                && !matches!(run.phase, Phase::Terminating(_))
+        self.dispatcher.attempts().any(|(_, attempt)| {
+            let worker = self.policy.worker(attempt.worker());
+            attempt.id() == spawn
+                && !matches!(attempt.stage(), Stage::Ending(_))
                 && status == ExitStatus::Code(0)
                 && worker.completion == Completion::ExitStatus
                 && worker.keep_leftovers

@@ -103,8 +103,8 @@ impl World {
         }
         for seat in &self.seats {
             let machine = seat.machine.iter();
-            let runs = machine.flat_map(|machine| machine.runs()).map(|run| run.spawn);
-            remains.kept.extend(runs.map(|spawn| (seat.instance, spawn)));
+            let attempts = machine.flat_map(|machine| machine.attempts());
+            remains.kept.extend(attempts.map(|(_, attempt)| (seat.instance, attempt.id())));
             remains.zombies.extend(self.kernel.zombies(seat.instance).map(|z| z.uid));
             for (spawn, attempt) in self.ledger.of(seat.instance) {
                 let holder = crate::board::Holder::Sexton(seat.instance, spawn);

@@ -58,7 +58,7 @@ impl World {
         commit: Commit,
     ) -> Option<Answer> {
         let machine = self.seats[seat].machine.as_ref()?;
-        let state = machine.boards().find(|b| b.id == board)?;
+        let state = machine.boards().find(|b| b.id() == board)?;
         let changes: Vec<Change> = state.under_way().to_vec();
         match saboteur {
             Saboteur::DropVerdictOnFailure => {
@@ -154,15 +154,10 @@ impl World {
 
     /// The boards whose answer is outstanding for longer than it may be.
     fn hung_boards(&self, seat: usize) -> BTreeSet<sexton::machine::ids::BoardId> {
-        use sexton::machine::board::Phase;
         let machine = self.seats[seat].machine.iter();
-        let overdue = machine.flat_map(|machine| machine.boards()).filter(|board| {
-            matches!(
-                board.phase,
-                Phase::Connecting { overdue: true, .. } | Phase::Exchanging { overdue: true, .. }
-            )
-        });
-        overdue.map(|board| board.id).collect()
+        let overdue =
+            machine.flat_map(|machine| machine.boards()).filter(|board| board.is_overdue());
+        overdue.map(|board| board.id()).collect()
     }
 
     /// What becomes of a request on its way into the board.
@@ -249,8 +244,8 @@ impl World {
                 let known: BTreeSet<SpawnId> = self.seats[seat]
                     .machine
                     .iter()
-                    .flat_map(|machine| machine.runs())
-                    .map(|run| run.spawn)
+                    .flat_map(|machine| machine.attempts())
+                    .map(|(_, attempt)| attempt.id())
                     .collect();
                 if let Some(seen) = &mut answer.observation {
                     seen.ours.retain(|fence| known.contains(&fence.spawn));

@@ -118,7 +118,10 @@ impl Live {
         let names = daemon.names();
         let machine = daemon.machine();
         Standing {
-            running: machine.runs().filter(|r| is_here(&r.spawn) && r.uses_host_slot()).count(),
+            running: machine
+                .attempts()
+                .filter(|(_, a)| is_here(&a.id()) && a.stage().uses_host_slot())
+                .count(),
             done: daemon
                 .tally()
                 .each
@@ -127,8 +130,7 @@ impl Live {
                 .filter(|(spawn, verdict)| *verdict == Verdict::Completed && is_here(spawn))
                 .count(),
             sick: machine.boards().any(|board| {
-                board.sick_since.is_some()
-                    && names.boards.get(&board.id).is_some_and(|board| board == name)
+                board.is_sick() && names.boards.get(&board.id()).is_some_and(|board| board == name)
             }),
         }
     }

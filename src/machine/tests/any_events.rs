@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::world::{EPOCH, task};
 use crate::machine::Dispatcher;
+use crate::machine::attempt::Stage;
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Group, Signal, SignalOutcome};
 use crate::machine::exchange::{
@@ -19,7 +20,6 @@ use crate::machine::hold::Hold;
 use crate::machine::hold::{Candidate, Lane, LastEnd};
 use crate::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
 use crate::machine::policy::{Completion, Policy, WorkerPolicy};
-use crate::machine::run::Phase;
 use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::ExitStatus;
 
@@ -393,11 +393,11 @@ impl Watched {
     }
 
     fn check(&self) {
-        let slots = self.dispatcher.runs().filter(|run| run.uses_host_slot()).count();
+        let slots = self.dispatcher.attempts().filter(|(_, a)| a.stage().uses_host_slot()).count();
         assert!(slots <= MAX_WORKERS as usize, "{slots} slots in use");
         let mut attempts = BTreeSet::new();
-        for run in self.dispatcher.runs() {
-            assert!(attempts.insert((run.board, run.task)), "two attempts: {run:?}");
+        for (board, attempt) in self.dispatcher.attempts() {
+            assert!(attempts.insert((board, attempt.task())), "two attempts: {attempt:?}");
         }
     }
 
@@ -405,14 +405,14 @@ impl Watched {
     fn end(&mut self) {
         self.step(Event::Abort);
         for _ in 0..500 {
-            if self.dispatcher.runs().count() == 0 {
+            if self.dispatcher.attempts().count() == 0 {
                 break;
             }
             self.answer_all();
             self.mono = self.wake.unwrap_or(0).max(self.mono.saturating_add(1));
             self.step(Event::Wake);
         }
-        let left: Vec<_> = self.dispatcher.runs().collect();
+        let left: Vec<_> = self.dispatcher.attempts().collect();
         assert!(left.is_empty(), "{left:?} on {:?}", self.dispatcher.boards().collect::<Vec<_>>());
         let now = Now { mono: Mono(self.mono), unix: self.unix };
         assert!(self.dispatcher.is_drained(now, 0));
@@ -431,21 +431,22 @@ impl Watched {
             let answer = Answer { taken, observation: Some(Observation::default()) };
             self.step(Event::Exchanged { board, seq, answer: Box::new(answer) });
         }
-        let runs: Vec<_> = self.dispatcher.runs().cloned().collect();
-        for run in runs {
-            let (spawn, pid) = (run.spawn, Pid(1));
-            let event = match run.phase {
-                Phase::Claimed => continue,
-                Phase::Preparing { .. } | Phase::Spawning => Event::SpawnCancelled { spawn },
-                Phase::Running | Phase::Terminating(_) => {
+        let attempts: Vec<(SpawnId, Stage)> =
+            self.dispatcher.attempts().map(|(_, a)| (a.id(), a.stage())).collect();
+        for (spawn, stage) in attempts {
+            let pid = Pid(1);
+            let event = match stage {
+                Stage::Claiming { .. } => continue,
+                Stage::Preparing(_) | Stage::Cancelling(_) => Event::SpawnCancelled { spawn },
+                Stage::Running(_) | Stage::Ending(_) => {
                     let status = ExitStatus::Signal(9);
                     Event::ChildExited { spawn, pid, status, group: Group::Gone }
                 }
-                Phase::Draining(..) => {
+                Stage::Draining(_) => {
                     Event::Signalled { spawn, signal: Signal::Kill, outcome: SignalOutcome::Gone }
                 }
                 // If its exit came before the answer to its spawn, that is still to come.
-                Phase::Exited => Event::SpawnOk { spawn, pid },
+                Stage::Gone { .. } => Event::SpawnOk { spawn, pid },
             };
             self.step(event);
         }

@@ -1,7 +1,7 @@
 //! A board that is opened, sick, slow, replaced, removed.
 
 use super::world::*;
-use crate::machine::board::Phase;
+use crate::machine::board::{Exchanging, Link};
 use crate::machine::effect::{Effect, Report};
 use crate::machine::event::Event;
 use crate::machine::exchange::{Observation, Taken};
@@ -208,10 +208,10 @@ fn what_was_seen_of_a_board_is_not_believed_after_a_fault() {
     let mut world = World::open_with(Policy { max_workers: 0, ..Policy::default() });
     world.step(Event::Tick);
     world.look_for(B, ready(&["t1"]));
-    assert_eq!(world.board(B).ready.len(), 1);
+    assert!(world.board(B).wants_slots(&world.dispatcher.shared));
     world.step(Event::Tick);
     world.exchange_failed(B, FaultClass::Busy, Commit::No);
-    assert_eq!(world.board(B).ready, []);
+    assert!(!world.board(B).wants_slots(&world.dispatcher.shared));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_board_that_does_not_answer_in_time_is_told_once_and_still_waited_for() {
     assert_eq!(world.after(9_999, Event::Wake), []);
     assert_eq!(world.after(1, Event::Wake), [report(Report::BoardHung(B))]);
     assert_eq!(world.after(10_000, Event::Wake), []);
-    assert!(matches!(world.phase(B), Phase::Exchanging { overdue: true, .. }));
+    assert!(matches!(world.link(B), Link::Exchanging(Exchanging { deadline: None, .. })));
     assert_eq!(sent(&world.look_for(B, ready(&["t1"]))), [claim(1)]);
 }
 
@@ -325,7 +325,7 @@ fn an_answer_to_an_older_request_is_ignored() {
         world.step(Event::ExchangeFailed { board: B, seq, fault, commit }),
         [report(Report::Unexpected("ExchangeFailed"))]
     );
-    assert!(matches!(world.phase(B), Phase::Exchanging { .. }));
+    assert!(matches!(world.link(B), Link::Exchanging(_)));
 }
 
 #[test]
@@ -453,7 +453,8 @@ fn folders_fail(world: &mut World, n: u64) -> u64 {
     let blame = Blame::Board;
     world.step(Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 5 });
     world.answer(B, &[Taken::Yes], Some(Observation::default()));
-    let Some(BoardHold::FoldersFail { until }) = world.board(B).folder_hold(Mono(world.ms)) else {
+    let Some(BoardHold::FoldersFail { until }) = world.board(B).directory_hold(Mono(world.ms))
+    else {
         panic!()
     };
     let rest = until.since(Mono(world.ms));

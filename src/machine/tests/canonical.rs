@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::any_events::{Happening, Moves, any_life};
 use super::world::*;
+use crate::machine::attempt::{End, Lease};
 use crate::machine::canonical::{PRESENT, Renaming};
 use crate::machine::effect::{Effect, Report};
 use crate::machine::event::Event;
@@ -12,7 +13,6 @@ use crate::machine::fault::{Blame, Commit, FaultClass};
 use crate::machine::hold::Hold;
 use crate::machine::ids::{BoardId, SpawnId};
 use crate::machine::policy::Policy;
-use crate::machine::run::Finish;
 use crate::machine::time::{Mono, Now};
 use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
@@ -129,7 +129,7 @@ fn what_has_passed_is_the_same_however_long_ago() {
 }
 
 #[test]
-fn a_runs_age_matters_only_while_it_can_become_too_long() {
+fn the_age_of_an_attempt_matters_only_while_it_can_become_too_long() {
     for (max_runtime_s, same) in [(None, true), (Some(60), false)] {
         let [one, two] = [0, 30_000].map(|ms| {
             let mut world = World::open();
@@ -141,10 +141,11 @@ fn a_runs_age_matters_only_while_it_can_become_too_long() {
             world.after(5, Event::Wake);
             world.answer(B, &[Taken::Yes], None);
             world.after(ms, Event::Wake);
-            let mut run = world.canonical().runs().next().cloned();
+            let canonical = world.canonical();
+            let mut attempt = canonical.attempts().next().unwrap().1.clone();
             // Its lease is no part of the question.
-            run.iter_mut().for_each(|run| (run.renew_at, run.renew_by) = (PRESENT.mono, i64::MAX));
-            run
+            attempt.debt_mut().renew(Lease::begin(PRESENT, 900));
+            attempt
         });
         assert_eq!(one == two, same);
     }
@@ -176,7 +177,7 @@ fn attempts_are_numbered_from_one_in_their_order_and_the_next_ones_after_them() 
     let renamed = |n| renaming.spawn(SpawnId(n)).map(|spawn| spawn.0);
     let all: Vec<Option<u64>> = (0..=7).map(renamed).collect();
     assert_eq!(all, [None, None, Some(1), None, Some(2), Some(3), Some(4), Some(5)]);
-    let numbers: Vec<u64> = world.canonical().runs().map(|run| run.spawn.0).collect();
+    let numbers: Vec<u64> = world.canonical().attempts().map(|(_, a)| a.id().0).collect();
     assert_eq!(numbers, [1, 2]);
     // Whoever still knows a forgotten one has it numbered along.
     let renaming = world.dispatcher.renaming(world.now(), [SpawnId(3), SpawnId(3), SpawnId(9)]);
@@ -198,8 +199,8 @@ fn attempts_have_the_same_number_wherever_they_stand() {
     let board = canonical.boards().next().unwrap();
     let of: Vec<_> = board.under_way().iter().map(|change| change.spawn().unwrap().0).collect();
     assert_eq!(of, [1, 3]);
-    assert_eq!(board.strays.iter().map(|fence| fence.spawn.0).collect::<Vec<_>>(), [1]);
-    assert_eq!(canonical.runs().map(|run| run.spawn.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(board.strays().iter().map(|fence| fence.spawn.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(canonical.attempts().map(|(_, a)| a.id().0).collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]
@@ -457,7 +458,7 @@ impl Twins {
         for _ in 0..shift.reap {
             twins.of[1].step(later, Event::KernelReady, &mut Vec::new());
         }
-        twins.of[1].next_spawn += shift.spawn;
+        twins.of[1].shared.next_attempt += shift.spawn;
         twins
     }
 
@@ -615,7 +616,7 @@ fn others_that_have_written_for_long_still_have() {
     let mut twins = Twins::open();
     let idle = [(); 21].map(|()| {
         twins.goes_on(50, Happening::Any(Event::BoardChanged { board: B }));
-        if twins.of[0].boards().any(|board| board.id == B && board.is_under_way()) {
+        if twins.of[0].boards().any(|board| board.id() == B && is_under_way(board)) {
             twins.answers(0, &[], Observation::default(), B);
         }
         twins.goes_on(1, Happening::Any(Event::Wake));
@@ -638,9 +639,9 @@ fn a_run_that_is_ended_because_its_time_is_over_has_run_as_long_as_it_has() {
     twins.answers(1, &[Taken::Yes], ours(&[1]), B);
     twins.goes_on(61_000, Happening::Any(Event::Wake));
     twins.goes_on(2_500, Happening::Any(exit(1, 0)));
-    let run = twins.of[0].runs().next().unwrap();
+    let (_, attempt) = twins.of[0].attempts().next().unwrap();
     let verdict = Verdict::TimedOut { elapsed_s: 63, limit_s: 60, killed: false };
-    assert_eq!(run.finish, Finish::Owed(verdict));
+    assert!(matches!(attempt.debt().end(), End::Owed { verdict: owed, .. } if owed == verdict));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::machine::Mode;
-use crate::machine::board::Phase;
+use crate::machine::board::Link;
 use crate::machine::effect::{Effect, EndCause, Report};
 use crate::machine::event::{Event, Group, Signal, SignalOutcome};
 use crate::machine::exchange::{Observation, Refusal, Taken};
@@ -28,11 +28,11 @@ fn a_tick_begins_with_a_reap_whatever_the_boards_do() {
     let mut quarantined = World::new();
     quarantined.step(Event::BoardAdded { board: B });
     quarantined.connect_failed(B, fault(FaultClass::Content));
-    assert!(matches!(quarantined.phase(B), Phase::Quarantined { .. }));
+    assert!(matches!(quarantined.link(B), Link::Quarantined(_)));
     let mut hung = World::new();
     hung.add(B);
     hung.after(10_000, Event::Wake);
-    assert!(matches!(hung.phase(B), Phase::Exchanging { overdue: true, .. }));
+    assert!(matches!(hung.link(B), Link::Exchanging(_)) && hung.board(B).is_overdue());
     let mut draining = World::running();
     draining.step(Event::Drain { grace_ms: 0 });
     let mut aborting = World::running();
@@ -87,7 +87,7 @@ fn what_was_reaped_is_told_when_the_step_is_over() {
 #[test]
 fn answers_to_questions_not_asked_are_told_and_change_nothing() {
     let mut world = World::open();
-    let before = world.dispatcher.runs().count();
+    let before = world.dispatcher.attempts().count();
     for (event, name) in [
         (Event::Connected { board: B, seq: 1 }, "Connected"),
         (
@@ -102,8 +102,8 @@ fn answers_to_questions_not_asked_are_told_and_change_nothing() {
         assert_eq!(world.step(event), [report(Report::Unexpected(name))]);
     }
     assert_eq!(world.answer(B, &[], None), [report(Report::Unexpected("Exchanged"))]);
-    assert_eq!(world.dispatcher.runs().count(), before);
-    assert!(world.board(B).is_idle());
+    assert_eq!(world.dispatcher.attempts().count(), before);
+    assert_eq!(*world.link(B), Link::Idle);
 }
 
 #[test]

@@ -2,13 +2,13 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
 
 mod any_events;
+mod attempt;
 mod board;
 mod canonical;
-mod climb;
 mod dispatcher;
 mod header;
 mod pass;
 mod plan;
-mod run;
+mod recheck;
 mod standing;
 mod world;

@@ -113,7 +113,7 @@ fn a_claim_that_is_superseded_held_or_rejected_is_told_and_its_task_left_alone_f
             world.answer(B, &[Taken::No(refusal)], Some(ready(&["t1"]))),
             [report(Report::ClaimRefused(task("t1"), B, refusal))]
         );
-        assert_eq!(world.dispatcher.runs().count(), 0);
+        assert_eq!(world.dispatcher.attempts().count(), 0);
         assert_eq!(world.wake, Some(rest_ms), "{refusal:?}");
         assert_eq!(world.after(rest_ms - 1, Event::Wake), []);
         // Then it is looked for again, and claimed if it is still there.
@@ -257,7 +257,7 @@ fn a_claim_whose_exchange_failed_is_dropped_and_put_back_if_it_took_after_all() 
     for commit in [Commit::No, Commit::Maybe] {
         let mut world = claiming();
         world.exchange_failed(B, FaultClass::Busy, commit);
-        assert_eq!(world.dispatcher.runs().count(), 0);
+        assert_eq!(world.dispatcher.attempts().count(), 0);
         let effects = world.after(25, Event::Wake);
         assert_eq!(effects, [world.exchange(4, true, 72, &[])]);
         // No run of ours stands behind what the board shows.
@@ -477,8 +477,8 @@ fn a_spawn_that_fails_by_its_boards_folders_holds_that_board_for_a_second() {
     assert_eq!(world.answer(B, &[Taken::Yes], Some(ready(&["t2"]))).len(), 2);
     assert_eq!(world.wake, Some(1_000));
     let hold = BoardHold::FoldersFail { until: Mono(1_000) };
-    assert_eq!(world.board(B).folder_hold(Mono(0)), Some(hold));
-    assert_eq!(world.board(B).folder_hold(Mono(1_000)), None);
+    assert_eq!(world.board(B).directory_hold(Mono(0)), Some(hold));
+    assert_eq!(world.board(B).directory_hold(Mono(1_000)), None);
     assert_eq!(world.after(999, Event::Wake), []);
     assert_eq!(sent(&world.after(1, Event::Wake)), [claim(2)]);
 }

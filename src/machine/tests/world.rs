@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use crate::machine::Dispatcher;
-use crate::machine::board::{Board, Phase};
+use crate::machine::board::{Board, Link};
 use crate::machine::effect::{Effect, Report, Whom};
 use crate::machine::event::{Event, Group};
 use crate::machine::exchange::{Answer, Change, Fence, Observation, Ready, Request, Taken};
@@ -149,11 +149,11 @@ impl World {
     }
 
     pub fn board(&self, id: BoardId) -> &Board {
-        self.dispatcher.boards().find(|board| board.id == id).unwrap()
+        self.dispatcher.boards().find(|board| board.id() == id).unwrap()
     }
 
-    pub fn phase(&self, id: BoardId) -> &Phase {
-        &self.board(id).phase
+    pub fn link(&self, id: BoardId) -> &Link {
+        self.board(id).link()
     }
 
     /// The exchange with `B` that carries `changes`, as it is sent now.
@@ -179,6 +179,11 @@ impl World {
     pub fn has_started(&self, grace_ms: u64) -> bool {
         self.dispatcher.has_started(self.now(), grace_ms)
     }
+}
+
+/// Whether an answer of this board is outstanding.
+pub fn is_under_way(board: &Board) -> bool {
+    matches!(board.link(), Link::Connecting(_) | Link::Exchanging(_))
 }
 
 /// The changes of the only exchange among `effects`.

@@ -1,0 +1,292 @@
+//! The stages of an attempt, and what can happen to it. Every stage carries its own data and no other. It says what may still be alive, and so what the
+//! attempt uses: a slot of the host until it is `Gone`. An exit may overtake the answer of the spawn
+//! thread; `answered` says whether that is still outstanding.
+
+use super::super::effect::EndCause;
+use super::super::escalation::{Escalation, Probes};
+use super::super::event::SignalOutcome;
+use super::super::fault::Blame;
+use super::super::ids::Pid;
+use super::super::renamer::Renamer;
+use super::super::time::{Mono, earlier};
+use super::super::verdict::{ExitStatus, Release, Verdict};
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The claim is asked for, and a slot is reserved.
+    Claiming {
+        /// The slot was given to others, since the claim is not answered.
+        lent: bool,
+    },
+    /// A spawn thread makes ready.
+    Preparing(Preparing),
+    /// It was called off, perhaps too late: a process may exist.
+    Cancelling(Cancelling),
+    /// The process runs.
+    Running(Running),
+    /// The process runs, and we are ending it.
+    Ending(Ending),
+    /// The leader is reaped, others of its group live; we are ending those.
+    Draining(Draining),
+    /// Nothing of it is alive.
+    Gone {
+        /// The spawn thread has answered.
+        answered: bool,
+    },
+}
+
+/// A spawn that is being made ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Preparing {
+    /// When it will have taken too long.
+    pub deadline: Mono,
+    /// Seconds that the process may run.
+    pub limit_s: Option<u32>,
+    /// When it is called off because its row is lost.
+    pub lost_at: Option<Mono>,
+}
+
+/// A spawn that was called off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cancelling {
+    /// For what a process that comes all the same is ended; `None` if the spawn thread only took too
+    /// long, so that it may stay.
+    pub why: Option<Why>,
+    /// Seconds that it may run then.
+    pub limit_s: Option<u32>,
+    /// When it is ended because its row is lost.
+    pub lost_at: Option<Mono>,
+}
+
+/// A process that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Running {
+    /// Until when.
+    pub limit: Option<Limit>,
+    /// When it is ended because its row is lost.
+    pub lost_at: Option<Mono>,
+}
+
+/// A process that is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ending {
+    /// The reason.
+    pub why: Why,
+    /// How far we have gone.
+    pub escalation: Escalation,
+}
+
+/// Why a process is being ended, with what its verdict needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// Its time is over.
+    OutOfTime(Limit),
+    /// We are shutting down.
+    Shutdown,
+    /// The row is no longer ours.
+    Superseded,
+}
+
+/// How long a process may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Since when it runs.
+    pub began: Mono,
+    /// Seconds.
+    pub limit_s: u32,
+}
+
+/// A group that has lost its leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Draining {
+    /// What the end of the leader means.
+    pub verdict: Verdict,
+    /// How far we have gone with the group.
+    pub escalation: Escalation,
+    /// When it is probed.
+    pub probes: Probes,
+    /// The spawn is answered.
+    pub answered: bool,
+}
+
+/// What can happen to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The claim took: a spawn thread makes ready.
+    ClaimTook(Preparing),
+    /// The claim took, and there is no use for it.
+    ClaimInVain(Release),
+    /// The claim is not answered: its slot goes to others.
+    Lend,
+    /// There is a process.
+    SpawnOk(Pid),
+    /// There is none.
+    SpawnFailed(Blame, i32),
+    /// There will be none.
+    SpawnCancelled,
+    /// The leader was reaped.
+    Exited(Exit),
+    /// A signal or a probe came back.
+    Signalled(SignalOutcome),
+    /// The row is no longer ours, or is again.
+    Row {
+        /// When that is the end of it.
+        lost_at: Option<Mono>,
+    },
+    /// The grace of a shutdown is over.
+    Stop,
+    /// Everything is to end at once.
+    Kill,
+    /// The moment has come for which it waited.
+    Alarm,
+}
+
+/// How a leader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its pid.
+    pub pid: Pid,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What that means.
+    pub verdict: Verdict,
+    /// Nothing of its group is alive that may not live on.
+    pub alone: bool,
+}
+
+impl Cancelling {
+    /// What it means that there will be no process.
+    pub fn verdict(self, now: Mono) -> Verdict {
+        let not_started = Verdict::Released(Release::NotStarted);
+        self.why.map_or(not_started, |why| why.verdict(now, false))
+    }
+}
+
+impl Why {
+    /// What it means that the process ended at `now`, after a KILL or without.
+    #[must_use]
+    pub fn verdict(self, now: Mono, killed: bool) -> Verdict {
+        match self {
+            Why::OutOfTime(Limit { began, limit_s }) => {
+                let elapsed_s = u32::try_from(now.since(began) / 1000).unwrap_or(u32::MAX);
+                Verdict::TimedOut { elapsed_s, limit_s, killed }
+            }
+            Why::Shutdown => Verdict::Released(Release::Shutdown),
+            Why::Superseded => Verdict::Released(Release::Superseded),
+        }
+    }
+
+    /// As it is reported.
+    #[must_use]
+    pub fn cause(self) -> EndCause {
+        match self {
+            Why::OutOfTime(Limit { limit_s, .. }) => EndCause::Timeout { limit_s },
+            Why::Shutdown => EndCause::Shutdown,
+            Why::Superseded => EndCause::Superseded,
+        }
+    }
+}
+
+impl Draining {
+    /// The spawn thread has answered.
+    pub fn answered(self) -> Draining {
+        Draining { answered: true, ..self }
+    }
+}
+
+impl Limit {
+    /// When the time is over.
+    fn ends(self) -> Mono {
+        self.began.after(u64::from(self.limit_s) * 1000)
+    }
+}
+
+impl Stage {
+    /// Whether it uses up a slot of the host: a process may be alive, or soon.
+    #[must_use]
+    pub fn uses_host_slot(self) -> bool {
+        !matches!(self, Stage::Claiming { lent: true } | Stage::Gone { .. })
+    }
+
+    /// Whether the spawn thread still owes an answer.
+    #[must_use]
+    pub fn awaits_spawn(self) -> bool {
+        match self {
+            Stage::Preparing(_) | Stage::Cancelling(_) => true,
+            Stage::Draining(Draining { answered, .. }) | Stage::Gone { answered } => !answered,
+            Stage::Claiming { .. } | Stage::Running(_) | Stage::Ending(_) => false,
+        }
+    }
+
+    /// Whether its row is taken for lost.
+    #[must_use]
+    pub fn is_lost(self) -> bool {
+        match self {
+            Stage::Preparing(Preparing { lost_at, .. })
+            | Stage::Cancelling(Cancelling { lost_at, .. })
+            | Stage::Running(Running { lost_at, .. }) => lost_at.is_some(),
+            Stage::Claiming { .. } | Stage::Ending(_) | Stage::Draining(_) | Stage::Gone { .. } => {
+                false
+            }
+        }
+    }
+
+    /// When it is to be told that its moment has come.
+    #[must_use]
+    pub fn alarm(self) -> Option<Mono> {
+        match self {
+            Stage::Preparing(it) => earlier(Some(it.deadline), it.lost_at),
+            Stage::Running(it) => earlier(it.limit.map(Limit::ends), it.lost_at),
+            Stage::Ending(it) => Some(it.escalation.next()),
+            Stage::Draining(it) => Some(it.escalation.next().min(it.probes.next())),
+            Stage::Claiming { .. } | Stage::Cancelling(_) | Stage::Gone { .. } => None,
+        }
+    }
+
+    /// Rewrites its moments.
+    pub fn rename(&mut self, to: &impl Renamer) {
+        match self {
+            Stage::Preparing(it) => {
+                to.deadline(&mut it.deadline);
+                it.lost_at.iter_mut().for_each(|at| to.deadline(at));
+            }
+            Stage::Cancelling(it) => it.lost_at.iter_mut().for_each(|at| to.deadline(at)),
+            Stage::Running(it) => {
+                it.limit.iter_mut().for_each(|limit| to.moment(&mut limit.began));
+                it.lost_at.iter_mut().for_each(|at| to.deadline(at));
+            }
+            Stage::Ending(it) => {
+                if let Why::OutOfTime(limit) = &mut it.why {
+                    to.moment(&mut limit.began);
+                }
+                it.escalation.rename(to);
+            }
+            Stage::Draining(it) => {
+                it.escalation.rename(to);
+                it.probes.rename(to);
+            }
+            Stage::Claiming { .. } | Stage::Gone { .. } => {}
+        }
+    }
+}
+
+impl Input {
+    /// By which name an answer that fits no question is reported.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Input::ClaimTook(_) | Input::ClaimInVain(_) => "Claimed",
+            Input::Lend => "Lend",
+            Input::SpawnOk(_) => "SpawnOk",
+            Input::SpawnFailed(..) => "SpawnFailed",
+            Input::SpawnCancelled => "SpawnCancelled",
+            Input::Exited(_) => "ChildExited",
+            Input::Signalled(_) => "Signalled",
+            Input::Row { .. } => "Row",
+            Input::Stop => "Drain",
+            Input::Kill => "Abort",
+            Input::Alarm => "Wake",
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What was last seen of a board, what it refuses, and who has it locked.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::super::effect::Report;
+use super::super::exchange::{Change, Expired, Fence, Observation, Refusal, Taken};
+use super::super::hold::Candidate;
+use super::super::ids::{BoardId, TaskId};
+use super::super::renamer::Renamer;
+use super::super::time::Mono;
+
+/// Milliseconds for which a task is left alone after the board's own rules refused something about
+/// it, and after something had changed under us.
+const REFUSED_MS: (u64, u64) = (30_000, 1_000);
+/// With this many tasks refused, something is wrong with the board itself: nothing new is asked of
+/// it until the first of them is tried again.
+const MOST_REFUSED: usize = 256;
+
+/// What was last seen of a board.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct View {
+    /// What can be claimed.
+    ready: Vec<Candidate>,
+    /// True if there is more of it.
+    more: bool,
+    /// True once some of `ready` was used, or if there was no room for any of it: only then can
+    /// listing it again bring more.
+    used: bool,
+    /// True once a claim of ours has taken here.
+    claimed: bool,
+    /// Running rows of other dispatchers.
+    others: u32,
+    /// Waiting tasks that can be promoted.
+    promotable: Vec<TaskId>,
+    /// Claims of others that have ended.
+    expired: Vec<Expired>,
+    /// Claims of our own behind which there is no attempt: their answer was lost.
+    strays: Vec<Fence>,
+    /// Tasks for which it refused something: it may show them over and over.
+    refused: BTreeMap<TaskId, Refused>,
+    /// Since when it has refused what it showed, without anything that took in between.
+    refusing_since: Option<Mono>,
+    /// Another dispatcher is at work: no claims, promotions or releases before this.
+    locked_until: Option<Mono>,
+    /// Since when it has been locked without a break.
+    locked_since: Option<Mono>,
+}
+
+/// What is known of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Refused {
+    /// Until when nothing is asked about the task.
+    until: Mono,
+    /// Something had changed under us, and may change again.
+    may_pass: bool,
+}
+
+impl View {
+    /// What can be claimed, as last seen.
+    pub fn ready(&self) -> &[Candidate] {
+        &self.ready
+    }
+
+    /// Whether a claim of ours has taken here.
+    pub fn has_claimed(&self) -> bool {
+        self.claimed
+    }
+
+    /// Running rows of other dispatchers.
+    pub fn others(&self) -> u32 {
+        self.others
+    }
+
+    /// Claims of our own behind which there is no attempt.
+    pub fn strays(&self) -> &[Fence] {
+        &self.strays
+    }
+
+    /// What was seen is no longer believed.
+    pub fn forget(&mut self) {
+        self.ready.clear();
+        self.promotable.clear();
+        self.expired.clear();
+        self.strays.clear();
+        self.more = false;
+    }
+
+    /// What is to be put right is on its way.
+    pub fn strays_sent(&mut self) {
+        self.strays.clear();
+    }
+
+    /// Takes what was seen in place of what was known, without what it refused a moment ago.
+    pub fn observed(&mut self, seen: Observation, mut strays: Vec<Fence>) {
+        let ours = u32::try_from(seen.ours.len().saturating_sub(strays.len())).unwrap_or(u32::MAX);
+        self.others = seen.running.saturating_sub(ours);
+        let refused = &self.refused;
+        if let Some(ready) = seen.ready {
+            // A list that had no room for any of them was asked for while nothing could be started.
+            self.used = ready.more && ready.tasks.is_empty();
+            self.ready = ready.tasks;
+            self.ready.retain(|c| !refused.contains_key(&c.task));
+            self.more = ready.more;
+        }
+        self.promotable = seen.promotable;
+        self.promotable.retain(|task| !refused.contains_key(task));
+        self.expired = seen.expired;
+        self.expired.retain(|e| !refused.contains_key(&e.task));
+        strays.retain(|fence| !refused.contains_key(&fence.task));
+        self.strays = strays;
+        if refused.is_empty() && self.ready.is_empty() && !self.wants_moves() {
+            self.refusing_since = None;
+        }
+    }
+
+    /// Whether there are tasks to start as soon as there is room for them: listed, or not listed for
+    /// lack of room.
+    pub fn wants_slots(&self) -> bool {
+        !self.ready.is_empty() || (self.more && self.used)
+    }
+
+    /// Whether the ready list is used up to `left` tasks, and listing it again brings more.
+    pub fn wants_list(&self, left: u32) -> bool {
+        let known = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+        self.more && self.used && known <= left
+    }
+
+    /// The list is asked for again.
+    pub fn list_asked(&mut self) {
+        self.used = false;
+    }
+
+    /// Whether it shows something that is to be put right: a promotion, the end of a claim of others,
+    /// a claim of ours without an attempt.
+    pub fn wants_moves(&self) -> bool {
+        !(self.promotable.is_empty() && self.expired.is_empty() && self.strays.is_empty())
+    }
+
+    /// What is to be put right for others, if there is anything.
+    pub fn moves(&self, failure_limit: u32) -> impl Iterator<Item = Change> {
+        let promote = move |task: &TaskId| Change::Promote { task: *task, failure_limit };
+        let free = move |expired: &Expired| Change::Free { expired: *expired, failure_limit };
+        self.promotable.iter().map(promote).chain(self.expired.iter().map(free))
+    }
+
+    /// A promotion was answered. Returns what is reported.
+    pub fn promoted(
+        &mut self,
+        task: TaskId,
+        taken: Taken,
+        on: BoardId,
+        now: Mono,
+    ) -> Option<Report> {
+        if taken != Taken::No(Refusal::Locked) {
+            self.promotable.retain(|known| *known != task);
+        }
+        self.moved(task, taken, now).then_some(Report::Promoted(task, on))
+    }
+
+    /// The end of a claim of others was answered. Returns what is reported.
+    pub fn freed(
+        &mut self,
+        expired: Expired,
+        taken: Taken,
+        on: BoardId,
+        now: Mono,
+    ) -> Option<Report> {
+        if taken != Taken::No(Refusal::Locked) {
+            self.expired.retain(|known| *known != expired);
+        }
+        self.moved(expired.task, taken, now).then_some(Report::Freed(expired.task, on))
+    }
+
+    fn moved(&mut self, task: TaskId, taken: Taken, now: Mono) -> bool {
+        self.note_refusal(task, taken, now);
+        if taken == Taken::Yes {
+            self.refusing_since = None;
+        }
+        taken == Taken::Yes
+    }
+
+    /// A claim of this task took.
+    pub fn claimed(&mut self, task: TaskId) {
+        self.claimed = true;
+        self.refusing_since = None;
+        self.forget_candidate(task);
+    }
+
+    /// A claim did not take, for a reason that lies in the task.
+    pub fn claim_refused(&mut self, task: TaskId, refusal: Refusal, now: Mono) {
+        self.forget_candidate(task);
+        self.note_refusal(task, Taken::No(refusal), now);
+    }
+
+    /// The board is full: whatever we thought to be running, it is more. The next look will tell.
+    pub fn is_full(&mut self, max_in_progress: u32) {
+        self.others = self.others.max(max_in_progress);
+    }
+
+    fn forget_candidate(&mut self, task: TaskId) {
+        self.ready.retain(|candidate| candidate.task != task);
+        self.used = true;
+    }
+
+    /// Remembers that a change to a task was refused for a reason that may well stay.
+    pub fn note_refusal(&mut self, task: TaskId, taken: Taken, now: Mono) {
+        let Taken::No(refusal) = taken else { return };
+        let may_pass = match refusal {
+            Refusal::Locked | Refusal::Full => return,
+            Refusal::Superseded | Refusal::Held(_) => true,
+            Refusal::Rejected => false,
+        };
+        let rest_ms = if may_pass { REFUSED_MS.1 } else { REFUSED_MS.0 };
+        self.refused.insert(task, Refused { until: now.after(rest_ms), may_pass });
+        self.refusing_since = self.refusing_since.or(Some(now));
+    }
+
+    /// Asks again about what has been left alone for long enough. Returns whether there is any.
+    pub fn ask_again(&mut self, now: Mono) -> bool {
+        let before = self.refused.len();
+        self.refused.retain(|_, refused| now < refused.until);
+        self.refused.len() < before
+    }
+
+    /// When the first of what was refused may be asked about again.
+    pub fn refused_until(&self) -> Option<Mono> {
+        self.refused.values().map(|refused| refused.until).min()
+    }
+
+    /// Whether what it refused may soon take, unless it has gone on refusing for `grace_ms`.
+    pub fn may_yet_take(&self, now: Mono, grace_ms: u64) -> bool {
+        self.refused.values().any(|refused| refused.may_pass)
+            && self.refusing_since.is_some_and(|at| now.since(at) < grace_ms)
+    }
+
+    /// Whether it is to be asked for changes that are not owed to it.
+    pub fn takes_new_work(&self) -> bool {
+        self.locked_until.is_none() && self.refused.len() < MOST_REFUSED
+    }
+
+    /// An answer came: did another dispatcher have it `locked`, and was it `asked` for anything that
+    /// waits for others? What did not ask for the lock shows nothing of its holder.
+    pub fn note_lock(&mut self, locked: bool, asked: bool, on: BoardId, now: Mono) {
+        if locked {
+            // Spread over boards and time, so that rivals do not meet again and again.
+            let jitter = (now.0 ^ u64::from(on.0).wrapping_mul(7)) % 40;
+            self.locked_until = Some(now.after(10 + jitter));
+            self.locked_since = self.locked_since.or(Some(now));
+        } else if asked || self.locked_until.is_none() {
+            self.locked_since = None;
+        }
+    }
+
+    /// The lock is tried again.
+    pub fn unlock(&mut self) {
+        self.locked_until = None;
+    }
+
+    /// When that is.
+    pub fn locked_until(&self) -> Option<Mono> {
+        self.locked_until
+    }
+
+    /// Whether it has been locked for `ms` without a break.
+    pub fn is_locked_for(&self, now: Mono, ms: u64) -> bool {
+        self.locked_since.is_some_and(|since| now.since(since) >= ms)
+    }
+
+    /// Rewrites its moments and numbers.
+    pub fn rename(&mut self, to: &impl Renamer) {
+        self.ready.iter_mut().for_each(|candidate| candidate.rename(to));
+        self.strays.iter_mut().for_each(|fence| fence.rename(to));
+        self.refused.values_mut().for_each(|refused| to.deadline(&mut refused.until));
+        self.refusing_since.iter_mut().for_each(|since| to.moment(since));
+        self.locked_until.iter_mut().for_each(|until| to.deadline(until));
+        self.locked_since.iter_mut().for_each(|since| to.moment(since));
+    }
+}
