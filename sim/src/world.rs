@@ -352,7 +352,7 @@ impl World {
                 continue;
             }
             let mut effects = self.buffers.pop().unwrap_or_default();
-            self.step(seat, &event, &mut effects);
+            self.step(seat, event, &mut effects);
             for effect in effects.drain(..) {
                 if self.seats[seat].machine.is_none() {
                     break;
@@ -365,20 +365,24 @@ impl World {
         }
     }
 
-    fn step(&mut self, seat: usize, event: &Event, effects: &mut Vec<Effect>) {
+    fn step(&mut self, seat: usize, event: Event, effects: &mut Vec<Effect>) {
         let now = self.now_for(seat);
         self.ledger.news.clear();
-        let zombies = self.before(seat, event);
+        let zombies = self.before(seat, &event);
         self.events += 1;
-        self.trail.follow(event);
-        self.tell(Who::Dispatcher(seat), || What::Event(brief(event)));
+        self.trail.follow(&event);
+        self.tell(Who::Dispatcher(seat), || What::Event(brief(&event)));
         self.seats[seat].told = self.seats[seat].told.max(now.mono);
+        let is_tick = matches!(event, Event::Tick);
+        let told = self.saboteur.map(|_| event.clone());
         if let Some(machine) = &mut self.seats[seat].machine {
-            machine.step(now, event.clone(), effects);
+            machine.step(now, event, effects);
         }
-        self.sabotage_effects(seat, event, effects);
+        if let Some(event) = told {
+            self.sabotage_effects(seat, &event, effects);
+        }
         self.trail.follow(effects);
-        if matches!(event, Event::Tick) {
+        if is_tick {
             self.note_tick(seat, zombies, effects);
         }
     }
@@ -464,11 +468,14 @@ impl World {
     }
 
     fn judge(&mut self) {
-        for state in sometimes::reached(&self.ledger) {
-            self.reached[state as usize] += 1;
-        }
-        if self.broken.is_none() {
-            self.judge_by(promise::ALWAYS);
+        // All of these look at the news alone.
+        if !self.ledger.news.is_empty() {
+            for state in sometimes::reached(&self.ledger) {
+                self.reached[state as usize] += 1;
+            }
+            if self.broken.is_none() {
+                self.judge_by(promise::ALWAYS);
+            }
         }
         if self.events > MOST_EVENTS && self.broken.is_none() {
             self.breaks("calm_drains_the_board", format!("{MOST_EVENTS} events and no end"));

@@ -8,6 +8,8 @@ mod pass;
 mod recheck;
 mod view;
 
+use core::hash::{Hash, Hasher};
+
 use super::attempt::{Attempt, Input};
 use super::backoff::Backoff;
 use super::effect::{Effect, Report};
@@ -41,6 +43,24 @@ pub struct Board {
     view: View,
     directories: Backoff,
     attempts: Attempts,
+    timers_at: Moments,
+}
+
+/// The moments for which its timers were last set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Moments {
+    mono: [Option<Mono>; MONO_KEYS.len()],
+    wall: [Option<i64>; WALL_KEYS.len()],
+}
+
+/// The timers of a board, in the order of their moments.
+const MONO_KEYS: [fn(BoardId) -> Key; 6] =
+    [Key::File, Key::Notice, Key::Lock, Key::Refused, Key::Directories, Key::Send];
+const WALL_KEYS: [fn(BoardId) -> Key; 2] = [Key::Rows, Key::Lease];
+
+/// They follow from the rest of the board, which is hashed.
+impl Hash for Moments {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Board {
@@ -54,6 +74,7 @@ impl Board {
             view: View::default(),
             directories: Backoff::new(now),
             attempts: Attempts::new(id),
+            timers_at: Moments::default(),
         }
     }
 
@@ -347,32 +368,45 @@ impl Board {
     // Its timers.
 
     /// Sets its timers, apart from those of its attempts.
-    pub(super) fn set_timers(&self, shared: &mut Shared, now: Mono) {
-        let (id, idle, waits) = (self.id, self.file.is_idle(), self.wants_slots(shared));
-        let timers = &mut shared.timers;
-        timers.set(Key::File(id), self.file.alarm());
-        timers.set(Key::Notice(id), self.attention.recheck_at());
-        timers.set(Key::Lock(id), self.view.locked_until());
-        timers.set(Key::Refused(id), self.view.refused_until());
-        timers.set(Key::Directories(id), self.directories.until(now).filter(|_| waits));
-        timers.set(Key::Send(id), self.attempts.send_at().filter(|_| idle));
-        timers.set_wall(Key::Rows(id), self.attention.due());
-        timers.set_wall(Key::Lease(id), self.attempts.renew_by().filter(|_| idle));
+    pub(super) fn set_timers(&mut self, shared: &mut Shared, now: Mono) {
+        let (idle, waits) = (self.file.is_idle(), self.wants_slots(shared));
+        let moments = Moments {
+            mono: [
+                self.file.alarm(),
+                self.attention.recheck_at(),
+                self.view.locked_until(),
+                self.view.refused_until(),
+                self.directories.until(now).filter(|_| waits),
+                self.attempts.send_at().filter(|_| idle),
+            ],
+            wall: [self.attention.due(), self.attempts.renew_by().filter(|_| idle)],
+        };
+        self.move_timers(moments, &mut shared.timers);
     }
 
     /// Removes its timers: it is let go.
-    pub(super) fn drop_timers(&self, timers: &mut Timers) {
-        let id = self.id;
-        for key in [Key::File, Key::Notice, Key::Lock, Key::Refused, Key::Directories, Key::Send] {
-            timers.set(key(id), None);
-        }
-        timers.set_wall(Key::Rows(id), None);
-        timers.set_wall(Key::Lease(id), None);
+    pub(super) fn drop_timers(&mut self, timers: &mut Timers) {
+        self.move_timers(Moments::default(), timers);
     }
 
-    /// Sets the timers of its attempts.
-    pub(super) fn set_attempt_timers(&self, timers: &mut Timers) {
-        self.attempts.set_timers(timers);
+    fn move_timers(&mut self, to: Moments, timers: &mut Timers) {
+        if self.timers_at == to {
+            return;
+        }
+        let from = core::mem::replace(&mut self.timers_at, to);
+        for (n, key) in MONO_KEYS.into_iter().enumerate() {
+            timers.set(key(self.id), from.mono[n], self.timers_at.mono[n]);
+        }
+        for (n, key) in WALL_KEYS.into_iter().enumerate() {
+            timers.set_wall(key(self.id), from.wall[n], self.timers_at.wall[n]);
+        }
+    }
+
+    /// Sets its timers as if none had been set.
+    pub(super) fn set_timers_anew(&mut self, shared: &mut Shared, now: Mono) {
+        self.timers_at = Moments::default();
+        self.set_timers(shared, now);
+        self.attempts.set_timers(&mut shared.timers);
     }
 
     /// Whether what it keeps to look things up is what would be counted anew.

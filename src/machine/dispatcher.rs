@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use super::attempt::{Attempt, Input};
 use super::board::Board;
@@ -37,14 +38,28 @@ pub struct Dispatcher {
 }
 
 /// What follows from the boards, kept so that a step costs what changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
     /// Boards that this event, or a timer, has changed. Empty between two steps.
-    touched: BTreeSet<BoardId>,
+    touched: Vec<(BoardId, Touch)>,
     /// Boards with tasks to start as soon as there is room.
     wanting: BTreeSet<BoardId>,
     /// Those of them that would start them now if the host had room.
     waiting: BTreeSet<BoardId>,
+    /// The moments for which the timers that are of no board were last set.
+    timers_at: [Option<Mono>; 3],
+}
+
+/// Why a board may begin a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Touch {
+    Changed,
+    Waits,
+}
+
+/// It follows from the rest, which is hashed.
+impl Hash for Index {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Dispatcher {
@@ -234,14 +249,12 @@ impl Dispatcher {
         if self.shared.mode == Mode::Running {
             let deadline = now.mono.after(grace_ms);
             self.shared.mode = Mode::Draining { deadline: Some(deadline) };
-            self.shared.timers.set(Key::Drain, Some(deadline));
             self.on_all(now, effects, |_, _| {});
         }
     }
 
     fn abort(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.shared.mode = Mode::Aborting;
-        self.shared.timers.set(Key::Drain, None);
         self.on_all(now, effects, |_, _| {});
         self.stop(Input::Kill, now, effects);
     }
@@ -308,17 +321,18 @@ impl Dispatcher {
         let Some(board) = self.boards.get_mut(&id) else { return false };
         act(board, &mut Turn { now, shared: &mut self.shared, effects });
         board.set_timers(&mut self.shared, now.mono);
-        self.index.touched.insert(id);
+        self.index.touched.push((id, Touch::Changed));
         self.index.note(board, &self.shared, now.mono);
         true
     }
 
     /// Lets go of boards that are gone, once nothing is owed to them and no answer outstanding.
     fn drop_unlisted(&mut self, effects: &mut Vec<Effect>) {
-        let gone = |id: &&BoardId| self.boards.get(id).is_some_and(Board::is_done_with);
-        let gone: Vec<BoardId> = self.index.touched.iter().filter(gone).copied().collect();
+        let touched = self.index.touched.iter().map(|(id, _)| *id);
+        let done_with = |id: &BoardId| self.boards.get(id).is_some_and(Board::is_done_with);
+        let gone: Vec<BoardId> = touched.filter(done_with).collect();
         for id in gone {
-            if let Some(board) = self.boards.remove(&id) {
+            if let Some(mut board) = self.boards.remove(&id) {
                 board.drop_timers(&mut self.shared.timers);
                 self.index.drop(id);
                 self.last_dropped = self.last_dropped.max(board.seq());
@@ -333,7 +347,6 @@ impl Dispatcher {
             && now.mono >= deadline
         {
             self.shared.mode = Mode::Draining { deadline: None };
-            self.shared.timers.set(Key::Drain, None);
             self.stop(Input::Stop, now, effects);
         }
         for key in self.shared.timers.due(now) {
@@ -358,18 +371,26 @@ impl Dispatcher {
     /// Begins a pass on every board that has changed, and on those that waited for the host. They
     /// take turns: in one fixed order the first board would take every slot that comes free.
     fn begin_passes(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let touched = core::mem::take(&mut self.index.touched);
-        let mut ids: Vec<BoardId> = touched.iter().copied().collect();
+        let mut turns = core::mem::take(&mut self.index.touched);
         if self.host_has_room(now) {
-            ids.extend(self.index.waiting.difference(&touched));
+            turns.extend(self.index.waiting.iter().map(|id| (*id, Touch::Waits)));
         }
-        ids.sort_by_key(|id| (Some(*id) <= self.shared.served, *id));
-        for id in ids {
-            if touched.contains(&id) || self.host_has_room(now) {
-                self.on_board(id, now, effects, Board::begin_pass);
+        turns.sort_unstable_by_key(|(id, why)| (Some(*id) <= self.shared.served, *id, *why));
+        turns.dedup_by_key(|(id, _)| *id);
+        for (id, why) in turns.drain(..) {
+            if why == Touch::Changed || self.host_has_room(now) {
+                self.begin_pass(id, now, effects);
             }
         }
-        self.index.touched.clear();
+        self.index.touched = turns;
+    }
+
+    fn begin_pass(&mut self, id: BoardId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(board) = self.boards.get_mut(&id) else { return };
+        if board.begin_pass(&mut Turn { now, shared: &mut self.shared, effects }) {
+            board.set_timers(&mut self.shared, now.mono);
+            self.index.note(board, &self.shared, now.mono);
+        }
     }
 
     fn host_has_room(&self, now: Now) -> bool {
@@ -389,11 +410,14 @@ impl Dispatcher {
     /// Sets the timers that are of no board.
     fn set_own_timers(&mut self, now: Now) {
         let Shared { timers, host, mode, .. } = &mut self.shared;
-        timers.set(Key::Reaper, self.reaper.again_at());
-        timers
-            .set(Key::Drain, if let Mode::Draining { deadline } = mode { *deadline } else { None });
+        let drain = if let Mode::Draining { deadline } = mode { *deadline } else { None };
         let waited_for = !self.index.wanting.is_empty();
-        timers.set(Key::Host, host.refuses_until(now.mono).filter(|_| waited_for));
+        let host = host.refuses_until(now.mono).filter(|_| waited_for);
+        let to = [self.reaper.again_at(), drain, host];
+        let from = core::mem::replace(&mut self.index.timers_at, to);
+        for (n, key) in [Key::Reaper, Key::Drain, Key::Host].into_iter().enumerate() {
+            timers.set(key, from[n], to[n]);
+        }
     }
 
     /// Whether timers and indexes are what follows from the rest of the state.
@@ -412,9 +436,8 @@ impl Dispatcher {
     fn recount(&mut self, now: Now) {
         self.shared.timers = Timers::default();
         self.index = Index::default();
-        for board in self.boards.values() {
-            board.set_timers(&mut self.shared, now.mono);
-            board.set_attempt_timers(&mut self.shared.timers);
+        for board in self.boards.values_mut() {
+            board.set_timers_anew(&mut self.shared, now.mono);
             self.index.note(board, &self.shared, now.mono);
         }
         self.set_own_timers(now);
@@ -458,7 +481,6 @@ impl Index {
     }
 
     fn drop(&mut self, id: BoardId) {
-        self.touched.remove(&id);
         self.wanting.remove(&id);
         self.waiting.remove(&id);
     }

@@ -1,6 +1,6 @@
 //! Time, as the machine sees it: handed in with each event, never read; and all that waits for it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
@@ -86,12 +86,12 @@ pub enum Key {
     Lease(BoardId),
 }
 
-/// Everything that waits, by either clock. What waits knows its own moment; this is the index over
-/// all of them, so that a step costs what is due and not what is there.
+/// Everything that waits, by either clock: one ordered set each. What waits knows its own moment;
+/// this is the index over all of them, so that a step costs what is due and not what is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timers {
-    mono: Queue<Mono>,
-    wall: Queue<i64>,
+    mono: BTreeSet<(Mono, Key)>,
+    wall: BTreeSet<(i64, Key)>,
 }
 
 /// They follow from what waits, which is hashed.
@@ -100,64 +100,42 @@ impl Hash for Timers {
 }
 
 impl Timers {
-    /// Lets `key` wait for `at`, in place of what it waited for before.
-    pub(super) fn set(&mut self, key: Key, at: Option<Mono>) {
-        self.mono.set(key, at);
+    /// Lets `key`, which waited for `before`, wait for `after` in its place.
+    pub(super) fn set(&mut self, key: Key, before: Option<Mono>, after: Option<Mono>) {
+        swap(&mut self.mono, before.map(|at| (at, key)), after.map(|at| (at, key)));
     }
 
     /// The same by the wall clock, in seconds since 1970.
-    pub(super) fn set_wall(&mut self, key: Key, unix: Option<i64>) {
-        self.wall.set(key, unix);
+    pub(super) fn set_wall(&mut self, key: Key, before: Option<i64>, after: Option<i64>) {
+        swap(&mut self.wall, before.map(|at| (at, key)), after.map(|at| (at, key)));
     }
 
     /// What is due at `now`. It stays until it is set again.
     pub(super) fn due(&self, now: Now) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.mono.due(now.mono).chain(self.wall.due(now.unix)).collect();
+        if self.next(now).is_none_or(|next| next > now.mono) {
+            return Vec::new();
+        }
+        let mono = self.mono.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, key)| *key);
+        let wall = self.wall.iter().take_while(|(at, _)| *at <= now.unix).map(|(_, key)| *key);
+        let mut keys: Vec<Key> = mono.chain(wall).collect();
         keys.sort_unstable();
         keys
     }
 
     /// The next moment at which something is due, if the wall clock keeps its pace.
     pub(super) fn next(&self, now: Now) -> Option<Mono> {
-        earlier(self.mono.next(), self.wall.next().map(|unix| now.mono_at(unix)))
+        let wall = self.wall.first().map(|(unix, _)| now.mono_at(*unix));
+        earlier(self.mono.first().map(|(at, _)| *at), wall)
     }
 }
 
-/// What waits by one clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Queue<T> {
-    order: BTreeSet<(T, Key)>,
-    at: BTreeMap<Key, T>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Queue<T> {
-        Queue { order: BTreeSet::new(), at: BTreeMap::new() }
+/// Puts `after` in the place of `before`.
+pub(super) fn swap<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
+    if before == after {
+        return;
     }
-}
-
-impl<T: Copy + Ord> Queue<T> {
-    fn set(&mut self, key: Key, at: Option<T>) {
-        let before = match at {
-            Some(at) => self.at.insert(key, at),
-            None => self.at.remove(&key),
-        };
-        if before == at {
-            return;
-        }
-        if let Some(before) = before {
-            self.order.remove(&(before, key));
-        }
-        if let Some(at) = at {
-            self.order.insert((at, key));
-        }
+    if let Some(before) = before {
+        set.remove(&before);
     }
-
-    fn due(&self, now: T) -> impl Iterator<Item = Key> {
-        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
-    }
-
-    fn next(&self) -> Option<T> {
-        self.order.first().map(|(at, _)| *at)
-    }
+    set.extend(after);
 }

@@ -12,7 +12,7 @@ use super::super::exchange::{Change, Fence};
 use super::super::ids::{BoardId, SpawnId, TaskId};
 use super::super::policy::Policy;
 use super::super::renamer::Renamer;
-use super::super::time::{Key, Mono, Now, Timers, earlier};
+use super::super::time::{Key, Mono, Now, Timers, earlier, swap};
 use super::super::turn::{Mode, Turn};
 
 /// Milliseconds for which a pid may wait for other changes to share a transaction with.
@@ -172,9 +172,7 @@ impl Attempts {
         swap(&mut index.sends, at(before.send_at), at(after.send_at));
         let by = |by: Option<i64>| by.map(|by| (by, id));
         swap(&mut index.leases, by(before.renew_by), by(after.renew_by));
-        if before.alarm != after.alarm {
-            turn.shared.timers.set(Key::Attempt(id, self.board), after.alarm);
-        }
+        turn.shared.timers.set(Key::Attempt(id, self.board), before.alarm, after.alarm);
     }
 
     /// Forgets those that are over.
@@ -293,19 +291,9 @@ impl Attempts {
     /// Sets the timers of all of them.
     pub fn set_timers(&self, timers: &mut Timers) {
         for (id, attempt) in &self.all {
-            timers.set(Key::Attempt(*id, self.board), attempt.stage().alarm());
+            timers.set(Key::Attempt(*id, self.board), None, attempt.stage().alarm());
         }
     }
-}
-
-fn swap<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
-    if before == after {
-        return;
-    }
-    if let Some(before) = before {
-        set.remove(&before);
-    }
-    set.extend(after);
 }
 
 /// A number of things, as limits are given.

@@ -377,6 +377,14 @@ impl File {
         }
     }
 
+    /// Takes those changes: they are answered.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        match &mut self.link {
+            Link::Exchanging(request) => core::mem::take(&mut request.changes),
+            Link::Absent | Link::Connecting(_) | Link::Idle | Link::Quarantined(_) => Vec::new(),
+        }
+    }
+
     /// Why it is out of use, from when that was reported until it takes changes again: a retry under
     /// way is no news. Faults of everyday life are no hold.
     pub fn hold(&self) -> Option<BoardHold> {

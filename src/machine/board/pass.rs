@@ -24,10 +24,10 @@ struct Changes {
 }
 
 impl Board {
-    /// Begins a pass if the board is idle and there is a reason for one.
-    pub(in super::super) fn begin_pass(&mut self, turn: &mut Turn<'_>) {
+    /// Begins a pass if the board is idle and there is a reason for one. Returns whether it did.
+    pub(in super::super) fn begin_pass(&mut self, turn: &mut Turn<'_>) -> bool {
         if !self.file.is_idle() {
-            return;
+            return false;
         }
         let mut changes = self.owed_changes(turn);
         self.add_claims(turn, &mut changes);
@@ -35,7 +35,7 @@ impl Board {
         let (free, lookahead) = (self.slots(turn).free(), turn.shared.policy.lookahead);
         let relist = free > 0 && self.view.wants_list(lookahead / 4);
         if !(changes.urgent || relist || self.attention.wants_look()) {
-            return;
+            return false;
         }
         if !changes.urgent {
             // A mere look is no reason to write: what is left here are pids, which wait for company.
@@ -51,6 +51,7 @@ impl Board {
         self.sent(&changes, relist, turn);
         self.file.take_in(link::Input::Send(changes.list), self.id, turn);
         turn.effects.push(Effect::Exchange { board: self.id, seq: self.file.seq(), request });
+        true
     }
 
     /// What is owed to the board about runs that it knows.
@@ -137,7 +138,7 @@ impl Board {
         if !self.file.awaits_exchange(seq) {
             return turn.unexpected("Exchanged");
         }
-        let changes = self.file.under_way().to_vec();
+        let changes = self.file.take_changes();
         if !changes.is_empty() {
             self.attention.wrote(turn.now.mono);
         }
@@ -308,7 +309,7 @@ impl Board {
         if !self.file.awaits_exchange(seq) {
             return turn.unexpected("ExchangeFailed");
         }
-        for change in self.file.under_way().to_vec() {
+        for change in self.file.take_changes() {
             if let Change::Renew { fence, .. } = change {
                 let now = turn.now.mono;
                 self.attempts.update(fence.spawn, turn, |a| a.debt_mut().renew_again(now));
