@@ -67,7 +67,7 @@ impl Pile {
         pile
     }
 
-    /// Puts a sound board in the place of a sick one, as the README says.
+    /// Puts a sound board in the place of a sick one, as src/cli/README.md describes.
     pub fn repair(&self, db: &Path) {
         for end in ["-wal", "-shm", "-journal"] {
             let _may_not_be_there = fs::remove_file(format!("{}{end}", db.display()));
