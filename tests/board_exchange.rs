@@ -5,7 +5,7 @@ mod board_support;
 
 use board_support::{NOW, World, task};
 use rusqlite::Connection;
-use sexton::board::{BoardError, sql};
+use sexton::board::sql;
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::fault::{Commit, FaultClass};
 use sexton::machine::ids::Pid;
@@ -185,20 +185,4 @@ fn a_connection_that_may_not_write_any_more_asks_for_another() {
     let failed = world.try_send(&claiming(&world)).expect_err("read-only");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Replaced, Commit::No));
     assert_eq!(world.task("t_1"), "ready|-|-|-|-|0|-");
-}
-
-#[test]
-fn a_write_that_fails_leaves_nothing_behind() {
-    let world = World::new();
-    world.add("t_1", "ready");
-    let failed = world.board.write(|conn| {
-        conn.execute("UPDATE tasks SET title = 'half'", []).expect("an update");
-        Err::<(), _>(BoardError::not_open(world.board.path()))
-    });
-    assert!(failed.expect_err("what it said").to_string().contains("it is not open"));
-    assert_eq!(world.row("SELECT title FROM tasks"), "a title");
-    let rival = Connection::open(&world.path).expect("a rival");
-    rival.execute("BEGIN IMMEDIATE", []).expect("its transaction");
-    let failed: Result<(), BoardError> = world.board.write(|_| panic!("the board is not ours"));
-    assert_eq!(failed.expect_err("busy").class, FaultClass::Busy);
 }

@@ -89,22 +89,6 @@ fn rows_that_cannot_be_understood_are_left_alone() {
 }
 
 #[test]
-fn a_board_written_to_past_the_exchange_is_looked_at() {
-    let mut world = World::new();
-    world.add("t_1", "todo");
-    world.look();
-    world
-        .board
-        .write(|conn| -> Result<(), Box<dyn std::error::Error>> {
-            conn.execute("UPDATE tasks SET status = 'ready'", [])?;
-            Ok(())
-        })
-        .expect("a write");
-    let seen = world.send(&[], false).answer.observation.expect("a look");
-    assert_eq!(seen.ready.expect("a list").tasks.len(), 1);
-}
-
-#[test]
 fn a_task_behind_many_that_are_held_is_found() {
     let mut world = World::new();
     world.rival(

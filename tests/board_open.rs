@@ -13,10 +13,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};
 use sexton::board::card::{self, Filter};
-use sexton::board::{self, Board, BoardError, sql};
+use sexton::board::{self, Board, BoardError, Context, sql};
 use sexton::machine::exchange::{Change, LeaseEnd, Refusal, Request, Taken};
 use sexton::machine::fault::{Commit, FaultClass};
 use sexton::machine::header;
+use sexton::machine::ids::Pid;
 use sexton::machine::verdict::{ExitStatus, Verdict};
 
 fn refused(path: &Path) -> BoardError {
@@ -244,8 +245,6 @@ fn a_replaced_file_is_let_go() {
     fs::copy(&aside, &world.path).expect("another file");
     let failed = world.try_send(&request).expect_err("replaced");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Replaced, Commit::No));
-    let written: Result<(), BoardError> = world.board.write(|_| Ok(()));
-    assert_eq!(written.expect_err("replaced").class, FaultClass::Replaced);
     // The log beside the new file is not that of the old one, and stays.
     let log = world.dir.path().join("kanban.db-wal");
     let before = fs::read(&log).expect("the log");
@@ -266,8 +265,6 @@ fn a_header_damaged_under_an_open_board_is_neither_used_nor_painted_over() {
     let request = Request { changes: Vec::new(), fresh: true, relist: false, want: 1, unix: NOW };
     let failed = world.try_send(&request).expect_err("damaged");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Content, Commit::No));
-    let written: Result<(), BoardError> = world.board.write(|_| Ok(()));
-    assert_eq!(written.expect_err("damaged").class, FaultClass::Content);
     let path = world.path.clone();
     let log = world.dir.path().join("kanban.db-wal");
     drop(world.board);
@@ -277,47 +274,36 @@ fn a_header_damaged_under_an_open_board_is_neither_used_nor_painted_over() {
 
 #[test]
 fn a_file_in_which_damage_was_met_gets_nothing_of_its_log() {
-    for exchanging in [true, false] {
-        let mut world = World::new();
-        for n in 0..100 {
-            world.add(&format!("t_{n}"), "ready");
-        }
-        sql::run(world.board.connection(), "PRAGMA wal_checkpoint").expect("a checkpoint");
-        // A little is in the log only.
-        world.rival("INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
-        let size = world.path.metadata().expect("the file").len();
-        let script = format!(
-            "dd if=/dev/zero of='{}' bs=4096 seek=1 count={} conv=notrunc 2>&1",
-            world.path.display(),
-            size / 4096 - 1
-        );
-        let dd = std::process::Command::new("sh").args(["-c", &script]).output().expect("dd");
-        assert!(dd.status.success());
-        let log = world.dir.path().join("kanban.db-wal");
-        let before = [fs::read(&world.path).expect("the file"), fs::read(&log).expect("the log")];
-        let class = if exchanging {
-            let request = Request {
-                changes: vec![world.claim_of("t_1", 1)],
-                fresh: true,
-                relist: false,
-                want: 10,
-                unix: NOW,
-            };
-            world.try_send(&request).expect_err("damaged").error.class
-        } else {
-            let written: Result<(), BoardError> = world.board.write(|conn| {
-                conn.execute("UPDATE tasks SET title = 'x'", []).map(drop).map_err(|error| {
-                    BoardError { finding: error.to_string(), ..BoardError::not_open(&world.path) }
-                })
-            });
-            assert!(written.expect_err("damaged").finding.contains("malformed"));
-            FaultClass::Content
-        };
-        assert_eq!(class, FaultClass::Content);
-        drop(world.board);
-        let after = [fs::read(&world.path).expect("the file"), fs::read(&log).expect("the log")];
-        assert!(before == after, "the log of a damaged file was copied or removed");
+    let mut world = World::new();
+    for n in 0..100 {
+        world.add(&format!("t_{n}"), "ready");
     }
+    sql::run(world.board.connection(), "PRAGMA wal_checkpoint").expect("a checkpoint");
+    // A little is in the WAL only.
+    world.rival("INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
+    let size = world.path.metadata().expect("the file").len();
+    let script = format!(
+        "dd if=/dev/zero of='{}' bs=4096 seek=1 count={} conv=notrunc 2>&1",
+        world.path.display(),
+        size / 4096 - 1
+    );
+    let dd = std::process::Command::new("sh").args(["-c", &script]).output().expect("dd");
+    assert!(dd.status.success());
+    let before = file_and_log(&world.path);
+    assert!(before.iter().all(Option::is_some), "a file and its WAL");
+    let request = Request {
+        changes: vec![world.claim_of("t_1", 1)],
+        fresh: true,
+        relist: false,
+        want: 10,
+        unix: NOW,
+    };
+    let failed = world.try_send(&request).expect_err("damaged");
+    assert_eq!(failed.error.class, FaultClass::Content);
+    assert!(failed.error.finding.contains("malformed"), "{failed}");
+    drop(world.board);
+    let after = file_and_log(&world.path);
+    assert!(before == after, "the WAL of a damaged file was copied or removed");
 }
 
 /// What another process does to the files `$db`, `$db-wal` and `$db-shm`.
@@ -365,8 +351,6 @@ fn what_is_taken_away_beside_an_open_board_is_missed_before_it_is_used() {
             let seen = (failed.error.class, failed.commit);
             assert_eq!(seen, (FaultClass::Replaced, Commit::No), "{script}: {failed}");
         }
-        let written: Result<(), BoardError> = world.board.write(|_| panic!("{script}"));
-        assert_eq!(written.expect_err(script).class, FaultClass::Replaced);
         drop(world.board);
         assert!(file_and_log(&world.path) == before, "{script}: something was written");
         world.board = Board::open(&world.path).expect(script);
@@ -419,32 +403,49 @@ fn an_index_that_is_cut_while_it_is_used_ends_nothing_and_nothing_is_written() {
         drop(world.board);
         world.board = Board::open(&world.path).expect("the board");
     }
-    let written: Result<(), BoardError> = world.board.write(|conn| {
-        outside(&world.path, cut);
-        let _whatever_comes_of_it = conn.execute("UPDATE tasks SET title = 'cut'", []);
-        // Its size alone would not tell.
-        outside(&world.path, "truncate -s 32768 $db-shm");
-        Ok(())
-    });
-    assert_eq!(written.expect_err("cut").class, FaultClass::Replaced);
+    let fences = [world.claim("t_1", 1), world.claim("t_2", 2)];
+    // Or the transaction would find all pages in SQLite's cache.
+    world.rival("INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'a comment', 1)");
+    let before = [world.task("t_1"), world.task("t_2")];
+    let context = Context {
+        policy: &world.policy,
+        workers: &world.workers,
+        owner: &world.owner,
+        spawn_error: &|_| None,
+        // Asked for in the middle of the transaction. Its size alone would not tell.
+        fingerprint: &|spawn| {
+            let first = spawn == fences[0].spawn;
+            outside(&world.path, if first { cut } else { "truncate -s 32768 $db-shm" });
+            None
+        },
+        liveness: &world.host,
+    };
+    let changes = fences.map(|fence| Change::Started { fence, pid: Pid(50) }).to_vec();
+    let failed = world.board.exchange(&Request { changes, ..look() }, &context).expect_err("cut");
+    assert_eq!((failed.error.class, failed.commit), (FaultClass::Replaced, Commit::No));
+    assert!(failed.error.finding.contains("was cut"), "{failed}");
     drop(world.board);
     world.board = Board::open(&world.path).expect("the board");
-    assert_eq!(world.row("SELECT DISTINCT title FROM tasks"), "a title");
+    assert_eq!([world.task("t_1"), world.task("t_2")], before);
+    assert_eq!(world.row("SELECT count(*) FROM task_events WHERE kind = 'spawned'"), "0");
     assert_eq!(world.row("PRAGMA integrity_check"), "ok");
 }
 
 #[test]
 fn a_board_that_changes_its_journal_mode_is_opened_again() {
-    let (_dir, path) = new_board();
+    let (dir, path) = new_board();
     let other = Connection::open(&path).expect("a connection");
     sql::run(&other, "PRAGMA journal_mode = DELETE").expect("another mode");
-    let board = Board::open(&path).expect("the board");
-    board.write(|_| Ok::<_, BoardError>(())).expect("a write without a log");
+    let mut world = World::with((dir, path));
+    world.add("t_1", "ready");
+    let fence = world.claim("t_1", 1);
     sql::run(&other, "PRAGMA journal_mode = WAL").expect("another mode");
-    let written: Result<(), BoardError> = board.write(|_| panic!("not what it was"));
-    assert_eq!(written.expect_err("changed").class, FaultClass::Replaced);
-    drop(board);
-    Board::open(&path).expect("the board").write(|_| Ok::<_, BoardError>(())).expect("a write");
+    let renew = Change::Renew { fence, ttl_s: 900, heartbeat: true };
+    let request = Request { changes: vec![renew], ..look() };
+    assert_eq!(world.try_send(&request).expect_err("changed").error.class, FaultClass::Replaced);
+    drop(world.board);
+    world.board = Board::open(&world.path).expect("the board");
+    assert_eq!(world.change(renew), Taken::Yes);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Board {
 
     /// True if there is nothing to write and nothing to see. Costs the same on every board.
     fn is_unchanged(&self, request: &Request, context: &Context<'_>) -> Result<bool, BoardError> {
-        if !request.changes.is_empty() || request.fresh || request.relist || self.written.get() {
+        if !request.changes.is_empty() || request.fresh || request.relist {
             return Ok(false);
         }
         let version = match data_version(&self.conn) {
@@ -116,10 +116,6 @@ impl Board {
     fn attempt(&mut self, round: &Round<'_>) -> Result<Exchanged, Failed<Trouble>> {
         let kind = if round.request.changes.is_empty() { Kind::Read } else { Kind::Write };
         let mut memory = self.memory.clone();
-        if self.written.get() {
-            // Commits of this connection do not show in the version of its data.
-            memory.data_version = None;
-        }
         let (conn, shape, siblings) = (&self.conn, &mut self.shape, &self.siblings);
         let exchanged = transaction::run(conn, kind, || {
             let exchanged = inside(conn, shape, &mut memory, round)?;
@@ -130,7 +126,6 @@ impl Board {
             Ok(exchanged)
         })?;
         self.memory = memory;
-        self.written.set(false);
         Ok(exchanged)
     }
 

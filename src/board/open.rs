@@ -17,7 +17,7 @@ use super::shape::Shape;
 use super::siblings::Siblings;
 use super::sql;
 use super::still::{self, Stamps};
-use super::transaction::{self, Kind};
+use super::transaction;
 use crate::machine::fault::FaultClass;
 
 /// One open board. Its connection stays open for as long as it is in use: that also keeps other
@@ -37,8 +37,6 @@ pub struct Board {
     pub(super) size: Cell<u64>,
     /// Commits of ours since somebody looked at the size of the write-ahead log.
     pub(super) commits: u32,
-    /// True if something was written here past `exchange`.
-    pub(super) written: Cell<bool>,
     /// False once the board failed for more than others being in the way.
     pub(super) trusted: Cell<bool>,
 }
@@ -67,7 +65,7 @@ impl Board {
         Ok(board)
     }
 
-    /// The one connection. Read with it as you like; write through [`Board::write`].
+    /// The one connection, for reading. Only [`Board::exchange`] writes.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.conn
@@ -108,54 +106,12 @@ impl Board {
         self.siblings.as_ref().map_or(Ok(()), |siblings| siblings.in_place().map(drop))
     }
 
-    /// Runs `f` in one IMMEDIATE transaction, waiting up to a quarter of a second for rivals.
-    pub fn write<T, E: From<BoardError>>(
-        &self,
-        f: impl FnOnce(&Connection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        const TRIED: &str = "writing to the board";
-        self.is_sound()?;
-        self.written.set(true);
-        let inner = || {
-            let value = f(&self.conn).map_err(Writing::Caller)?;
-            // What was read counts only if it was read from this board.
-            self.is_in_place().map_err(|error| Writing::Caller(error.into()))?;
-            Ok(value)
-        };
-        let value = transaction::run(&self.conn, Kind::Write, inner).map_err(|failed| {
-            match failed.error {
-                Writing::Caller(error) => {
-                    // It may have failed for the board's sake, and does not tell.
-                    self.trusted.set(false);
-                    error
-                }
-                Writing::Sql(error) => {
-                    self.distrust(BoardError::sql(&self.path, TRIED, &error)).into()
-                }
-            }
-        })?;
-        self.is_in_place()?;
-        Ok(value)
-    }
-
     /// The fault, which also decides on what becomes of the log at the end.
     pub(super) fn distrust(&self, fault: BoardError) -> BoardError {
         if fault.class != FaultClass::Busy {
             self.trusted.set(false);
         }
         fault
-    }
-}
-
-/// Whose error it is.
-enum Writing<E> {
-    Caller(E),
-    Sql(rusqlite::Error),
-}
-
-impl<E> From<rusqlite::Error> for Writing<E> {
-    fn from(error: rusqlite::Error) -> Writing<E> {
-        Writing::Sql(error)
     }
 }
 
@@ -218,7 +174,6 @@ fn open(given: &Path) -> Result<Board, BoardError> {
         dispatch: DispatchLock::default(),
         size: Cell::new(size),
         commits: 0,
-        written: Cell::new(false),
         trusted: Cell::new(true),
     })
 }
