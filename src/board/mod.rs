@@ -23,6 +23,7 @@ mod lease;
 mod lock;
 mod observe;
 mod open;
+mod pages;
 mod pass;
 mod promote;
 mod row;

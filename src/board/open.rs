@@ -13,6 +13,7 @@ use super::fault::BoardError;
 use super::guard::{self, Reserved};
 use super::lock::{DispatchLock, InitLock};
 use super::observe::Memory;
+use super::pages;
 use super::shape::Shape;
 use super::siblings::Siblings;
 use super::sql;
@@ -191,14 +192,9 @@ fn refuse_irregular_beside(path: &Path) -> Result<(), BoardError> {
 fn check_pages(path: &Path) -> Result<(), BoardError> {
     const TRIED: &str = "checking all pages";
     let fault = |error: rusqlite::Error| BoardError::sql(path, TRIED, &error);
-    let state = Stamps::of(path);
-    if let Some(conn) = still::open(path, &state).map_err(fault)? {
-        let checked = check_through(path, &conn, TRIED);
-        drop(conn);
-        // Else somebody came meanwhile, and it has to be read under locks.
-        if Stamps::of(path) == state {
-            return checked;
-        }
+    let at_rest = still::read(path, |conn, _| check_through(path, &conn, TRIED)).map_err(fault)?;
+    if let Some(checked) = at_rest {
+        return checked;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
@@ -212,17 +208,9 @@ fn check_through(path: &Path, conn: &Connection, tried: &'static str) -> Result<
 }
 
 fn check_all(path: &Path, conn: &Connection, tried: &'static str) -> Result<(), BoardError> {
-    let findings = sql::all(conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-        .map_err(|error| BoardError::sql(path, tried, &error))?;
-    match findings.as_slice() {
-        [ok] if ok == "ok" => shape_of_board(path, conn).map(drop),
-        findings => {
-            // One line, without the headline that names no more than "main".
-            let lines = findings.iter().flat_map(|text| text.lines());
-            let lines: Vec<&str> = lines.filter(|line| !line.starts_with("*** ")).collect();
-            let finding = lines.join("; ");
-            Err(BoardError::new(path, FaultClass::Content, tried, finding))
-        }
+    match pages::damage(conn).map_err(|error| BoardError::sql(path, tried, &error))? {
+        None => shape_of_board(path, conn).map(drop),
+        Some(finding) => Err(BoardError::new(path, FaultClass::Content, tried, finding)),
     }
 }
 

@@ -116,6 +116,18 @@ fn uri(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
+/// Reads a board that no process has open, and makes nothing beside it. `None` if a process may have
+/// it open, or came in the meantime: nothing is locked, so what was read then means nothing.
+pub(super) fn read<T>(
+    path: &Path,
+    read: impl FnOnce(Connection, &Stamps) -> T,
+) -> Result<Option<T>> {
+    let before = Stamps::of(path);
+    let Some(conn) = open(path, &before)? else { return Ok(None) };
+    let value = read(conn, &before);
+    Ok((Stamps::of(path) == before).then_some(value))
+}
+
 /// Opens a file that is in this state such that nothing is made beside it; `None` if others may
 /// have it open. Nothing is locked: what is read counts only if the state is the same afterwards.
 pub(super) fn open(path: &Path, state: &Stamps) -> Result<Option<Connection>> {

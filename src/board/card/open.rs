@@ -9,6 +9,7 @@ use rusqlite::{Connection, Error as Sql, OpenFlags, ffi};
 
 use super::CardError;
 use crate::board::columns::Columns;
+use crate::board::pages;
 use crate::board::siblings::frames;
 use crate::board::sql;
 use crate::board::still::{self, Stamps};
@@ -60,22 +61,15 @@ pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
 /// Looks at a board that nobody has open, without leaving anything beside it. At every page, if a log
 /// was left: it would be copied into the file, and removed, when we leave.
 fn check_at_rest(path: &Path) -> Result<(), CardError> {
-    let state = Stamps::of(path);
-    let Some(conn) = still::open(path, &state)? else { return Ok(()) };
-    let checked = opened(path, conn).and_then(|board| {
-        if state.is_one_file() {
+    let checked = still::read(path, |conn, before| {
+        let board = opened(path, conn)?;
+        if before.is_one_file() || pages::damage(&board.conn)?.is_none() {
             return Ok(());
         }
-        match sql::one(&board.conn, "PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))? {
-            Some(ok) if ok == "ok" => Ok(()),
-            _ => {
-                let says = "database disk image is malformed".to_owned();
-                Err(Sql::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(says)).into())
-            }
-        }
-    });
-    // Else somebody came meanwhile, and what was read says nothing.
-    if Stamps::of(path) == state { checked } else { Ok(()) }
+        let finding = "database disk image is malformed".to_owned();
+        Err(Sql::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(finding)).into())
+    })?;
+    checked.unwrap_or(Ok(()))
 }
 
 /// Runs `verb` in a write transaction. All of it happens, or nothing.
