@@ -8,16 +8,16 @@ use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::bus;
-use super::fault::BoardError;
-use super::guard::{self, Reserved};
-use super::lock::{DispatchLock, InitLock};
-use super::observe::Memory;
-use super::pages;
-use super::shape::Shape;
-use super::siblings::Siblings;
+use super::error::BoardError;
+use super::exchange::observe::Memory;
+use super::file::at_rest::{self, Stamps};
+use super::file::guard::{self, Reserved};
+use super::file::lock::{DispatchLock, InitLock};
+use super::file::pages;
+use super::file::sigbus;
+use super::file::wal_shm::Siblings;
+use super::rows::statements::Shape;
 use super::sql;
-use super::still::{self, Stamps};
 use super::transaction;
 use crate::machine::fault::FaultClass;
 
@@ -148,7 +148,7 @@ fn unwritable(path: &Path, finding: &str) -> BoardError {
 }
 
 fn open(given: &Path) -> Result<Board, BoardError> {
-    bus::survive();
+    sigbus::survive();
     // Absolute paths cannot be taken for URIs or for names that mean something to SQLite.
     let path = std::path::absolute(given)
         .map_err(|error| BoardError::io(given, "resolving the path", &error))?;
@@ -181,7 +181,7 @@ fn open(given: &Path) -> Result<Board, BoardError> {
 
 /// What SQLite would read with the board must be files, or it could hang there.
 fn refuse_irregular_beside(path: &Path) -> Result<(), BoardError> {
-    let Some(file) = still::irregular_beside(path) else { return Ok(()) };
+    let Some(file) = at_rest::irregular_beside(path) else { return Ok(()) };
     let finding = format!("{} is no regular file", file.display());
     Err(BoardError::new(path, FaultClass::Access, OPENING, finding).with_remedy("move it away"))
 }
@@ -192,7 +192,8 @@ fn refuse_irregular_beside(path: &Path) -> Result<(), BoardError> {
 fn check_pages(path: &Path) -> Result<(), BoardError> {
     const TRIED: &str = "checking all pages";
     let fault = |error: rusqlite::Error| BoardError::sql(path, TRIED, &error);
-    let at_rest = still::read(path, |conn, _| check_through(path, &conn, TRIED)).map_err(fault)?;
+    let at_rest =
+        at_rest::read(path, |conn, _| check_through(path, &conn, TRIED)).map_err(fault)?;
     if let Some(checked) = at_rest {
         return checked;
     }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Error as Sql, ErrorCode};
 
-use super::lock::pause;
+use super::file::lock::pause;
 use super::sql;
 use crate::machine::fault::Commit;
 

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, ErrorCode};
 
+use crate::board::Columns;
 use crate::board::card::{self, CardError, Opened};
-use crate::board::columns::Columns;
 use crate::config::Config;
 use crate::root::{self, BoardPaths, Environment, Root, Slug};
 use crate::runtime::clock;

@@ -10,7 +10,7 @@ use super::fields::Fields;
 use super::run::Ending;
 use super::task::Task;
 use super::{CardError, promote, task};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 
 /// Why a task cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

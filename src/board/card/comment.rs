@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::event::append;
 use super::{CardError, task};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 
 /// Adds a comment.
 pub fn comment(

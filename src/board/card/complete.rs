@@ -8,7 +8,7 @@ use super::event::{append, json_text};
 use super::fields::Fields;
 use super::run::Ending;
 use super::{CardError, promote, task};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 
 /// What a finished task leaves behind.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::event::{append, json_text};
 use super::fields::Fields;
 use super::{CardError, ids, task, value};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// What a new task is to be.

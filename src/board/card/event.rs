@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
-use crate::board::event::json as spelled;
+use crate::board::rows::event::json as spelled;
 
 /// Appends an event. An empty payload is NULL, never `{}`.
 pub fn append(

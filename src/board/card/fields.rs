@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 
 /// Some columns of one table, and what to write to them.
 pub(super) struct Fields<'a> {

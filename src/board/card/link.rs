@@ -7,7 +7,7 @@ use serde_json::json;
 use super::event::append;
 use super::fields::Fields;
 use super::{CardError, task};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// Makes `child` wait for `parent`. A child that was ready goes back to waiting unless the parent is

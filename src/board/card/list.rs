@@ -7,7 +7,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::task::{self, Task};
 use super::{CardError, value};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// Which tasks are wanted.

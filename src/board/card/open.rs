@@ -8,11 +8,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error as Sql, OpenFlags, ffi};
 
 use super::CardError;
-use crate::board::columns::Columns;
-use crate::board::pages;
-use crate::board::siblings::frames;
+use crate::board::file::at_rest::{self, Stamps};
+use crate::board::file::pages;
+use crate::board::file::wal_shm::frames;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
-use crate::board::still::{self, Stamps};
 use crate::regular;
 
 /// How long a command waits for somebody else's transaction.
@@ -46,7 +46,7 @@ pub fn open(path: &Path) -> Result<Opened, CardError> {
 /// change.
 pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
     check_magic(path)?;
-    match still::open(path, &Stamps::of(path))? {
+    match at_rest::open(path, &Stamps::of(path))? {
         Some(conn) => opened(path, conn),
         None => open_to_follow(path),
     }
@@ -61,7 +61,7 @@ pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
 /// Looks at a board that nobody has open, without leaving anything beside it. At every page, if a log
 /// was left: it would be copied into the file, and removed, when we leave.
 fn check_at_rest(path: &Path) -> Result<(), CardError> {
-    let checked = still::read(path, |conn, before| {
+    let checked = at_rest::read(path, |conn, before| {
         let board = opened(path, conn)?;
         if before.is_one_file() || pages::damage(&board.conn)?.is_none() {
             return Ok(());
@@ -134,7 +134,7 @@ fn check_magic(path: &Path) -> Result<(), CardError> {
 }
 
 fn check_beside(path: &Path) -> Result<(), CardError> {
-    match still::irregular_beside(path) {
+    match at_rest::irregular_beside(path) {
         Some(path) => Err(CardError::File { path, source: regular::irregular() }),
         None => Ok(()),
     }

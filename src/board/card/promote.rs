@@ -7,8 +7,8 @@ use super::event::append;
 use super::fields::Fields;
 use super::task::Task;
 use super::{CardError, task, value};
-use crate::board::columns::Columns;
-use crate::board::promote::{is_held, phase, said_of};
+use crate::board::exchange::promote::{is_held, phase, said_of};
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// The parents that a task still waits for, with their statuses. A parent that does not exist, or

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use super::fields::Fields;
 use super::task::Task;
 use super::value;
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// One attempt, as commands show it.

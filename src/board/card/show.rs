@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::run::{self, Run};
 use super::task::{self, Task};
 use super::{CardError, value};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// A task with all that belongs to it.

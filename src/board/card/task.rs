@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row};
 use serde_json::Value;
 
 use super::{CardError, value};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 use crate::board::sql;
 
 /// What commands show and decide by.

@@ -8,7 +8,7 @@ use super::comment::comment;
 use super::event::append;
 use super::fields::Fields;
 use super::{CardError, promote, run, task};
-use crate::board::columns::Columns;
+use crate::board::rows::columns::Columns;
 
 /// What is said with it.
 #[derive(Clone, Debug, Default)]

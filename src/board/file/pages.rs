@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Result};
 
-use super::sql;
+use crate::board::sql;
 
 /// What is wrong with the pages of the file, in one line; `None` if they are sound.
 pub(crate) fn damage(conn: &Connection) -> Result<Option<String>> {

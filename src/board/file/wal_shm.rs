@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::bus;
-use super::fault::BoardError;
 use super::guard::{self, FileKey, Reserved};
 use super::lock::beside;
-use super::{sql, transaction};
+use super::sigbus;
+use crate::board::error::BoardError;
+use crate::board::sql;
+use crate::board::transaction;
 use crate::machine::fault::FaultClass;
 
 /// The log and the index of a board, as they were when it was opened.
-pub(super) struct Siblings {
+pub(crate) struct Siblings {
     board: PathBuf,
     log: Sibling,
     index: Sibling,
@@ -43,7 +44,7 @@ const FRAME_HEADER: u64 = 24;
 
 impl Siblings {
     /// Those of a board that was just read in WAL mode.
-    pub(super) fn of(board: &Path, page_size: u32) -> Result<Siblings, BoardError> {
+    pub(crate) fn of(board: &Path, page_size: u32) -> Result<Siblings, BoardError> {
         // SQLite looks beside the file itself, not beside a link to it.
         let real = board.canonicalize().map_err(|error| replaced(board, error.to_string()))?;
         let find = |end: &str| {
@@ -59,7 +60,7 @@ impl Siblings {
             index,
             index_size: Cell::new(0),
             page_size: u64::from(page_size),
-            faults: bus::faults(),
+            faults: sigbus::faults(),
         };
         siblings.in_place()?;
         Ok(siblings)
@@ -67,7 +68,7 @@ impl Siblings {
 
     /// Fails unless both are the files that SQLite has open, and the index can be touched. Gives the
     /// bytes of the log, and costs two `stat`.
-    pub(super) fn in_place(&self) -> Result<u64, BoardError> {
+    pub(crate) fn in_place(&self) -> Result<u64, BoardError> {
         let fault = |finding| replaced(&self.board, finding);
         let log = self.log.size().map_err(fault)?;
         let (size, before) = (self.index.size().map_err(fault)?, self.index_size.get());
@@ -75,14 +76,14 @@ impl Siblings {
             return Err(fault(format!("its -shm has {size} bytes, and had {before}")));
         }
         self.index_size.set(size);
-        if bus::faults() != self.faults {
+        if sigbus::faults() != self.faults {
             return Err(fault("its -shm was cut while it was read".to_owned()));
         }
         Ok(log)
     }
 
     /// Fails also if frames are missing of the log. Not for use inside a transaction.
-    pub(super) fn are_whole(&self, conn: &Connection) -> Result<(), BoardError> {
+    pub(crate) fn are_whole(&self, conn: &Connection) -> Result<(), BoardError> {
         let mut size = self.in_place()?;
         let mut wanted = 0;
         // A rival may have written to the log after the look at its size: then it has grown. Or it began
@@ -121,7 +122,7 @@ impl Sibling {
 }
 
 /// Frames of the log that are in force, in the file already or not; none where there is no log.
-pub(super) fn frames(conn: &Connection) -> rusqlite::Result<u64> {
+pub(crate) fn frames(conn: &Connection) -> rusqlite::Result<u64> {
     let count = sql::one(conn, "PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1))?;
     Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
 }

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, Result};
 
 use super::columns::Columns;
-use super::facts::SpawnFacts;
-use super::row::TaskRow;
-use super::sql;
+use super::spawn_facts::SpawnFacts;
+use super::task::TaskRow;
+use crate::board::sql;
 
 /// What a board must have to be dispatched. Everything else may be missing.
 const NEEDED: [&str; 38] = [
@@ -58,23 +58,23 @@ const NUMBERED: [(&str, &str); 2] = [
 
 /// The shape of one board, valid for one `schema_version`.
 #[derive(Debug)]
-pub(super) struct Shape {
-    pub(super) columns: Columns,
-    pub(super) version: i64,
+pub(crate) struct Shape {
+    pub(crate) columns: Columns,
+    pub(crate) version: i64,
     /// The columns of a [`TaskRow`](super::row::TaskRow), for the list of a SELECT from `tasks`.
-    pub(super) row: String,
+    pub(crate) row: String,
     /// The columns of spawn facts.
-    pub(super) facts: String,
+    pub(crate) facts: String,
     /// Ready tasks of one assignee, in the board's order, as many as are asked for.
-    pub(super) ready_of: String,
+    pub(crate) ready_of: String,
     /// The assignees there are, each once.
-    pub(super) assignees: &'static str,
+    pub(crate) assignees: &'static str,
     missing: Option<&'static str>,
 }
 
 impl Shape {
     /// Reads it.
-    pub(super) fn read(conn: &Connection) -> Result<Shape> {
+    pub(crate) fn read(conn: &Connection) -> Result<Shape> {
         let version = version(conn)?;
         let columns = Columns::read(conn)?;
         let indexed = has_ready_index(conn);
@@ -102,22 +102,22 @@ impl Shape {
     }
 
     /// The first thing that a board must have and that is not there.
-    pub(super) fn missing(&self) -> Option<&'static str> {
+    pub(crate) fn missing(&self) -> Option<&'static str> {
         self.missing
     }
 
     /// `, name` if the column is there: for the lists of a statement.
-    pub(super) fn and(&self, table: &str, column: &str, text: &'static str) -> &'static str {
+    pub(crate) fn and(&self, table: &str, column: &str, text: &'static str) -> &'static str {
         if self.columns.has(&format!("{table}.{column}")) { text } else { "" }
     }
 
     /// True if pids come with the fingerprint of their process.
-    pub(super) fn fingerprints(&self) -> bool {
+    pub(crate) fn fingerprints(&self) -> bool {
         self.columns.has("tasks.worker_started_at")
     }
 
     /// The assignments that free a task of its claim.
-    pub(super) fn free(&self) -> &'static str {
+    pub(crate) fn free(&self) -> &'static str {
         if self.fingerprints() {
             "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL, worker_started_at = NULL"
         } else {
@@ -127,7 +127,7 @@ impl Shape {
 
     /// The assignments that take the claim off a run that ends. Where runs keep the fingerprint of
     /// their process they also keep the claim, as evidence.
-    pub(super) fn unclaim(&self) -> &'static str {
+    pub(crate) fn unclaim(&self) -> &'static str {
         if self.columns.has("task_runs.worker_started_at") {
             "claim_expires = NULL"
         } else {
@@ -152,7 +152,7 @@ fn missing(conn: &Connection, columns: &Columns) -> Result<Option<&'static str>>
 }
 
 /// Changes whenever the schema does.
-pub(super) fn version(conn: &Connection) -> Result<i64> {
+pub(crate) fn version(conn: &Connection) -> Result<i64> {
     Ok(sql::one(conn, "PRAGMA schema_version", [], |row| row.get(0))?.unwrap_or(0))
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Result};
 
-use super::{sql, value};
+use super::value;
+use crate::board::sql;
 use crate::machine::exchange::{Change, Refusal, Taken};
 use crate::machine::ids::TaskId;
 use crate::machine::verdict::Verdict;
@@ -46,7 +47,7 @@ pub fn unneeded(conn: &Connection, task: &str) -> Result<Vec<Scratch>> {
 
 /// Those that these changes, of which all have been applied, leave without need. A run that is no
 /// longer ours counts too: its worker, or a person, may have completed the task.
-pub(super) fn unneeded_after(
+pub(crate) fn unneeded_after(
     conn: &Connection,
     changes: &[Change],
     taken: &[Taken],

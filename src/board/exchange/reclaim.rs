@@ -4,7 +4,7 @@ use rusqlite::Result;
 
 use super::finish::{self, Ending};
 use super::lease::{self, Lease};
-use super::pass::Pass;
+use super::tx::Pass;
 use crate::machine::exchange::{Expired, LeaseEnd, Refusal, Taken};
 use crate::machine::verdict::{ExitStatus, Verdict};
 

@@ -1,7 +1,7 @@
 //! What an exchange needs to know besides the request: things that the machine does not keep.
 
-use super::token::Owner;
-use super::workers::Workers;
+use crate::board::rows::claim_lock::Owner;
+use crate::board::rows::workers::Workers;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::policy::Policy;
 

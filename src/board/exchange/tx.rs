@@ -3,23 +3,23 @@
 use rusqlite::{Connection, Result, params};
 
 use super::context::Context;
-use super::shape::Shape;
-use super::{sql, value};
-use crate::machine::hold;
-use crate::machine::hold::{Candidate, LastEnd};
+use crate::board::rows::statements::Shape;
+use crate::board::rows::value;
+use crate::board::sql;
+use crate::machine::hold::{self, Candidate, LastEnd};
 use crate::machine::ids::{RunId, TaskId};
 use crate::machine::policy::Policy;
 
-use super::row::TaskRow;
+use crate::board::rows::task::TaskRow;
 
 /// What every part of an exchange needs.
 #[derive(Clone, Copy)]
-pub(super) struct Pass<'a> {
-    pub(super) conn: &'a Connection,
-    pub(super) shape: &'a Shape,
-    pub(super) context: &'a Context<'a>,
+pub(crate) struct Pass<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) shape: &'a Shape,
+    pub(crate) context: &'a Context<'a>,
     /// The second that all rows of this transaction carry.
-    pub(super) unix: i64,
+    pub(crate) unix: i64,
 }
 
 impl Pass<'_> {
@@ -78,7 +78,7 @@ impl Pass<'_> {
 /// An end that is no number, or lies further ahead than it could hold the task, is no time (see
 /// [`hold::on`]). Such a one sorts above all that follow, so it is left out: else it would hide them,
 /// and the task would never rest again.
-pub(super) fn last_end(
+pub(crate) fn last_end(
     conn: &Connection,
     task: TaskId,
     failures: u32,

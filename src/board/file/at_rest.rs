@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 
 use super::guard;
 use super::lock::beside;
-use super::sql;
+use crate::board::sql;
 
 /// What changes when a file is written or replaced. Not the time of the last change of any kind:
 /// SQLite gives a log that it opens to the owner of its database, even if it is his.
@@ -59,7 +59,7 @@ impl Stamps {
 
     /// True if nothing lies beside the file that has to be read with it, or that says that others may
     /// have it open.
-    pub(super) fn is_one_file(&self) -> bool {
+    pub(crate) fn is_one_file(&self) -> bool {
         self.log.is_none() && self.shared.is_none() && self.journal.is_none()
     }
 
@@ -71,7 +71,7 @@ impl Stamps {
 
 /// What lies where SQLite keeps the board's log, its index or its journal, and is no regular file:
 /// SQLite would wait for the other end of a pipe.
-pub(super) fn irregular_beside(path: &Path) -> Option<PathBuf> {
+pub(crate) fn irregular_beside(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut files = ["-wal", "-shm", "-journal"].into_iter().map(|suffix| beside(&path, suffix));
     files.find(|file| file.metadata().is_ok_and(|meta| !meta.is_file()))
@@ -118,7 +118,7 @@ fn uri(path: &Path) -> String {
 
 /// Reads a board that no process has open, and makes nothing beside it. `None` if a process may have
 /// it open, or came in the meantime: nothing is locked, so what was read then means nothing.
-pub(super) fn read<T>(
+pub(crate) fn read<T>(
     path: &Path,
     read: impl FnOnce(Connection, &Stamps) -> T,
 ) -> Result<Option<T>> {
@@ -130,7 +130,7 @@ pub(super) fn read<T>(
 
 /// Opens a file that is in this state such that nothing is made beside it; `None` if others may
 /// have it open. Nothing is locked: what is read counts only if the state is the same afterwards.
-pub(super) fn open(path: &Path, state: &Stamps) -> Result<Option<Connection>> {
+pub(crate) fn open(path: &Path, state: &Stamps) -> Result<Option<Connection>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if !state.is_unshared(path) {
         return Ok(None);

@@ -3,9 +3,10 @@
 use rusqlite::{Result, ToSql, params};
 use serde_json::json;
 
-use super::pass::Pass;
-use super::row::{TaskRow, UNVERIFIED};
-use super::{event, sql};
+use super::tx::Pass;
+use crate::board::rows::event;
+use crate::board::rows::task::{TaskRow, UNVERIFIED};
+use crate::board::sql;
 use crate::machine::exchange::{Fence, Refusal, Taken};
 use crate::machine::hold;
 use crate::machine::hold::Lane;

@@ -2,10 +2,10 @@
 
 use rusqlite::Result;
 
-use super::event;
-use super::pass::Pass;
-use super::row::{TaskRow, UNVERIFIED};
-use super::token::Holder;
+use super::tx::Pass;
+use crate::board::rows::claim_lock::Holder;
+use crate::board::rows::event;
+use crate::board::rows::task::{TaskRow, UNVERIFIED};
 use crate::machine::exchange::{Fence, LeaseEnd};
 use crate::machine::ids::Pid;
 

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::BoardError;
-use super::lock::{InitLock, beside};
-use super::sql;
+use crate::board::error::BoardError;
+use crate::board::file::lock::{InitLock, beside};
+use crate::board::sql;
 use crate::machine::fault::FaultClass;
 
 const TRIED: &str = "creating the board";

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
 
-use super::sql;
+use crate::board::sql;
 use crate::machine::ids::{RunId, TaskId};
 
 /// Appends one event. A payload that is null or empty is stored as NULL.
@@ -42,7 +42,7 @@ pub fn json(value: &Value) -> Option<String> {
 }
 
 /// The payload of the newest event of a run with this kind; null if there is none or it is no JSON.
-pub(super) fn of_run(conn: &Connection, run: RunId, kind: &str) -> Result<Value> {
+pub(crate) fn of_run(conn: &Connection, run: RunId, kind: &str) -> Result<Value> {
     let query = "SELECT payload FROM task_events WHERE run_id = ?1 AND kind = ?2 \
                  ORDER BY +id DESC LIMIT 1";
     let payload =
@@ -51,7 +51,7 @@ pub(super) fn of_run(conn: &Connection, run: RunId, kind: &str) -> Result<Value>
 }
 
 /// A payload; anything that is no JSON counts as none.
-pub(super) fn parse(payload: Option<String>) -> Value {
+pub(crate) fn parse(payload: Option<String>) -> Value {
     payload.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null)
 }
 

@@ -7,10 +7,12 @@ use rusqlite::types::Value as Cell;
 use rusqlite::{Result, Rows, Statement, params};
 
 use super::lease::{self, Lease};
-use super::pass::Pass;
-use super::row::TaskRow;
-use super::workers::Workers;
-use super::{promote, sql, value};
+use super::promote;
+use super::tx::Pass;
+use crate::board::rows::task::TaskRow;
+use crate::board::rows::value;
+use crate::board::rows::workers::Workers;
+use crate::board::sql;
 use crate::machine::exchange::{Expired, Observation, Ready};
 use crate::machine::hold::Candidate;
 use crate::machine::hold::{self, End};
@@ -32,11 +34,11 @@ const SWEEP_S: i64 = 300;
 
 /// What was seen before, so that the next look can be short.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// `PRAGMA data_version` of the last look: it changes with every commit of somebody else.
-    pub(super) data_version: Option<i64>,
+    pub(crate) data_version: Option<i64>,
     /// When something changes by itself, or must be looked at again.
-    pub(super) due: Option<i64>,
+    pub(crate) due: Option<i64>,
     /// By what the ready list was judged.
     judged_by: Option<Arc<(Policy, Workers)>>,
     /// The list that was last given.

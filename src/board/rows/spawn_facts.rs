@@ -3,9 +3,9 @@
 use rusqlite::{Result, Row};
 
 use super::columns::Columns;
-use super::pass::Pass;
-use super::sql;
 use super::value::Fields;
+use crate::board::exchange::tx::Pass;
+use crate::board::sql;
 use crate::machine::ids::{RunId, TaskId};
 
 /// A claimed task. Texts are as they stand in the board; bytes that are no text are replaced.
@@ -34,7 +34,7 @@ pub struct SpawnFacts {
 }
 
 /// Reads the facts of a task just claimed.
-pub(super) fn read(pass: &Pass<'_>, task: TaskId, run: RunId) -> Result<Option<SpawnFacts>> {
+pub(crate) fn read(pass: &Pass<'_>, task: TaskId, run: RunId) -> Result<Option<SpawnFacts>> {
     let query = format!("SELECT {} FROM tasks WHERE id = ?1", pass.shape.facts);
     sql::one(pass.conn, &query, [task.as_str()], |row| facts(row, task, run))
 }
@@ -42,7 +42,7 @@ pub(super) fn read(pass: &Pass<'_>, task: TaskId, run: RunId) -> Result<Option<S
 impl SpawnFacts {
     /// What a SELECT from `tasks` is to list for [`read`], in this order. Columns that the board lacks
     /// are NULL.
-    pub(super) fn list(columns: &Columns) -> String {
+    pub(crate) fn list(columns: &Columns) -> String {
         let optional = |column| columns.or_null("tasks", column);
         let (branch, tenant) = (optional("branch_name"), optional("tenant"));
         format!(

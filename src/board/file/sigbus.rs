@@ -26,12 +26,12 @@ thread_local! {
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 
 /// How often this thread was given zeroes in place of an index.
-pub(super) fn faults() -> u32 {
+pub(crate) fn faults() -> u32 {
     FAULTS.get()
 }
 
 /// Sees to it that this process survives. Every other cause of the signal ends it as ever.
-pub(super) fn survive() {
+pub(crate) fn survive() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Ok(Some(size)) = sysconf(SysconfVar::PAGE_SIZE) {

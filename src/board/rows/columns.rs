@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Result};
 
-use super::{sql, value};
+use super::value;
+use crate::board::sql;
 
 /// The columns of the tables that tasks, their links, events and runs are in, as `table.column`. Of
 /// other tables nothing is known here.

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::claim;
 use super::lease::is_local;
-use super::pass::Pass;
-use super::row::TaskRow;
-use super::{event, sql, value};
+use super::tx::Pass;
+use crate::board::rows::event;
+use crate::board::rows::task::TaskRow;
+use crate::board::rows::value;
+use crate::board::sql;
 use crate::machine::exchange::{Fence, Refusal, Taken};
 use crate::machine::ids::{Pid, RunId};
 use crate::machine::verdict::{

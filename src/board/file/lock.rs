@@ -11,7 +11,7 @@ use nix::poll::{PollTimeout, poll};
 use super::guard::FileKey;
 
 /// Waits. The only place where a board lane does so by itself; SQLite's own busy handler apart.
-pub(super) fn pause(millis: u16) {
+pub(crate) fn pause(millis: u16) {
     // Nothing is polled: an early end by a signal is as good as the whole wait.
     let _ = poll(&mut [], PollTimeout::from(millis));
 }
@@ -21,11 +21,11 @@ const INIT_PAUSE_MS: u16 = 50;
 const INIT_ATTEMPTS: u32 = 200;
 
 /// `.init.lock`, held while a board is checked or made.
-pub(super) struct InitLock(Option<File>);
+pub(crate) struct InitLock(Option<File>);
 
 impl InitLock {
     /// Waits for the lock for at most 10 s, then goes on without it, as everybody does.
-    pub(super) fn take(board: &Path) -> InitLock {
+    pub(crate) fn take(board: &Path) -> InitLock {
         let Ok(file) = open(&beside(board, ".init.lock")) else { return InitLock(None) };
         for attempt in 0..INIT_ATTEMPTS {
             match file.try_lock() {
@@ -55,7 +55,7 @@ impl Drop for InitLock {
 /// Its name follows the path as given, so that two paths to one file have two locks. A board that is
 /// reached through a link is therefore locked under both names.
 #[derive(Default)]
-pub(super) struct DispatchLock {
+pub(crate) struct DispatchLock {
     files: Vec<File>,
     held: bool,
 }
@@ -63,7 +63,7 @@ pub(super) struct DispatchLock {
 impl DispatchLock {
     /// One attempt. False if another dispatcher is at work. A lock file that cannot be opened does
     /// not count: the others go on unlocked then, too.
-    pub(super) fn try_take(&mut self, board: &Path) -> bool {
+    pub(crate) fn try_take(&mut self, board: &Path) -> bool {
         if self.files.is_empty() {
             self.files = names(board).iter().filter_map(|name| open(name).ok()).collect();
             // Both names may lead to one file, and who holds it through one descriptor is refused
@@ -80,7 +80,7 @@ impl DispatchLock {
     }
 
     /// Gives it back. The files stay open for the next time.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.held {
             self.held = false;
             for file in &self.files {
@@ -107,7 +107,7 @@ fn names(board: &Path) -> Vec<PathBuf> {
 }
 
 /// The path with `suffix` appended to its file name.
-pub(super) fn beside(board: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(board: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(board);
     name.push(suffix);
     PathBuf::from(name)

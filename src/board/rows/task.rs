@@ -10,32 +10,32 @@ use crate::machine::ids::{Pid, RunId, TaskId};
 
 /// One task.
 #[derive(Clone, Debug)]
-pub(super) struct TaskRow {
-    pub(super) rowid: i64,
-    pub(super) id: TaskId,
-    pub(super) assignee: Option<String>,
-    pub(super) status: String,
-    pub(super) priority: i64,
-    pub(super) created_at: i64,
-    pub(super) started_at: Option<i64>,
-    pub(super) claim_lock: Option<String>,
-    pub(super) claim_expires: Option<i64>,
-    pub(super) worker_pid: Option<i64>,
-    pub(super) worker_started_at: Option<String>,
-    pub(super) current_run: Option<RunId>,
-    pub(super) failures: u32,
-    pub(super) max_retries: Option<u32>,
-    pub(super) max_runtime_s: Option<u32>,
-    pub(super) last_heartbeat_at: Option<i64>,
-    pub(super) has_body: bool,
+pub(crate) struct TaskRow {
+    pub(crate) rowid: i64,
+    pub(crate) id: TaskId,
+    pub(crate) assignee: Option<String>,
+    pub(crate) status: String,
+    pub(crate) priority: i64,
+    pub(crate) created_at: i64,
+    pub(crate) started_at: Option<i64>,
+    pub(crate) claim_lock: Option<String>,
+    pub(crate) claim_expires: Option<i64>,
+    pub(crate) worker_pid: Option<i64>,
+    pub(crate) worker_started_at: Option<String>,
+    pub(crate) current_run: Option<RunId>,
+    pub(crate) failures: u32,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) max_runtime_s: Option<u32>,
+    pub(crate) last_heartbeat_at: Option<i64>,
+    pub(crate) has_body: bool,
     /// It was claimed at some time, whatever stands in `started_at`.
-    pub(super) was_started: bool,
+    pub(crate) was_started: bool,
 }
 
 impl TaskRow {
     /// What a SELECT from `tasks` is to list for [`read`](TaskRow::read), in this order. Columns that
     /// the board lacks are NULL.
-    pub(super) fn list(columns: &Columns) -> String {
+    pub(crate) fn list(columns: &Columns) -> String {
         let optional = |column| columns.or_null("tasks", column);
         format!(
             "rowid AS row, id, assignee, status, priority, created_at, started_at, claim_lock, \
@@ -51,7 +51,7 @@ impl TaskRow {
 
     /// Reads the columns of [`list`](TaskRow::list); `None` if the row cannot be understood: an id
     /// that is no text, or too long.
-    pub(super) fn read(row: &Row<'_>) -> Result<Option<TaskRow>> {
+    pub(crate) fn read(row: &Row<'_>) -> Result<Option<TaskRow>> {
         let mut fields = Fields::of(row);
         let rowid = fields.int()?.unwrap_or_default();
         let Some(id) = fields.task()? else { return Ok(None) };
@@ -79,21 +79,21 @@ impl TaskRow {
     }
 
     /// Whose work it is.
-    pub(super) fn lane(&self, workers: &Workers) -> Lane {
+    pub(crate) fn lane(&self, workers: &Workers) -> Lane {
         workers.lane(self.assignee.as_deref())
     }
 
     /// Its worker, if it has one that can be a process.
-    pub(super) fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         let pid = self.worker_pid.and_then(|pid| i32::try_from(pid).ok())?;
         (pid > 0).then_some(Pid(pid))
     }
 
     /// The fingerprint of its worker, if one was taken.
-    pub(super) fn fingerprint(&self) -> Option<&str> {
+    pub(crate) fn fingerprint(&self) -> Option<&str> {
         self.worker_started_at.as_deref().filter(|text| *text != UNVERIFIED)
     }
 }
 
 /// Stands in place of a fingerprint that could not be taken.
-pub(super) const UNVERIFIED: &str = "unverified";
+pub(crate) const UNVERIFIED: &str = "unverified";

@@ -19,19 +19,19 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use rusqlite::{Connection, ffi};
 
-use super::fault::BoardError;
+use crate::board::error::BoardError;
 use crate::machine::fault::FaultClass;
 use crate::machine::header::{self, Header};
 
 /// Which file it is, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FileKey {
+pub(crate) struct FileKey {
     dev: u64,
     ino: u64,
 }
 
 impl FileKey {
-    pub(super) fn of(meta: &Metadata) -> FileKey {
+    pub(crate) fn of(meta: &Metadata) -> FileKey {
         FileKey { dev: meta.dev(), ino: meta.ino() }
     }
 }
@@ -45,7 +45,7 @@ fn open_files() -> MutexGuard<'static, BTreeMap<FileKey, PathBuf>> {
 
 /// The right of this process to have a file open, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(crate) struct Reserved {
     key: FileKey,
 }
 
@@ -56,14 +56,14 @@ impl Drop for Reserved {
 }
 
 /// A reserved file that is not open yet.
-pub(super) struct Pinned {
+pub(crate) struct Pinned {
     reserved: Reserved,
     file: File,
 }
 
 /// Reserves the file at `path`. Nothing hangs here whatever the path leads to, and no lock of
 /// another board is lost.
-pub(super) fn reserve(path: &Path) -> Result<Pinned, BoardError> {
+pub(crate) fn reserve(path: &Path) -> Result<Pinned, BoardError> {
     const TRIED: &str = "opening the file";
     // A descriptor that gives no access opens nothing: no FIFO waits for its other end, no device
     // is touched, and closing it drops no locks.
@@ -81,11 +81,11 @@ pub(super) fn reserve(path: &Path) -> Result<Pinned, BoardError> {
 }
 
 /// True if this process has this file open as a board, or as the index of one.
-pub(super) fn is_open(meta: &Metadata) -> bool {
+pub(crate) fn is_open(meta: &Metadata) -> bool {
     open_files().contains_key(&FileKey::of(meta))
 }
 
-pub(super) fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
+pub(crate) fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError> {
     let mut files = open_files();
     if let Some(other) = files.get(&key) {
         let finding = format!("this process has the same file open as {}", other.display());
@@ -98,7 +98,7 @@ pub(super) fn register(path: &Path, key: FileKey) -> Result<Reserved, BoardError
 
 impl Pinned {
     /// Reads and checks the header, while nobody in this process has the file open.
-    pub(super) fn check_header(self, path: &Path) -> Result<Reserved, BoardError> {
+    pub(crate) fn check_header(self, path: &Path) -> Result<Reserved, BoardError> {
         const TRIED: &str = "reading the file header";
         // By way of the pinned descriptor it is certainly the same file, even if the path changed.
         let mut file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
@@ -116,7 +116,7 @@ impl Pinned {
 
 impl Reserved {
     /// Fails if the path no longer leads to this file.
-    pub(super) fn still_at(&self, path: &Path) -> Result<(), BoardError> {
+    pub(crate) fn still_at(&self, path: &Path) -> Result<(), BoardError> {
         let finding = match fs::metadata(path) {
             Ok(meta) if FileKey::of(&meta) == self.key => return Ok(()),
             Ok(_) => "the path leads to another file now".to_owned(),
@@ -128,7 +128,7 @@ impl Reserved {
 
 /// Checks the header of an open board through SQLite's own descriptor. Gives it, and the size of the
 /// file.
-pub(super) fn check_open(path: &Path, conn: &Connection) -> Result<(Header, u64), BoardError> {
+pub(crate) fn check_open(path: &Path, conn: &Connection) -> Result<(Header, u64), BoardError> {
     let (bytes, size) = read_open(conn).map_err(|code| {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         BoardError::sql(path, "reading the file header", &error)
@@ -175,7 +175,7 @@ fn read_open(conn: &Connection) -> Result<([u8; header::LEN], u64), i32> {
 
 /// The fault, unless its cause is that the disk did not give a page: SQLite calls such a page
 /// malformed, although nobody knows what is in it.
-pub(super) fn or_unreadable(conn: &Connection, fault: BoardError) -> BoardError {
+pub(crate) fn or_unreadable(conn: &Connection, fault: BoardError) -> BoardError {
     // Of those error numbers it believes that the file system itself is damaged.
     let unread = |errno: &Errno| matches!(errno, Errno::EIO | Errno::ENXIO | Errno::ERANGE);
     let files = [ffi::SQLITE_FCNTL_FILE_POINTER, ffi::SQLITE_FCNTL_JOURNAL_POINTER];

@@ -6,7 +6,7 @@ use rusqlite::{Result, Row, RowIndex};
 use crate::machine::ids::TaskId;
 
 /// As text; numbers in decimal, bytes that are not UTF-8 replaced.
-pub(super) fn text(row: &Row<'_>, column: impl RowIndex) -> Result<Option<String>> {
+pub(crate) fn text(row: &Row<'_>, column: impl RowIndex) -> Result<Option<String>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Null => None,
         ValueRef::Integer(n) => Some(n.to_string()),
@@ -18,7 +18,7 @@ pub(super) fn text(row: &Row<'_>, column: impl RowIndex) -> Result<Option<String
 }
 
 /// As a whole number, if it is one; `None` for everything else.
-pub(super) fn int(row: &Row<'_>, column: impl RowIndex) -> Result<Option<i64>> {
+pub(crate) fn int(row: &Row<'_>, column: impl RowIndex) -> Result<Option<i64>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Integer(n) => Some(n),
         ValueRef::Real(n) => whole(n),
@@ -35,7 +35,7 @@ fn whole(n: f64) -> Option<i64> {
 
 /// As a number to sort by, such that rows compare as they do in SQLite as far as a number can say
 /// it: NULL below all numbers, texts above them.
-pub(super) fn order(row: &Row<'_>, column: impl RowIndex) -> Result<i64> {
+pub(crate) fn order(row: &Row<'_>, column: impl RowIndex) -> Result<i64> {
     Ok(match row.get_ref(column)? {
         ValueRef::Null => i64::MIN,
         ValueRef::Integer(n) => n,
@@ -45,7 +45,7 @@ pub(super) fn order(row: &Row<'_>, column: impl RowIndex) -> Result<i64> {
 }
 
 /// As the id of a task; `None` if it cannot be one that we handle.
-pub(super) fn task(row: &Row<'_>, column: impl RowIndex) -> Result<Option<TaskId>> {
+pub(crate) fn task(row: &Row<'_>, column: impl RowIndex) -> Result<Option<TaskId>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(TaskId::new),
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => None,
@@ -53,20 +53,20 @@ pub(super) fn task(row: &Row<'_>, column: impl RowIndex) -> Result<Option<TaskId
 }
 
 /// Wherever a count of something is stored: never negative, never too large.
-pub(super) fn count(n: i64) -> u32 {
+pub(crate) fn count(n: i64) -> u32 {
     u32::try_from(n.max(0)).unwrap_or(u32::MAX)
 }
 
 /// The columns of a row one after another, in the order of its SELECT: in a row that is read all the
 /// time, looking each up by its name costs more than reading it.
-pub(super) struct Fields<'r, 's> {
+pub(crate) struct Fields<'r, 's> {
     row: &'r Row<'s>,
     next: usize,
 }
 
 impl<'r, 's> Fields<'r, 's> {
     /// From the first one on.
-    pub(super) fn of(row: &'r Row<'s>) -> Fields<'r, 's> {
+    pub(crate) fn of(row: &'r Row<'s>) -> Fields<'r, 's> {
         Fields { row, next: 0 }
     }
 
@@ -76,22 +76,22 @@ impl<'r, 's> Fields<'r, 's> {
     }
 
     /// See [`text`].
-    pub(super) fn text(&mut self) -> Result<Option<String>> {
+    pub(crate) fn text(&mut self) -> Result<Option<String>> {
         text(self.row, self.next())
     }
 
     /// See [`int`].
-    pub(super) fn int(&mut self) -> Result<Option<i64>> {
+    pub(crate) fn int(&mut self) -> Result<Option<i64>> {
         int(self.row, self.next())
     }
 
     /// See [`order`].
-    pub(super) fn order(&mut self) -> Result<i64> {
+    pub(crate) fn order(&mut self) -> Result<i64> {
         order(self.row, self.next())
     }
 
     /// See [`task`].
-    pub(super) fn task(&mut self) -> Result<Option<TaskId>> {
+    pub(crate) fn task(&mut self) -> Result<Option<TaskId>> {
         task(self.row, self.next())
     }
 }

@@ -3,9 +3,11 @@
 use rusqlite::{Connection, Result, params};
 use serde_json::{Value, json};
 
-use super::pass::Pass;
-use super::row::TaskRow;
-use super::{event, sql, value};
+use super::tx::Pass;
+use crate::board::rows::event;
+use crate::board::rows::task::TaskRow;
+use crate::board::rows::value;
+use crate::board::sql;
 use crate::machine::exchange::{Refusal, Taken};
 use crate::machine::ids::TaskId;
 
@@ -39,7 +41,7 @@ pub(super) fn may(pass: &Pass<'_>, row: &TaskRow, failure_limit: u32) -> Result<
 
 /// Whether a person must unblock it: it was blocked by one, or created so, or the breaker tripped
 /// for good.
-pub(super) fn is_held(conn: &Connection, task: &str) -> Result<bool> {
+pub(crate) fn is_held(conn: &Connection, task: &str) -> Result<bool> {
     let query = "SELECT kind, payload FROM task_events WHERE task_id = ?1 \
                  AND kind IN ('created', 'blocked', 'unblocked') ORDER BY +id DESC LIMIT 1";
     let blocked = sql::one(conn, query, [task], |row| {
@@ -56,7 +58,7 @@ pub(super) fn is_held(conn: &Connection, task: &str) -> Result<bool> {
 }
 
 /// Where the task takes up again: it may have been stopped while it was being reviewed.
-pub(super) fn phase(conn: &Connection, task: &str) -> Result<&'static str> {
+pub(crate) fn phase(conn: &Connection, task: &str) -> Result<&'static str> {
     let query = "SELECT payload FROM task_events WHERE task_id = ?1 AND kind IN ('blocked', \
                  'block_loop_detected', 'dependency_wait', 'gave_up', 'unblocked', \
                  'changes_requested', 'review_reopened', 'status', 'reclaimed', 'stale', \
@@ -69,6 +71,6 @@ pub(super) fn phase(conn: &Connection, task: &str) -> Result<&'static str> {
 }
 
 /// The payload of the event that tells of a promotion to this phase.
-pub(super) fn said_of(phase: &str) -> Value {
+pub(crate) fn said_of(phase: &str) -> Value {
     if phase == "review" { json!({"status": phase}) } else { Value::Null }
 }

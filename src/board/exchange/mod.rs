@@ -1,25 +1,37 @@
-//! One exchange: everything that the machine wants of a board, in one transaction.
+//! One exchange: everything that the machine wants of a board, in one transaction. One file per verb.
+//!
+//! Nothing here knows the machine's stages, reads a clock, or looks at a process by itself: times come
+//! with the request, and what lives is asked of the [`Context`].
+
+mod claim;
+mod context;
+mod finish;
+mod lease;
+pub(crate) mod observe;
+pub(crate) mod promote;
+mod reclaim;
+pub(crate) mod tx;
 
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Error as Sql, Result};
 
-use super::claim::{self, Claim};
-use super::context::Context;
-use super::facts::{self, SpawnFacts};
-use super::fault::{self, BoardError, ExchangeError};
-use super::guard;
-use super::observe::{self, Look, Memory};
-use super::open::Board;
-use super::pass::Pass;
-use super::scratch::{self, Scratch};
-use super::shape::{self, Shape};
-use super::transaction::{self, Failed, Kind};
-use super::{finish, free, promote, sql};
+use crate::board::error::{self, BoardError, ExchangeError};
+use crate::board::file::guard;
+use crate::board::open::Board;
+use crate::board::rows::scratch::{self, Scratch};
+use crate::board::rows::spawn_facts::{self, SpawnFacts};
+use crate::board::rows::statements::{self, Shape};
+use crate::board::sql;
+use crate::board::transaction::{self, Failed, Kind};
 use crate::machine::exchange::{Answer, Change, Observation, Refusal, Request, Taken};
 use crate::machine::fault::Commit;
 use crate::machine::ids::SpawnId;
 use crate::machine::verdict::Verdict;
+use claim::Claim;
+pub use context::{Context, Liveness};
+use observe::{Look, Memory};
+use tx::Pass;
 
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +94,7 @@ impl Board {
     }
 
     fn fault(&self, tried: &'static str, error: &Sql) -> BoardError {
-        let fault = guard::or_unreadable(&self.conn, fault::exchanging(&self.path, tried, error));
+        let fault = guard::or_unreadable(&self.conn, error::exchanging(&self.path, tried, error));
         // What is said of files that were taken away or cut says nothing of the board.
         self.distrust(self.is_in_place().err().unwrap_or(fault))
     }
@@ -189,7 +201,7 @@ fn inside(
     let Round { request, context, .. } = *round;
     // Another process may add columns at any time. This is also the first read of the transaction,
     // after which the version of the data is that of its snapshot.
-    if shape::version(conn)? != shape.version {
+    if statements::version(conn)? != shape.version {
         *shape = Shape::read(conn)?;
     }
     let data_version = data_version(conn)?;
@@ -200,7 +212,7 @@ fn inside(
         let outcome = one_change(&pass, round, index, *change)?;
         if let (Taken::Claimed { run, .. }, Change::Claim { spawn, task, .. }) = (outcome, *change)
         {
-            facts.extend(facts::read(&pass, task, run)?.map(|facts| (spawn, facts)));
+            facts.extend(spawn_facts::read(&pass, task, run)?.map(|facts| (spawn, facts)));
         }
         taken.push(outcome);
     }
@@ -235,7 +247,7 @@ fn one_change(
             sql::run(pass.conn, "RELEASE one_change")?;
             Ok(taken)
         }
-        Err(error) if !fault::is_rejection(&error) => Err(error.into()),
+        Err(error) if !error::is_rejection(&error) => Err(error.into()),
         Err(_) if pass.conn.is_autocommit() => Err(Trouble::RolledBack(index)),
         Err(_) => {
             sql::run(pass.conn, "ROLLBACK TO one_change")?;
@@ -256,7 +268,7 @@ fn apply(pass: &Pass<'_>, change: Change) -> Result<Taken> {
             finish::finish(pass, fence, pid, verdict, failure_limit)
         }
         Change::Promote { task, failure_limit } => promote::promote(pass, task, failure_limit),
-        Change::Free { expired, failure_limit } => free::free(pass, expired, failure_limit),
+        Change::Free { expired, failure_limit } => reclaim::free(pass, expired, failure_limit),
     }
 }
 
