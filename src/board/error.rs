@@ -116,13 +116,13 @@ pub(super) fn exchanging(path: &Path, tried: &'static str, error: &Sql) -> Board
     fault
 }
 
-/// Which sort of trouble with the board an SQLite error stands for.
-pub(super) fn class(error: &Sql) -> FaultClass {
+/// Returns the class of trouble that an SQLite error stands for.
+fn class(error: &Sql) -> FaultClass {
     let Sql::SqliteFailure(failure, _) = error else { return FaultClass::Content };
     if failure.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED {
         return FaultClass::Replaced;
     }
-    if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) {
+    if is_busy(error) {
         return FaultClass::Busy;
     }
     let refused = matches!(
@@ -141,6 +141,13 @@ pub(super) fn class(error: &Sql) -> FaultClass {
     // What is left: the file is damaged or no database, or a statement that every sound board takes
     // does not fit this one. Both are told by its bytes and pass only with other bytes.
     if refused { FaultClass::Access } else { FaultClass::Content }
+}
+
+/// True if a rival holds the database.
+pub(super) fn is_busy(error: &Sql) -> bool {
+    error
+        .sqlite_error_code()
+        .is_some_and(|code| matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// True if the error says something of one statement only and nothing of the board, so that the

@@ -7,20 +7,21 @@
 pub mod card;
 pub mod sql;
 
+mod create;
 mod error;
 mod exchange;
 mod file;
 mod open;
+mod pause;
 mod rows;
 mod transaction;
 
+pub use create::create;
 pub use error::{BoardError, ExchangeError};
-pub use exchange::{Context, Exchanged, Liveness};
-pub use file::at_rest::Stamps;
-pub use open::Board;
+pub use exchange::{Board, Context, Exchanged, Liveness};
+pub use file::Stamps;
 pub use rows::claim_lock::{Owner, instance};
 pub use rows::columns::Columns;
-pub use rows::schema::create;
 pub use rows::scratch::{Scratch, unneeded};
 pub use rows::spawn_facts::SpawnFacts;
 pub use rows::workers::Workers;

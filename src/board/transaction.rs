@@ -1,8 +1,9 @@
-//! Transactions that wait a little for rivals, and say at which point they failed.
+//! Transactions that wait a little for rivals, and return at which point they failed.
 
-use rusqlite::{Connection, Error as Sql, ErrorCode};
+use rusqlite::{Connection, Error as Sql};
 
-use super::file::lock::pause;
+use super::error::is_busy;
+use super::pause::pause;
 use super::sql;
 use crate::machine::fault::Commit;
 
@@ -26,7 +27,7 @@ pub(super) struct Failed<E> {
 /// two of them this gives up after about 250 ms.
 const ATTEMPTS: u32 = 6;
 
-/// Runs `f` in a transaction. It is rolled back unless all of it went well.
+/// Runs `f` in a transaction, which is rolled back if anything fails.
 pub(super) fn run<T, E: From<Sql>>(
     conn: &Connection,
     kind: Kind,
@@ -52,19 +53,19 @@ pub(super) fn run<T, E: From<Sql>>(
     Ok(value)
 }
 
-/// Ends whatever transaction is left, also when something panics.
+/// Ends a transaction that was not committed, also on a panic.
 struct Rollback<'a>(&'a Connection);
 
 impl Drop for Rollback<'_> {
     fn drop(&mut self) {
-        // SQLite ends a transaction itself after some errors, and then there is nothing to do.
+        // After some errors SQLite has ended the transaction itself.
         if !self.0.is_autocommit() {
             let _ = sql::run(self.0, "ROLLBACK");
         }
     }
 }
 
-/// Runs one statement, again and again for a while if somebody else is in the way.
+/// Runs one statement, and retries while a rival holds the database, up to [`ATTEMPTS`] times.
 pub(super) fn patiently(conn: &Connection, statement: &str) -> Result<(), Sql> {
     let mut attempt = 1;
     loop {
@@ -76,16 +77,10 @@ pub(super) fn patiently(conn: &Connection, statement: &str) -> Result<(), Sql> {
     }
 }
 
-/// Reads next to nothing, for the lock that comes with it.
+/// A read for the sake of the lock that it takes.
 pub(super) const FIRST_READ: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
-pub(super) fn is_busy(error: &Sql) -> bool {
-    error
-        .sqlite_error_code()
-        .is_some_and(|code| matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-/// 10 to 29 ms, other ones in each process, so that rivals do not meet again and again.
+/// 10 to 29 ms, different in each process, so that rivals do not collide again.
 fn jitter(attempt: u32) -> u16 {
     let mixed = (std::process::id() ^ attempt.rotate_left(16)).wrapping_mul(0x9e37_79b1) >> 16;
     10 + u16::try_from(mixed % 20).unwrap_or(0)

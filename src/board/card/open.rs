@@ -8,9 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error as Sql, OpenFlags, ffi};
 
 use super::CardError;
-use crate::board::file::at_rest::{self, Stamps};
-use crate::board::file::pages;
-use crate::board::file::wal_shm::frames;
+use crate::board::file::{self, Stamps};
 use crate::board::rows::columns::Columns;
 use crate::board::sql;
 use crate::regular;
@@ -46,7 +44,7 @@ pub fn open(path: &Path) -> Result<Opened, CardError> {
 /// change.
 pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
     check_magic(path)?;
-    match at_rest::open(path, &Stamps::of(path))? {
+    match file::open_at_rest(path, &Stamps::of(path))? {
         Some(conn) => opened(path, conn),
         None => open_to_follow(path),
     }
@@ -61,9 +59,9 @@ pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
 /// Looks at a board that nobody has open, without leaving anything beside it. At every page, if a log
 /// was left: it would be copied into the file, and removed, when we leave.
 fn check_at_rest(path: &Path) -> Result<(), CardError> {
-    let checked = at_rest::read(path, |conn, before| {
+    let checked = file::read_at_rest(path, |conn, before| {
         let board = opened(path, conn)?;
-        if before.is_one_file() || pages::damage(&board.conn)?.is_none() {
+        if before.is_one_file() || file::damage(&board.conn)?.is_none() {
             return Ok(());
         }
         let finding = "database disk image is malformed".to_owned();
@@ -87,7 +85,7 @@ pub fn write<T>(
     // The last to close copies the log into the file and removes it: not into one that SQLite could
     // not use. Where it is empty nothing is copied.
     let unusable =
-        matches!(done, Err(CardError::Sqlite(_))) && !matches!(frames(&board.conn), Ok(0));
+        matches!(done, Err(CardError::Sqlite(_))) && !matches!(file::frames(&board.conn), Ok(0));
     let _a_log_that_stays_does_no_harm = set_keeps_log(&board.conn, unusable);
     done
 }
@@ -134,7 +132,7 @@ fn check_magic(path: &Path) -> Result<(), CardError> {
 }
 
 fn check_beside(path: &Path) -> Result<(), CardError> {
-    match at_rest::irregular_beside(path) {
+    match file::irregular_beside(path) {
         Some(path) => Err(CardError::File { path, source: regular::irregular() }),
         None => Ok(()),
     }

@@ -13,12 +13,12 @@ mod reclaim;
 pub(crate) mod tx;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rusqlite::{Connection, Error as Sql, Result};
 
 use crate::board::error::{self, BoardError, ExchangeError};
-use crate::board::file::guard;
-use crate::board::open::Board;
+use crate::board::file::{DispatchLock, LiveFile};
 use crate::board::rows::scratch::{self, Scratch};
 use crate::board::rows::spawn_facts::{self, SpawnFacts};
 use crate::board::rows::statements::{self, Shape};
@@ -44,21 +44,45 @@ pub struct Exchanged {
     pub unneeded: Vec<Scratch>,
 }
 
-/// Frames in the write-ahead log from which on it is copied into the file.
-const CHECKPOINT_FRAMES: i64 = 1000;
+/// One open board.
+pub struct Board {
+    file: LiveFile,
+    shape: Shape,
+    memory: Memory,
+    dispatch: DispatchLock,
+}
 
-/// Commits of ours between two looks at the size of the log.
-const CHECKPOINT_COMMITS: u32 = 16;
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
 
 impl Board {
+    pub(in crate::board) fn new(file: LiveFile, shape: Shape) -> Board {
+        Board { file, shape, memory: Memory::default(), dispatch: DispatchLock::default() }
+    }
+
+    /// The one connection, for reading. Only [`Board::exchange`] writes.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        self.file.conn()
+    }
+
+    /// Its path, absolute, links in it not resolved.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     /// One exchange as described in [`machine::exchange`](crate::machine::exchange).
     pub fn exchange(
         &mut self,
         request: &Request,
         context: &Context<'_>,
     ) -> Result<Exchanged, ExchangeError> {
-        let before = |error: BoardError| self.distrust(error).commit(Commit::No);
-        self.is_sound().map_err(before)?;
+        let before = |error: BoardError| self.file.distrust(error).commit(Commit::No);
+        self.file.is_sound().map_err(before)?;
         if self.is_unchanged(request, context).map_err(before)? {
             return Ok(Exchanged {
                 answer: Answer { taken: Vec::new(), observation: None },
@@ -66,14 +90,14 @@ impl Board {
                 unneeded: Vec::new(),
             });
         }
-        let may_dispatch = !dispatches(request) || self.dispatch.try_take(&self.path);
+        let may_dispatch = !dispatches(request) || self.dispatch.try_take(self.file.path());
         let exchanged = self.transact(request, context, may_dispatch);
         self.dispatch.release();
         let exchanged = exchanged?;
         let written = if request.changes.is_empty() { Commit::No } else { Commit::Maybe };
-        self.is_in_place().map_err(|error| self.distrust(error).commit(written))?;
+        self.file.is_in_place().map_err(|error| self.file.distrust(error).commit(written))?;
         if written == Commit::Maybe {
-            self.checkpoint_when_due();
+            self.file.committed();
         }
         Ok(exchanged)
     }
@@ -83,20 +107,14 @@ impl Board {
         if !request.changes.is_empty() || request.fresh || request.relist {
             return Ok(false);
         }
-        let version = match data_version(&self.conn) {
+        let version = match data_version(self.file.conn()) {
             Ok(version) => version,
             // A transaction waits longer for whoever is in the way.
-            Err(error) if transaction::is_busy(&error) => return Ok(false),
-            Err(error) => return Err(self.fault("looking for changes", &error)),
+            Err(error) if error::is_busy(&error) => return Ok(false),
+            Err(error) => return Err(self.file.failed("looking for changes", &error)),
         };
         let judged_by = (context.policy, context.workers);
         Ok(self.memory.is_current(version, judged_by, request.unix))
-    }
-
-    fn fault(&self, tried: &'static str, error: &Sql) -> BoardError {
-        let fault = guard::or_unreadable(&self.conn, error::exchanging(&self.path, tried, error));
-        // What is said of files that were taken away or cut says nothing of the board.
-        self.distrust(self.is_in_place().err().unwrap_or(fault))
     }
 
     /// Runs the transaction, again without any change that made the board roll back all of them.
@@ -115,10 +133,10 @@ impl Board {
                     skip.insert(index);
                 }
                 Err(Failed { error: Trouble::Board(error), commit }) => {
-                    return Err(self.distrust(error).commit(commit));
+                    return Err(self.file.distrust(error).commit(commit));
                 }
                 Err(Failed { error: Trouble::Sql(error), commit }) => {
-                    return Err(self.fault("exchanging", &error).commit(commit));
+                    return Err(self.file.failed("exchanging", &error).commit(commit));
                 }
             }
         }
@@ -128,41 +146,18 @@ impl Board {
     fn attempt(&mut self, round: &Round<'_>) -> Result<Exchanged, Failed<Trouble>> {
         let kind = if round.request.changes.is_empty() { Kind::Read } else { Kind::Write };
         let mut memory = self.memory.clone();
-        let (conn, shape, siblings) = (&self.conn, &mut self.shape, &self.siblings);
-        let exchanged = transaction::run(conn, kind, || {
-            let exchanged = inside(conn, shape, &mut memory, round)?;
+        let (file, shape) = (&self.file, &mut self.shape);
+        let exchanged = transaction::run(file.conn(), kind, || {
+            let exchanged = inside(file.conn(), shape, &mut memory, round)?;
             // What is written counts on what was read, and that only if it was read from this board.
-            if let Some(siblings) = siblings.as_ref().filter(|_| kind == Kind::Write) {
-                siblings.in_place().map_err(Trouble::Board)?;
+            if kind == Kind::Write {
+                file.wal_shm_in_place().map_err(Trouble::Board)?;
             }
             Ok(exchanged)
         })?;
         self.memory = memory;
         Ok(exchanged)
     }
-
-    /// Copies the log into the file when it has grown, unless the file is damaged: a header that
-    /// went bad meanwhile is not painted over. That it could not be done now is no fault of the
-    /// exchange, and shows in the next one if it lasts.
-    fn checkpoint_when_due(&mut self) {
-        self.commits += 1;
-        if self.commits < CHECKPOINT_COMMITS {
-            return;
-        }
-        self.commits = 0;
-        let grown = log_frames(&self.conn, "PRAGMA wal_checkpoint(NOOP)")
-            .is_ok_and(|frames| frames >= CHECKPOINT_FRAMES);
-        if grown && self.is_sound().is_ok() {
-            let _ = log_frames(&self.conn, "PRAGMA wal_checkpoint(PASSIVE)");
-        }
-    }
-}
-
-/// Frames of the log that are not yet in the file, as a checkpoint tells them.
-fn log_frames(conn: &Connection, pragma: &str) -> Result<i64> {
-    let frames =
-        sql::one(conn, pragma, [], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))?;
-    Ok(frames.unwrap_or(0))
 }
 
 /// What one attempt works on.

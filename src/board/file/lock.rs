@@ -1,22 +1,16 @@
 //! Lock files beside a board: `flock` on files that are created when missing and never removed.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
-use nix::poll::{PollTimeout, poll};
 
-use super::guard::FileKey;
+use super::beside;
+use super::reserve::FileKey;
+use crate::board::pause::pause;
 
-/// Waits. The only place where a board lane does so by itself; SQLite's own busy handler apart.
-pub(crate) fn pause(millis: u16) {
-    // Nothing is polled: an early end by a signal is as good as the whole wait.
-    let _ = poll(&mut [], PollTimeout::from(millis));
-}
-
-/// Milliseconds between two attempts for `.init.lock`, and how many of them: 10 s in all.
+/// Milliseconds between two attempts to take `.init.lock`, and their number: 10 s in all.
 const INIT_PAUSE_MS: u16 = 50;
 const INIT_ATTEMPTS: u32 = 200;
 
@@ -24,7 +18,7 @@ const INIT_ATTEMPTS: u32 = 200;
 pub(crate) struct InitLock(Option<File>);
 
 impl InitLock {
-    /// Waits for the lock for at most 10 s, then goes on without it, as everybody does.
+    /// Waits for the lock for at most 10 s, then goes on without it, as the other tools do.
     pub(crate) fn take(board: &Path) -> InitLock {
         let Ok(file) = open(&beside(board, ".init.lock")) else { return InitLock(None) };
         for attempt in 0..INIT_ATTEMPTS {
@@ -42,15 +36,15 @@ impl InitLock {
 
 impl Drop for InitLock {
     fn drop(&mut self) {
-        // A child that is being made may hold a copy of this descriptor for a moment, and closing
-        // ours would not free the lock before that one is closed.
+        // A child that has not executed yet holds a copy of this descriptor. Closing ours alone would
+        // keep the lock until that copy is closed.
         if let Some(file) = &self.0 {
             let _ = file.unlock();
         }
     }
 }
 
-/// `.dispatch.lock`: who holds it is the one dispatcher at work on a board.
+/// `.dispatch.lock`: its holder is the one dispatcher that claims and promotes on a board.
 ///
 /// Its name follows the path as given, so that two paths to one file have two locks. A board that is
 /// reached through a link is therefore locked under both names.
@@ -61,13 +55,13 @@ pub(crate) struct DispatchLock {
 }
 
 impl DispatchLock {
-    /// One attempt. False if another dispatcher is at work. A lock file that cannot be opened does
-    /// not count: the others go on unlocked then, too.
+    /// Tries once. False if another dispatcher holds it. A lock file that cannot be opened does not
+    /// count: the other tools go on without a lock then, too.
     pub(crate) fn try_take(&mut self, board: &Path) -> bool {
         if self.files.is_empty() {
             self.files = names(board).iter().filter_map(|name| open(name).ok()).collect();
-            // Both names may lead to one file, and who holds it through one descriptor is refused
-            // through another.
+            // Both names may lead to one file, and a flock held through one descriptor refuses
+            // another.
             self.files.dedup_by(|b, a| identity(a).is_some_and(|file| identity(b) == Some(file)));
         }
         self.held = true;
@@ -79,7 +73,7 @@ impl DispatchLock {
         !contended
     }
 
-    /// Gives it back. The files stay open for the next time.
+    /// Releases it. The files stay open for the next time.
     pub(crate) fn release(&mut self) {
         if self.held {
             self.held = false;
@@ -106,20 +100,13 @@ fn names(board: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// The path with `suffix` appended to its file name.
-pub(crate) fn beside(board: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(board);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Which file it is; `None` if that cannot be told.
+/// Identifies the file; `None` if `fstat` fails.
 fn identity(file: &File) -> Option<FileKey> {
     file.metadata().ok().map(|meta| FileKey::of(&meta))
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    // A pipe without a reader is no lock, and is not waited for.
+    // A FIFO without a reader is not waited for.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     OpenOptions::new().append(true).create(true).custom_flags(flags.bits()).open(path)
 }

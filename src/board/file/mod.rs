@@ -3,9 +3,30 @@
 //! Nothing here knows what stands in the rows, and no raw descriptor of a live database is opened
 //! here: closing one would drop every POSIX lock that this process has on that file.
 
-pub(crate) mod at_rest;
-pub(crate) mod guard;
-pub(crate) mod lock;
-pub(crate) mod pages;
-pub(crate) mod sigbus;
-pub(crate) mod wal_shm;
+mod at_rest;
+mod handle;
+mod live;
+mod lock;
+mod open;
+mod pages;
+mod reserve;
+mod sigbus;
+mod stamps;
+mod wal_shm;
+
+pub(crate) use at_rest::{irregular_beside, open as open_at_rest, read as read_at_rest};
+pub(crate) use live::LiveFile;
+pub(crate) use lock::{DispatchLock, InitLock};
+pub(crate) use pages::damage;
+pub use stamps::Stamps;
+pub(crate) use wal_shm::frames;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The path with `suffix` appended to its file name.
+pub(crate) fn beside(board: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(board);
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,10 +1,11 @@
-//! Staying alive when somebody cuts the index of a log under us.
+//! Survives SIGBUS when another process truncates a mapped `-shm`. Any other SIGBUS keeps its default
+//! action.
 //!
-//! SQLite has the index mapped, and the kernel answers an access beyond the end of a mapped file with
-//! SIGBUS: one board would end the process, and with it all others. The size is looked at before each
-//! use; here is the rest, a cut between that look and the access. The missing page is replaced by one
-//! of zeroes, which SQLite takes for an index that has to be made anew, and the thread remembers that
-//! nothing it has read since can be trusted.
+//! SQLite maps the shm, and the kernel answers an access beyond the end of a mapped file with SIGBUS:
+//! one board would end the process, and all other boards with it. `wal_shm` checks the size before
+//! each use; this covers a truncation between that check and the access. The missing page is replaced
+//! by zeroes, which SQLite takes for a shm to be rebuilt, and the thread counts the fault: nothing that
+//! it has read since can be trusted.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -22,16 +23,16 @@ thread_local! {
     static FAULTS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Bytes of a page of memory.
+/// Size of a memory page.
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 
-/// How often this thread was given zeroes in place of an index.
+/// How many pages of a shm were replaced by zeroes under this thread.
 pub(crate) fn faults() -> u32 {
     FAULTS.get()
 }
 
-/// Sees to it that this process survives. Every other cause of the signal ends it as ever.
-pub(crate) fn survive() {
+/// Installs the handler, once.
+pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Ok(Some(size)) = sysconf(SysconfVar::PAGE_SIZE) {
@@ -41,15 +42,15 @@ pub(crate) fn survive() {
             SigAction::new(SigHandler::SigAction(on_fault), SaFlags::SA_SIGINFO, SigSet::empty());
         // SAFETY: the handler does nothing but system calls that a signal handler may do, and touches
         // nothing but its own stack, an atomic and a thread's own integer without a destructor.
-        let _without_it_we_live_less_safely = unsafe { sigaction(Signal::SIGBUS, &action) };
+        let _without_it_only_less_safe = unsafe { sigaction(Signal::SIGBUS, &action) };
     });
 }
 
 extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let errno = Errno::last_raw();
-    // SAFETY: with SA_SIGINFO the kernel gives a valid pointer, and with BUS_ADRERR an address.
+    // SAFETY: with SA_SIGINFO the kernel passes a valid pointer, and with BUS_ADRERR an address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-    if code == libc::BUS_ADRERR && is_in_an_index(address) && put_zeroes(address) {
+    if code == libc::BUS_ADRERR && is_in_a_shm(address) && put_zeroes(address) {
         FAULTS.set(FAULTS.get().wrapping_add(1));
     } else {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -60,7 +61,7 @@ extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     Errno::set_raw(errno);
 }
 
-/// Replaces the page at an address that is in an index.
+/// Replaces the page at an address inside a shm.
 fn put_zeroes(address: usize) -> bool {
     let page = PAGE.load(Ordering::Relaxed);
     let start = (address & !(page - 1)) as *mut c_void;
@@ -72,8 +73,8 @@ fn put_zeroes(address: usize) -> bool {
     got == start
 }
 
-/// Whether the address lies in the mapping of a `-shm` file, as the kernel tells. Allocates nothing.
-fn is_in_an_index(address: usize) -> bool {
+/// Whether `/proc/self/maps` has the address in the mapping of a `-shm` file. Allocates nothing.
+fn is_in_a_shm(address: usize) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let Ok(maps) = open(c"/proc/self/maps", flags, Mode::empty()) else { return false };
     // Each line is `start-end … path`.

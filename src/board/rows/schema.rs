@@ -1,18 +1,4 @@
-//! Making a new board, with the client's tables and indexes to the letter.
-
-use std::fs::{File, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use rusqlite::{Connection, OpenFlags};
-
-use crate::board::error::BoardError;
-use crate::board::file::lock::{InitLock, beside};
-use crate::board::sql;
-use crate::machine::fault::FaultClass;
-
-const TRIED: &str = "creating the board";
+//! The schema of a new board: the client's tables and indexes to the letter, and our own index.
 
 /// The client's tables, as of its release 0.19.0.
 const TABLES: [&str; 7] = [
@@ -133,54 +119,10 @@ const INDEXES: [&str; 14] = [
 ];
 
 /// Our own: the ready list in its order, so that its head costs the same on every board.
-pub const READY_INDEX: &str = "CREATE INDEX IF NOT EXISTS sexton_ready \
+const READY_INDEX: &str = "CREATE INDEX IF NOT EXISTS sexton_ready \
     ON tasks(assignee, priority DESC, created_at) WHERE status = 'ready' AND claim_lock IS NULL";
 
-/// Makes a new board. It is made under another name and takes its own when it is whole and on the
-/// disk; a file that is there already is never touched.
-pub fn create(path: &Path) -> Result<(), BoardError> {
-    let path = std::path::absolute(path)
-        .map_err(|error| BoardError::io(path, "resolving the path", &error))?;
-    let path = path.as_path();
-    let failed = |error: io::Error| BoardError::io(path, TRIED, &error);
-    refuse_leftovers(path)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let _init = InitLock::take(path);
-    let draft = tempfile::Builder::new()
-        .prefix(".sexton-new-board-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(failed)?
-        .into_temp_path();
-    fill(&draft).map_err(|error| BoardError::sql(path, TRIED, &error))?;
-    File::open(&draft).and_then(|file| file.sync_all()).map_err(failed)?;
-    draft.persist_noclobber(path).map_err(|error| failed(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
-}
-
-/// A log or journal without its database would be played into the new one.
-fn refuse_leftovers(path: &Path) -> Result<(), BoardError> {
-    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-journal")] {
-        if file.symlink_metadata().is_ok() {
-            let finding = format!("{} is there already", file.display());
-            return Err(BoardError::new(path, FaultClass::Access, TRIED, finding)
-                .with_remedy("give another path, or move that file away"));
-        }
-    }
-    Ok(())
-}
-
-/// Writes the schema into an empty file and leaves everything in that one file.
-fn fill(draft: &Path) -> rusqlite::Result<()> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(draft, flags)?;
-    sql::run(&conn, "PRAGMA synchronous = FULL")?;
-    sql::run(&conn, "BEGIN IMMEDIATE")?;
-    for statement in TABLES.iter().chain(&INDEXES).chain([&READY_INDEX]) {
-        sql::run(&conn, statement)?;
-    }
-    sql::run(&conn, "COMMIT")?;
-    sql::run(&conn, "PRAGMA journal_mode = WAL")?;
-    // The last connection to close copies the log into the file and removes it.
-    conn.close().map_err(|(_, error)| error)
+/// The statements that make the schema, in their order.
+pub(crate) fn statements() -> impl Iterator<Item = &'static str> {
+    TABLES.into_iter().chain(INDEXES).chain([READY_INDEX])
 }
