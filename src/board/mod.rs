@@ -22,6 +22,6 @@ pub use exchange::{Board, Context, Exchanged, Liveness};
 pub use file::Stamps;
 pub use rows::claim_lock::{Owner, instance};
 pub use rows::columns::Columns;
-pub use rows::scratch::{Scratch, unneeded};
+pub use rows::scratch::Scratch;
 pub use rows::spawn_facts::SpawnFacts;
 pub use rows::workers::Workers;

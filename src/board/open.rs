@@ -7,28 +7,29 @@ use rusqlite::Connection;
 use super::error::BoardError;
 use super::exchange::Board;
 use super::file::LiveFile;
-use super::rows::statements::Shape;
+use super::rows::required;
+use super::rows::statements::Statements;
 use crate::machine::fault::FaultClass;
 
 impl Board {
     /// Opens a board for a dispatcher, which will keep it: every page is checked first.
     pub fn open(path: &Path) -> Result<Board, BoardError> {
-        let (file, shape) = LiveFile::open(path, shape_of_board)?;
-        Ok(Board::new(file, shape))
+        let (file, statements) = LiveFile::open(path, statements_for)?;
+        Ok(Board::new(file, statements))
     }
 }
 
-/// Its shape. Fails if the tables are not those of a board.
-fn shape_of_board(path: &Path, conn: &Connection) -> Result<Shape, BoardError> {
+/// Its statements. Fails if the tables are not those of a board.
+fn statements_for(path: &Path, conn: &Connection) -> Result<Statements, BoardError> {
     const TRIED: &str = "reading the schema";
     const REMEDY: &str = "give the path of a board, or open it once with a client that brings \
                           it up to date";
-    let shape = Shape::read(conn).map_err(|error| BoardError::sql(path, TRIED, &error))?;
-    if let Some(column) = shape.missing() {
-        let finding = format!("there is no {column}");
+    let failed = |error: rusqlite::Error| BoardError::sql(path, TRIED, &error);
+    let statements = Statements::read(conn).map_err(failed)?;
+    if let Some(missing) = required::missing(conn).map_err(failed)? {
+        let finding = format!("there is no {missing}");
         return Err(BoardError::new(path, FaultClass::Content, TRIED, finding).with_remedy(REMEDY));
     }
-    conn.prepare(&format!("SELECT {} FROM tasks", shape.row))
-        .map_err(|error| BoardError::sql(path, TRIED, &error).with_remedy(REMEDY))?;
-    Ok(shape)
+    conn.prepare(&statements.task).map_err(|error| failed(error).with_remedy(REMEDY))?;
+    Ok(statements)
 }

@@ -1,10 +1,10 @@
 //! SQLite calls that report every error.
 //!
-//! `Connection::query_row`, `pragma_update` and `execute_batch` stop at the first row and drop what
-//! the statement says when it is ended, so that a write whose commit failed looks as if it had
-//! succeeded. These step to the end. The originals are banned by a lint.
+//! `Connection::query_row`, `pragma_update` and `execute_batch` stop at the first row and drop the
+//! error of the final step, so that a write whose commit failed looks as if it had succeeded. These
+//! step to the end. The originals are banned by a lint.
 
-use rusqlite::{Connection, Error, Params, Result, Row};
+use rusqlite::{Connection, Error, Params, Result, Row, ToSql};
 
 /// The first row of a query, stepped to its end; `None` if there is no row.
 pub fn one<T>(
@@ -25,7 +25,7 @@ pub fn one<T>(
     Ok(first)
 }
 
-/// Runs one statement to its end, whatever rows it gives.
+/// Runs one statement to its end, and ignores its rows.
 pub fn run(conn: &Connection, sql: &str) -> Result<()> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
@@ -33,13 +33,29 @@ pub fn run(conn: &Connection, sql: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a statement that must change a row. A trigger can make SQLite pass over a row without a word;
-/// what was not written must not be told as written.
+/// Runs a statement that must change a row. A trigger can make SQLite skip a row without an error, and
+/// what was not written must not be reported as written.
 pub fn change(conn: &Connection, sql: &str, params: impl Params) -> Result<()> {
     match conn.prepare_cached(sql)?.execute(params)? {
         0 => Err(Error::StatementChangedRows(0)),
         _ => Ok(()),
     }
+}
+
+/// Runs a statement with its key and those of the named values that occur in it.
+pub(crate) fn update_named(
+    conn: &Connection,
+    sql: &str,
+    key: (&str, &dyn ToSql),
+    values: &[(&str, &dyn ToSql)],
+) -> Result<()> {
+    let mut statement = conn.prepare_cached(sql)?;
+    for (name, value) in values.iter().chain([&key]) {
+        if let Some(index) = statement.parameter_index(name)? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    statement.raw_execute().map(drop)
 }
 
 /// All rows of a query.

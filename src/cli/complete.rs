@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use crate::board::Scratch;
 use crate::board::card::{self, Complete};
-use crate::board::{self, Scratch};
 use crate::process::workspace::WorkspaceError;
 use crate::runtime::cleaner;
 
@@ -60,7 +60,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         }
         let mut unneeded = Vec::new();
         for id in &args.ids {
-            unneeded.extend(board::unneeded(conn, id)?);
+            unneeded.extend(Scratch::unneeded(conn, id)?);
         }
         // A worker may still be in its folder; whoever reaps it removes that.
         unneeded.retain(|scratch| !at_work.iter().any(|id| *id == scratch.task.as_str()));

@@ -82,7 +82,7 @@ pub fn block(
 
     let fields = Fields::of(columns, "tasks")
         .set("status", route.status.to_owned())
-        .free()
+        .unclaim()
         .set("block_kind", route.kind.map(|kind| kind.as_str().to_owned()));
     let fields = match route.recurrences {
         Some(count) => fields.set("block_recurrences", count),

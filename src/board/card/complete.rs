@@ -46,7 +46,7 @@ pub fn complete(
         .set("status", "done".to_owned())
         .set("result", with.result.clone())
         .set("completed_at", now)
-        .free()
+        .unclaim()
         .clear(&["block_kind"])
         .set("block_recurrences", 0)
         .set("consecutive_failures", 0)

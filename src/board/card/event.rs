@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
-use crate::board::rows::event::json as spelled;
+use crate::board::rows::event::text_of;
 
 /// Appends an event. An empty payload is NULL, never `{}`.
 pub fn append(
@@ -28,7 +28,7 @@ pub fn append(
 /// be.
 #[must_use]
 pub fn json_text(value: &Value) -> String {
-    spelled(value).unwrap_or_else(|| value.to_string())
+    text_of(value).unwrap_or_else(|| value.to_string())
 }
 
 #[cfg(test)]

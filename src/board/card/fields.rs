@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use crate::board::rows::columns::Columns;
+use crate::board::rows::columns::{Columns, TASK_CLAIM};
 
 /// Some columns of one table, and what to write to them.
 pub(super) struct Fields<'a> {
@@ -54,9 +54,8 @@ impl<'a> Fields<'a> {
         conn.prepare_cached(&sql)?.execute(params_from_iter(self.values))
     }
 
-    /// Frees a task of its claim. The worker's fingerprint goes with its pid: one that stayed would
-    /// make other tools take the next worker for a stranger.
-    pub(super) fn free(self) -> Fields<'a> {
-        self.clear(&["claim_lock", "claim_expires", "worker_pid", "worker_started_at"])
+    /// Takes the claim off a task.
+    pub(super) fn unclaim(self) -> Fields<'a> {
+        self.clear(&TASK_CLAIM)
     }
 }

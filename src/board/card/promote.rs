@@ -7,8 +7,8 @@ use super::event::append;
 use super::fields::Fields;
 use super::task::Task;
 use super::{CardError, task, value};
-use crate::board::exchange::promote::{is_held, phase, said_of};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::{event, history};
 use crate::board::sql;
 
 /// The parents that a task still waits for, with their statuses. A parent that does not exist, or
@@ -37,13 +37,13 @@ pub(super) fn children(
         let child = task::find(conn, columns, &id)?;
         if is_due(conn, &child, failure_limit)? {
             let (id, status) = (Value::Text(child.id.clone()), Value::Text(child.status));
-            let phase = phase(conn, &child.id)?;
-            Fields::of(columns, "tasks").set("status", phase.to_owned()).update(
+            let resumed = history::resume_status(conn, &child.id)?;
+            Fields::of(columns, "tasks").set("status", resumed.to_owned()).update(
                 conn,
                 "id = ? AND status = ?",
                 [id, status],
             )?;
-            append(conn, now, &child.id, None, "promoted", &said_of(phase))?;
+            append(conn, now, &child.id, None, "promoted", &event::promoted(resumed))?;
         }
     }
     Ok(())
@@ -62,7 +62,7 @@ pub(super) fn is_due(
         "todo" => true,
         "blocked" => {
             let limit = task.max_retries.unwrap_or_else(|| i64::from(failure_limit)).max(1);
-            task.consecutive_failures < limit && !is_held(conn, &task.id)?
+            task.consecutive_failures < limit && !history::needs_a_person(conn, &task.id)?
         }
         _ => false,
     })

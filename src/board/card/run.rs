@@ -85,7 +85,7 @@ impl Ending<'_> {
         task: &Task,
         run: i64,
     ) -> rusqlite::Result<()> {
-        released(columns)
+        unclaimed(columns)
             .set("status", self.status.to_owned())
             .set("outcome", self.outcome.to_owned())
             .set("summary", self.summary.map(str::to_owned))
@@ -137,7 +137,7 @@ pub(super) fn close_leaked(
         |row| value::text(row, 0),
     )?;
     let Some(summary) = open else { return Ok(()) };
-    released(columns)
+    unclaimed(columns)
         .set("status", "reclaimed".to_owned())
         .set("outcome", "reclaimed".to_owned())
         .set("summary", summary.unwrap_or_else(|| why.to_owned()))
@@ -146,13 +146,7 @@ pub(super) fn close_leaked(
     Ok(())
 }
 
-/// The columns of the claim on a run that ends. Boards that know fingerprints keep lock and pid of
-/// a closed run: other tools look for a worker that lives on by them.
-fn released(columns: &Columns) -> Fields<'_> {
-    let fields = Fields::of(columns, "task_runs");
-    if columns.has("task_runs.worker_started_at") {
-        fields.clear(&["claim_expires"])
-    } else {
-        fields.clear(&["claim_lock", "claim_expires", "worker_pid"])
-    }
+/// Takes the claim off a run that ends.
+fn unclaimed(columns: &Columns) -> Fields<'_> {
+    Fields::of(columns, "task_runs").clear(columns.claim_of_ended_run())
 }

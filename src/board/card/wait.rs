@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::task::Task;
 use super::{CardError, promote, value};
 use crate::board::Workers;
-use crate::board::exchange::tx;
+use crate::board::rows::history;
 use crate::board::sql;
 use crate::machine::hold::Candidate;
 use crate::machine::hold::{self, End, Hold};
@@ -127,7 +127,7 @@ fn on_ready(conn: &Connection, judge: Judge<'_>, task: &Task) -> Result<Option<W
         order: 0,
         has_body: task.body.as_deref().is_some_and(|body| !body.trim_matches(' ').is_empty()),
         failures,
-        last_end: tx::last_end(conn, id, failures, judge.policy, judge.now)?,
+        last_end: history::last_end(conn, id, failures, judge.policy, judge.now)?,
     };
     Ok(hold::on(&candidate, judge.policy, judge.now).map(Wait::Hold))
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::Result;
 
-use super::tx::Pass;
+use super::tx::Tx;
 use crate::board::rows::claim_lock::Holder;
 use crate::board::rows::event;
 use crate::board::rows::task::{TaskRow, UNVERIFIED};
@@ -38,45 +38,45 @@ pub(super) enum Lease {
 }
 
 /// The run of ours that a running task is claimed for, if it is.
-pub(super) fn ours(pass: &Pass<'_>, row: &TaskRow) -> Option<Fence> {
-    let spawn = pass.context.owner.parse(row.claim_lock.as_deref()?)?;
+pub(super) fn ours(tx: &Tx<'_>, row: &TaskRow) -> Option<Fence> {
+    let spawn = tx.context.owner.parse(row.claim_lock.as_deref()?)?;
     Some(Fence { task: row.id, run: row.current_run?, spawn })
 }
 
 /// Judges the claim of a running task.
-pub(super) fn judge(pass: &Pass<'_>, row: &TaskRow) -> Result<Lease> {
-    if let Some(fence) = ours(pass, row) {
+pub(super) fn judge(tx: &Tx<'_>, row: &TaskRow) -> Result<Lease> {
+    if let Some(fence) = ours(tx, row) {
         return Ok(Lease::Ours(fence));
     }
     let lock = row.claim_lock.as_deref();
-    let start = pass.run_start(row.id, row.current_run)?.or(row.started_at);
-    let start = start.filter(|start| *start <= pass.unix.saturating_add(AHEAD_S)).unwrap_or(0);
+    let start = tx.run_start(row.id, row.current_run)?.or(row.started_at);
+    let start = start.filter(|start| *start <= tx.unix.saturating_add(AHEAD_S)).unwrap_or(0);
     Ok(match (lock, row.claim_expires) {
-        (Some(lock), Some(expires)) => claimed(pass, row, lock, expires, start)?,
-        (_, _) => orphan(pass, row, start)?,
+        (Some(lock), Some(expires)) => claimed(tx, row, lock, expires, start)?,
+        (_, _) => orphan(tx, row, start)?,
     })
 }
 
-fn claimed(pass: &Pass<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> Result<Lease> {
-    let unix = pass.unix;
+fn claimed(tx: &Tx<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> Result<Lease> {
+    let unix = tx.unix;
     let due = Some(expires.saturating_add(1));
     let look = Some(unix.saturating_add(LOOK_AGAIN_S));
     let holder = Holder::of(lock);
-    let local = is_local(pass, lock);
+    let local = is_local(tx, lock);
     let pid = row.pid().filter(|_| local);
     if expires < unix {
-        return Ok(if lives_on(pass, row, pid)? {
+        return Ok(if lives_on(tx, row, pid)? {
             Lease::Held { due: None, look }
         } else {
             Lease::Ended(LeaseEnd::Expired)
         });
     }
     let Some(pid) = pid else { return Ok(Lease::Held { due, look: None }) };
-    let alive = pass.context.liveness.worker(pid, row.fingerprint());
+    let alive = tx.context.liveness.worker(pid, row.fingerprint());
     // A living dispatcher of our kind reaps its workers itself and knows how they ended.
     let attended = holder.is_some_and(|holder| {
         let sexton = holder.sexton;
-        sexton.is_some_and(|s| pass.context.liveness.dispatcher(holder.pid, s.instance))
+        sexton.is_some_and(|s| tx.context.liveness.dispatcher(holder.pid, s.instance))
     });
     let visible_at = start.saturating_add(GRACE_S);
     Ok(if alive || attended {
@@ -89,14 +89,14 @@ fn claimed(pass: &Pass<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64)
 }
 
 /// A running task whose claim lacks its holder or its end: nobody would ever end it.
-fn orphan(pass: &Pass<'_>, row: &TaskRow, start: i64) -> Result<Lease> {
-    let unix = pass.unix;
+fn orphan(tx: &Tx<'_>, row: &TaskRow, start: i64) -> Result<Lease> {
+    let unix = tx.unix;
     let end = start.saturating_add(ORPHAN_S);
-    let here = row.claim_lock.as_deref().is_none_or(|lock| is_local(pass, lock));
+    let here = row.claim_lock.as_deref().is_none_or(|lock| is_local(tx, lock));
     let pid = row.pid().filter(|_| here);
     Ok(if unix < end {
         Lease::Held { due: Some(end), look: None }
-    } else if lives_on(pass, row, pid)? {
+    } else if lives_on(tx, row, pid)? {
         Lease::Held { due: None, look: Some(unix.saturating_add(LOOK_AGAIN_S)) }
     } else {
         Lease::Ended(LeaseEnd::Expired)
@@ -106,21 +106,21 @@ fn orphan(pass: &Pass<'_>, row: &TaskRow, start: i64) -> Result<Lease> {
 /// Whether the worker of a claim whose time is over may be alive. Nothing else would ever end such a
 /// claim, so where the row holds no fingerprint the one in the event of its start counts: the number
 /// may have come to mean another process. Only few claims get that far.
-fn lives_on(pass: &Pass<'_>, row: &TaskRow, pid: Option<Pid>) -> Result<bool> {
-    let liveness = pass.context.liveness;
+fn lives_on(tx: &Tx<'_>, row: &TaskRow, pid: Option<Pid>) -> Result<bool> {
+    let liveness = tx.context.liveness;
     let Some(pid) = pid.filter(|pid| liveness.worker(*pid, row.fingerprint())) else {
         return Ok(false);
     };
     let Some(run) = row.current_run.filter(|_| row.fingerprint().is_none()) else {
         return Ok(true);
     };
-    let spawned = event::of_run(pass.conn, run, "spawned")?;
+    let spawned = event::of_run(tx.conn, run, "spawned")?;
     let fingerprint = spawned["started_at"].as_str().filter(|text| *text != UNVERIFIED);
     let told = fingerprint.filter(|_| spawned["pid"] == pid.0);
     Ok(told.is_none() || liveness.worker(pid, told))
 }
 
 /// Whether a lock was taken on this host. Everybody tests it in this way.
-pub(super) fn is_local(pass: &Pass<'_>, lock: &str) -> bool {
-    lock.strip_prefix(pass.context.owner.host()).is_some_and(|rest| rest.starts_with(':'))
+pub(super) fn is_local(tx: &Tx<'_>, lock: &str) -> bool {
+    lock.strip_prefix(tx.context.owner.host()).is_some_and(|rest| rest.starts_with(':'))
 }

@@ -3,14 +3,18 @@
 //! Nothing here knows the machine's stages, reads a clock, or looks at a process by itself: times come
 //! with the request, and what lives is asked of the [`Context`].
 
+mod account;
 mod claim;
 mod context;
+mod ending;
 mod finish;
 mod lease;
-pub(crate) mod observe;
-pub(crate) mod promote;
+mod observe;
+mod promote;
 mod reclaim;
-pub(crate) mod tx;
+mod renew;
+mod started;
+mod tx;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,9 +23,9 @@ use rusqlite::{Connection, Error as Sql, Result};
 
 use crate::board::error::{self, BoardError, ExchangeError};
 use crate::board::file::{DispatchLock, LiveFile};
-use crate::board::rows::scratch::{self, Scratch};
-use crate::board::rows::spawn_facts::{self, SpawnFacts};
-use crate::board::rows::statements::{self, Shape};
+use crate::board::rows::scratch::Scratch;
+use crate::board::rows::spawn_facts::SpawnFacts;
+use crate::board::rows::statements::{self, Statements};
 use crate::board::sql;
 use crate::board::transaction::{self, Failed, Kind};
 use crate::machine::exchange::{Answer, Change, Observation, Refusal, Request, Taken};
@@ -31,7 +35,7 @@ use crate::machine::verdict::Verdict;
 use claim::Claim;
 pub use context::{Context, Liveness};
 use observe::{Look, Memory};
-use tx::Pass;
+use tx::Tx;
 
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub struct Exchanged {
 /// One open board.
 pub struct Board {
     file: LiveFile,
-    shape: Shape,
+    statements: Statements,
     memory: Memory,
     dispatch: DispatchLock,
 }
@@ -59,8 +63,8 @@ impl std::fmt::Debug for Board {
 }
 
 impl Board {
-    pub(in crate::board) fn new(file: LiveFile, shape: Shape) -> Board {
-        Board { file, shape, memory: Memory::default(), dispatch: DispatchLock::default() }
+    pub(in crate::board) fn new(file: LiveFile, statements: Statements) -> Board {
+        Board { file, statements, memory: Memory::default(), dispatch: DispatchLock::default() }
     }
 
     /// The one connection, for reading. Only [`Board::exchange`] writes.
@@ -146,9 +150,9 @@ impl Board {
     fn attempt(&mut self, round: &Round<'_>) -> Result<Exchanged, Failed<Trouble>> {
         let kind = if round.request.changes.is_empty() { Kind::Read } else { Kind::Write };
         let mut memory = self.memory.clone();
-        let (file, shape) = (&self.file, &mut self.shape);
+        let (file, statements) = (&self.file, &mut self.statements);
         let exchanged = transaction::run(file.conn(), kind, || {
-            let exchanged = inside(file.conn(), shape, &mut memory, round)?;
+            let exchanged = inside(file.conn(), statements, &mut memory, round)?;
             // What is written counts on what was read, and that only if it was read from this board.
             if kind == Kind::Write {
                 file.wal_shm_in_place().map_err(Trouble::Board)?;
@@ -189,29 +193,29 @@ impl From<Sql> for Trouble {
 
 fn inside(
     conn: &Connection,
-    shape: &mut Shape,
+    statements: &mut Statements,
     memory: &mut Memory,
     round: &Round<'_>,
 ) -> Result<Exchanged, Trouble> {
     let Round { request, context, .. } = *round;
     // Another process may add columns at any time. This is also the first read of the transaction,
     // after which the version of the data is that of its snapshot.
-    if statements::version(conn)? != shape.version {
-        *shape = Shape::read(conn)?;
+    if statements::version(conn)? != statements.version {
+        *statements = Statements::read(conn)?;
     }
     let data_version = data_version(conn)?;
-    let pass = Pass { conn, shape, context, unix: request.unix };
+    let tx = Tx { conn, statements, context, unix: request.unix };
     let mut taken = Vec::with_capacity(request.changes.len());
     let mut facts = Vec::new();
     for (index, change) in request.changes.iter().enumerate() {
-        let outcome = one_change(&pass, round, index, *change)?;
+        let outcome = one_change(&tx, round, index, *change)?;
         if let (Taken::Claimed { run, .. }, Change::Claim { spawn, task, .. }) = (outcome, *change)
         {
-            facts.extend(spawn_facts::read(&pass, task, run)?.map(|facts| (spawn, facts)));
+            facts.extend(tx.spawn_facts(task, run)?.map(|facts| (spawn, facts)));
         }
         taken.push(outcome);
     }
-    let unneeded = scratch::unneeded_after(conn, &request.changes, &taken)?;
+    let unneeded = unneeded_after(conn, &request.changes, &taken)?;
     let look = Look {
         fresh: request.fresh,
         want: request.want,
@@ -219,13 +223,13 @@ fn inside(
         relist: request.relist,
         data_version,
     };
-    let observation: Observation = observe::observe(&pass, memory, look)?;
+    let observation: Observation = observe::observe(&tx, memory, look)?;
     Ok(Exchanged { answer: Answer { taken, observation: Some(observation) }, facts, unneeded })
 }
 
 /// Applies one change such that the others do not suffer if the board refuses it.
 fn one_change(
-    pass: &Pass<'_>,
+    tx: &Tx<'_>,
     round: &Round<'_>,
     index: usize,
     change: Change,
@@ -236,34 +240,34 @@ fn one_change(
     if change.waits_for_others() && !round.may_dispatch {
         return Ok(Taken::No(Refusal::Locked));
     }
-    sql::run(pass.conn, "SAVEPOINT one_change")?;
-    match apply(pass, change) {
+    sql::run(tx.conn, "SAVEPOINT one_change")?;
+    match apply(tx, change) {
         Ok(taken) => {
-            sql::run(pass.conn, "RELEASE one_change")?;
+            sql::run(tx.conn, "RELEASE one_change")?;
             Ok(taken)
         }
         Err(error) if !error::is_rejection(&error) => Err(error.into()),
-        Err(_) if pass.conn.is_autocommit() => Err(Trouble::RolledBack(index)),
+        Err(_) if tx.conn.is_autocommit() => Err(Trouble::RolledBack(index)),
         Err(_) => {
-            sql::run(pass.conn, "ROLLBACK TO one_change")?;
-            sql::run(pass.conn, "RELEASE one_change")?;
+            sql::run(tx.conn, "ROLLBACK TO one_change")?;
+            sql::run(tx.conn, "RELEASE one_change")?;
             Ok(Taken::No(Refusal::Rejected))
         }
     }
 }
 
-fn apply(pass: &Pass<'_>, change: Change) -> Result<Taken> {
+fn apply(tx: &Tx<'_>, change: Change) -> Result<Taken> {
     match change {
         Change::Claim { spawn, task, worker, ttl_s, cap } => {
-            claim::claim(pass, Claim { spawn, task, worker, ttl_s, cap })
+            claim::claim(tx, Claim { spawn, task, worker, ttl_s, cap })
         }
-        Change::Started { fence, pid } => claim::started(pass, fence, pid),
-        Change::Renew { fence, ttl_s, heartbeat } => claim::renew(pass, fence, ttl_s, heartbeat),
+        Change::Started { fence, pid } => started::started(tx, fence, pid),
+        Change::Renew { fence, ttl_s, heartbeat } => renew::renew(tx, fence, ttl_s, heartbeat),
         Change::Finish { fence, pid, verdict, failure_limit } => {
-            finish::finish(pass, fence, pid, verdict, failure_limit)
+            finish::finish(tx, fence, pid, verdict, failure_limit)
         }
-        Change::Promote { task, failure_limit } => promote::promote(pass, task, failure_limit),
-        Change::Free { expired, failure_limit } => reclaim::free(pass, expired, failure_limit),
+        Change::Promote { task, failure_limit } => promote::promote(tx, task, failure_limit),
+        Change::Free { expired, failure_limit } => reclaim::reclaim(tx, expired, failure_limit),
     }
 }
 
@@ -285,4 +289,18 @@ fn requeues(change: &Change, taken: Taken) -> bool {
 /// Changes with every commit of another connection.
 fn data_version(conn: &Connection) -> Result<i64> {
     Ok(sql::one(conn, "PRAGMA data_version", [], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// The scratch workspaces that these changes, all applied, leave without a use. A run that is no longer
+/// ours counts too: its worker, or a person, may have completed the task.
+fn unneeded_after(conn: &Connection, changes: &[Change], taken: &[Taken]) -> Result<Vec<Scratch>> {
+    let mut found = BTreeSet::new();
+    for (change, taken) in changes.iter().zip(taken) {
+        let Change::Finish { fence, verdict, .. } = change else { continue };
+        let completed = *taken == Taken::Yes && *verdict == Verdict::Completed;
+        if completed || *taken == Taken::No(Refusal::Superseded) {
+            found.extend(Scratch::unneeded(conn, fence.task.as_str())?);
+        }
+    }
+    Ok(found.into_iter().collect())
 }

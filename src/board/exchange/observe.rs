@@ -8,14 +8,13 @@ use rusqlite::{Result, Rows, Statement, params};
 
 use super::lease::{self, Lease};
 use super::promote;
-use super::tx::Pass;
+use super::tx::Tx;
 use crate::board::rows::task::TaskRow;
 use crate::board::rows::value;
 use crate::board::rows::workers::Workers;
 use crate::board::sql;
 use crate::machine::exchange::{Expired, Observation, Ready};
-use crate::machine::hold::Candidate;
-use crate::machine::hold::{self, End};
+use crate::machine::hold::{self, Candidate, End};
 use crate::machine::ids::{TaskId, WorkerId};
 use crate::machine::policy::Policy;
 
@@ -34,11 +33,11 @@ const SWEEP_S: i64 = 300;
 
 /// What was seen before, so that the next look can be short.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     /// `PRAGMA data_version` of the last look: it changes with every commit of somebody else.
-    pub(crate) data_version: Option<i64>,
+    pub(super) data_version: Option<i64>,
     /// When something changes by itself, or must be looked at again.
-    pub(crate) due: Option<i64>,
+    pub(super) due: Option<i64>,
     /// By what the ready list was judged.
     judged_by: Option<Arc<(Policy, Workers)>>,
     /// The list that was last given.
@@ -102,25 +101,25 @@ impl Memory {
 }
 
 /// Looks at the board, and remembers what the next look can leave out.
-pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Result<Observation> {
+pub(super) fn observe(tx: &Tx<'_>, memory: &mut Memory, look: Look) -> Result<Observation> {
     let mut observation = Observation::default();
-    let again = running(pass, &mut observation)?;
+    let again = running(tx, &mut observation)?;
     let changed = memory.data_version != Some(look.data_version);
-    if wants_list(pass, memory, look, changed) {
-        let (ready, due) = ready(pass, look.want)?;
+    if wants_list(tx, memory, look, changed) {
+        let (ready, due) = ready(tx, look.want)?;
         memory.given = Some(Given { more: ready.more, due });
         observation.ready = Some(ready);
     }
     // Another failure limit can free tasks of which no event speaks.
-    let alike = memory.judged_alike((pass.context.policy, pass.context.workers));
-    follow(pass, memory, look.fresh || !alike, changed)?;
-    observation.promotable = promotable(pass, memory)?;
+    let alike = memory.judged_alike((tx.context.policy, tx.context.workers));
+    follow(tx, memory, look.fresh || !alike, changed)?;
+    observation.promotable = promotable(tx, memory)?;
     let held = memory.given.and_then(|given| given.due);
     observation.due = earliest(observation.due, held);
     memory.due = earliest(observation.due, again);
     memory.data_version = Some(look.data_version);
     if !alike {
-        let by = (pass.context.policy.clone(), pass.context.workers.clone());
+        let by = (tx.context.policy.clone(), tx.context.workers.clone());
         memory.judged_by = Some(Arc::new(by));
     }
     Ok(observation)
@@ -128,18 +127,17 @@ pub(super) fn observe(pass: &Pass<'_>, memory: &mut Memory, look: Look) -> Resul
 
 /// Fills in who runs, and which claims have ended. Gives the second at which the processes of
 /// others should be looked at again.
-fn running(pass: &Pass<'_>, observation: &mut Observation) -> Result<Option<i64>> {
-    let query = format!("SELECT {} FROM tasks WHERE status = 'running'", pass.shape.row);
-    let rows = sql::all(pass.conn, &query, [], TaskRow::read)?;
+fn running(tx: &Tx<'_>, observation: &mut Observation) -> Result<Option<i64>> {
+    let rows = sql::all(tx.conn, &tx.statements.running, [], TaskRow::read)?;
     observation.running = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let mut again = None;
     for row in rows.into_iter().flatten() {
-        if observation.expired.len() >= EXPIRED && lease::ours(pass, &row).is_none() {
+        if observation.expired.len() >= EXPIRED && lease::ours(tx, &row).is_none() {
             // The next look tells of it, and is due.
-            observation.due = earliest(observation.due, Some(pass.unix));
+            observation.due = earliest(observation.due, Some(tx.unix));
             continue;
         }
-        match lease::judge(pass, &row)? {
+        match lease::judge(tx, &row)? {
             Lease::Ours(fence) => observation.ours.push(fence),
             Lease::Ended(by) => {
                 observation.expired.push(Expired { task: row.id, run: row.current_run, by });
@@ -154,25 +152,25 @@ fn running(pass: &Pass<'_>, observation: &mut Observation) -> Result<Option<i64>
 }
 
 /// Whether the ready list may have changed for the better since it was given.
-fn wants_list(pass: &Pass<'_>, memory: &Memory, look: Look, changed: bool) -> bool {
+fn wants_list(tx: &Tx<'_>, memory: &Memory, look: Look, changed: bool) -> bool {
     let Some(given) = memory.given else { return true };
     look.fresh
         || changed
         || look.requeued
-        || !memory.judged_alike((pass.context.policy, pass.context.workers))
+        || !memory.judged_alike((tx.context.policy, tx.context.workers))
         || (given.more && look.relist)
-        || given.due.is_some_and(|due| due <= pass.unix)
+        || given.due.is_some_and(|due| due <= tx.unix)
 }
 
 /// The first `want` tasks that may run now, and when the next of those in front of them may.
 ///
 /// As a rule few tasks are held, so that looking at a few more than are wanted is enough. Where it
 /// is not, the look is repeated further down.
-fn ready(pass: &Pass<'_>, want: u32) -> Result<(Ready, Option<i64>)> {
-    let lanes = lanes(pass)?;
+fn ready(tx: &Tx<'_>, want: u32) -> Result<(Ready, Option<i64>)> {
+    let lanes = lanes(tx)?;
     let mut depth = u64::from(want) + 64;
     loop {
-        if let Some(found) = ready_within(pass, &lanes, want as usize, depth)? {
+        if let Some(found) = ready_within(tx, &lanes, want as usize, depth)? {
             return Ok(found);
         }
         depth = depth.saturating_mul(32);
@@ -181,14 +179,14 @@ fn ready(pass: &Pass<'_>, want: u32) -> Result<(Ready, Option<i64>)> {
 
 /// The same, looking at no more than `depth` tasks of each assignee; `None` if those do not tell.
 fn ready_within(
-    pass: &Pass<'_>,
+    tx: &Tx<'_>,
     lanes: &[Cell],
     want: usize,
     depth: u64,
 ) -> Result<Option<(Ready, Option<i64>)>> {
     let mut statements = lanes
         .iter()
-        .map(|_| pass.conn.prepare(&pass.shape.ready_of))
+        .map(|_| tx.conn.prepare(&tx.statements.ready_of))
         .collect::<Result<Vec<_>>>()?;
     let mut queues = Vec::new();
     for (statement, lane) in statements.iter_mut().zip(lanes) {
@@ -200,8 +198,8 @@ fn ready_within(
         if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
             return Ok(None);
         }
-        let Some(candidate) = candidate(pass, rowid)? else { continue };
-        match hold::on(&candidate, pass.context.policy, pass.unix).map(hold::Hold::end) {
+        let Some(candidate) = candidate(tx, rowid)? else { continue };
+        match hold::on(&candidate, tx.context.policy, tx.unix).map(hold::Hold::end) {
             Some(End::At(second)) => due = earliest(due, Some(second)),
             Some(End::Owner(_)) => {}
             None if list.tasks.len() < want => list.tasks.push(candidate),
@@ -256,19 +254,18 @@ fn pop(queues: &mut [Queue<'_>]) -> Result<Option<i64>> {
     Ok(rowid)
 }
 
-fn candidate(pass: &Pass<'_>, rowid: i64) -> Result<Option<Candidate>> {
-    let query = format!("SELECT {} FROM tasks WHERE rowid = ?1", pass.shape.row);
-    let row = sql::one(pass.conn, &query, [rowid], TaskRow::read)?.flatten();
-    row.map(|row| pass.candidate(&row)).transpose()
+fn candidate(tx: &Tx<'_>, rowid: i64) -> Result<Option<Candidate>> {
+    let row = sql::one(tx.conn, &tx.statements.task_at, [rowid], TaskRow::read)?.flatten();
+    row.map(|row| tx.candidate(&row)).transpose()
 }
 
 /// The assignees whose tasks we can run, each as it is spelled in the board.
-fn lanes(pass: &Pass<'_>) -> Result<Vec<Cell>> {
-    let workers = pass.context.workers;
-    let policy = pass.context.policy;
+fn lanes(tx: &Tx<'_>) -> Result<Vec<Cell>> {
+    let workers = tx.context.workers;
+    let policy = tx.context.policy;
     let enabled = |worker: WorkerId| policy.worker(worker).enabled;
     let nobody = policy.default_worker.is_some_and(enabled);
-    let names = sql::all(pass.conn, pass.shape.assignees, [], |row| {
+    let names = sql::all(tx.conn, tx.statements.assignees, [], |row| {
         // A name that is no text is nobody's, here.
         Ok(row.get_ref("name")?.as_str().ok().map(str::to_owned))
     })?;
@@ -288,20 +285,20 @@ fn lanes(pass: &Pass<'_>) -> Result<Vec<Cell>> {
 }
 
 /// Finds out which waiting tasks may have become promotable since the last look.
-fn follow(pass: &Pass<'_>, memory: &mut Memory, fresh: bool, changed: bool) -> Result<()> {
+fn follow(tx: &Tx<'_>, memory: &mut Memory, fresh: bool, changed: bool) -> Result<()> {
     let newest = "SELECT ifnull(max(id), 0) FROM task_events";
-    let newest: i64 = sql::one(pass.conn, newest, [], |row| row.get(0))?.unwrap_or(0);
-    let stale = changed && pass.unix.saturating_sub(memory.swept_at) >= SWEEP_S;
+    let newest: i64 = sql::one(tx.conn, newest, [], |row| row.get(0))?.unwrap_or(0);
+    let stale = changed && tx.unix.saturating_sub(memory.swept_at) >= SWEEP_S;
     match memory.cursor {
         // The clock of a row may have gone back, the ids of events never do in one file.
         Some(cursor) if !fresh && !stale && cursor <= newest => {
-            if follow_events(pass, memory, cursor)? >= EVENTS {
+            if follow_events(tx, memory, cursor)? >= EVENTS {
                 memory.sweep = Some(FROM_THE_START);
             }
         }
         _ => {
             memory.sweep = Some(FROM_THE_START);
-            memory.swept_at = pass.unix;
+            memory.swept_at = tx.unix;
         }
     }
     memory.cursor = Some(newest);
@@ -309,19 +306,19 @@ fn follow(pass: &Pass<'_>, memory: &mut Memory, fresh: bool, changed: bool) -> R
 }
 
 /// The tasks that events speak of, and those that wait for them. Gives the number of events.
-fn follow_events(pass: &Pass<'_>, memory: &mut Memory, cursor: i64) -> Result<u32> {
+fn follow_events(tx: &Tx<'_>, memory: &mut Memory, cursor: i64) -> Result<u32> {
     // Left out are only kinds that happen often and certainly free nobody.
     let query = format!(
         "SELECT task_id AS id FROM task_events WHERE id > ?1 AND kind NOT IN ('heartbeat', \
          'spawned', 'claimed', 'claim_extended', 'commented', 'respawn_guarded', 'attached', \
          'worker_registered', 'reprioritized') LIMIT {EVENTS}"
     );
-    let tasks = sql::all(pass.conn, &query, [cursor], |row| value::task(row, "id"))?;
+    let tasks = sql::all(tx.conn, &query, [cursor], |row| value::task(row, "id"))?;
     let count = u32::try_from(tasks.len()).unwrap_or(EVENTS);
     for task in tasks.into_iter().flatten().collect::<BTreeSet<_>>() {
         memory.waiting.insert(task);
         let query = "SELECT child_id AS id FROM task_links WHERE parent_id = ?1";
-        let children = sql::all(pass.conn, query, [task.as_str()], |row| value::task(row, "id"))?;
+        let children = sql::all(tx.conn, query, [task.as_str()], |row| value::task(row, "id"))?;
         memory.waiting.extend(children.into_iter().flatten());
     }
     Ok(count)
@@ -329,16 +326,16 @@ fn follow_events(pass: &Pass<'_>, memory: &mut Memory, cursor: i64) -> Result<u3
 
 /// Those of the waiting tasks that may be promoted, as many as are told at once. A task that was
 /// told stays in mind until it is seen to have changed; the others come back with an event.
-fn promotable(pass: &Pass<'_>, memory: &mut Memory) -> Result<Vec<TaskId>> {
-    let limit = pass.context.policy.failure_limit;
+fn promotable(tx: &Tx<'_>, memory: &mut Memory) -> Result<Vec<TaskId>> {
+    let limit = tx.context.policy.failure_limit;
     let mut found = Vec::new();
     for task in std::mem::take(&mut memory.waiting) {
         if found.len() >= PROMOTABLE {
             memory.waiting.insert(task);
             continue;
         }
-        if let Some(row) = pass.task(task)?
-            && promote::may(pass, &row, limit)?
+        if let Some(row) = tx.task(task)?
+            && promote::may(tx, &row, limit)?
         {
             memory.waiting.insert(task);
             found.push(task);
@@ -347,7 +344,7 @@ fn promotable(pass: &Pass<'_>, memory: &mut Memory) -> Result<Vec<TaskId>> {
     while found.len() < PROMOTABLE
         && let Some(sweep) = memory.sweep
     {
-        memory.sweep = go_on(pass, sweep, memory, &mut found)?;
+        memory.sweep = go_on(tx, sweep, memory, &mut found)?;
     }
     Ok(found)
 }
@@ -355,25 +352,17 @@ fn promotable(pass: &Pass<'_>, memory: &mut Memory) -> Result<Vec<TaskId>> {
 /// Looks at the rest of the waiting tasks of one status, of which SQLite itself leaves out those
 /// whose parents are not done. Gives where to go on.
 fn go_on(
-    pass: &Pass<'_>,
+    tx: &Tx<'_>,
     sweep: Sweep,
     memory: &mut Memory,
     found: &mut Vec<TaskId>,
 ) -> Result<Option<Sweep>> {
-    let query = format!(
-        "SELECT {} FROM tasks t WHERE status = ?1 AND rowid > ?2 AND NOT EXISTS (\
-           SELECT 1 FROM task_links l JOIN tasks p ON p.id = l.parent_id \
-            WHERE l.child_id = t.id AND p.status NOT IN ('done', 'archived')) \
-         ORDER BY rowid",
-        pass.shape.row
-    );
-    let mut statement = pass.conn.prepare_cached(&query)?;
+    let mut statement = tx.conn.prepare_cached(&tx.statements.waiting)?;
     let mut rows = statement.query(params![sweep.status, sweep.after])?;
     while let Some(row) = rows.next()? {
         let after = row.get("row")?;
         let Some(row) = TaskRow::read(row)? else { continue };
-        if promote::may(pass, &row, pass.context.policy.failure_limit)?
-            && memory.waiting.insert(row.id)
+        if promote::may(tx, &row, tx.context.policy.failure_limit)? && memory.waiting.insert(row.id)
         {
             found.push(row.id);
             if found.len() >= PROMOTABLE {

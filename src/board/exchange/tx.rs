@@ -1,42 +1,80 @@
-//! One transaction with a board, as its parts see it.
+//! The transaction in which the verbs of an exchange work.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, ToSql, params};
+use serde_json::Value;
 
 use super::context::Context;
-use crate::board::rows::statements::Shape;
-use crate::board::rows::value;
-use crate::board::sql;
-use crate::machine::hold::{self, Candidate, LastEnd};
-use crate::machine::ids::{RunId, TaskId};
-use crate::machine::policy::Policy;
-
+use crate::board::rows::spawn_facts::SpawnFacts;
+use crate::board::rows::statements::{OnBoth, Statements};
 use crate::board::rows::task::TaskRow;
+use crate::board::rows::{event, history, value};
+use crate::board::sql;
+use crate::machine::exchange::Fence;
+use crate::machine::hold::Candidate;
+use crate::machine::ids::{RunId, TaskId};
 
-/// What every part of an exchange needs.
+/// What every verb needs.
 #[derive(Clone, Copy)]
-pub(crate) struct Pass<'a> {
-    pub(crate) conn: &'a Connection,
-    pub(crate) shape: &'a Shape,
-    pub(crate) context: &'a Context<'a>,
+pub(super) struct Tx<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) statements: &'a Statements,
+    pub(super) context: &'a Context<'a>,
     /// The second that all rows of this transaction carry.
-    pub(crate) unix: i64,
+    pub(super) unix: i64,
 }
 
-impl Pass<'_> {
+impl Tx<'_> {
     /// The row of a task.
     pub(super) fn task(&self, task: TaskId) -> Result<Option<TaskRow>> {
-        let query = format!("SELECT {} FROM tasks WHERE id = ?1", self.shape.row);
-        let row = sql::one(self.conn, &query, [task.as_str()], TaskRow::read)?;
-        Ok(row.flatten())
+        let query = &self.statements.task;
+        Ok(sql::one(self.conn, query, [task.as_str()], TaskRow::read)?.flatten())
     }
 
-    /// Rows that are running, whoever runs them.
+    /// The row behind a fence, if the run is still ours.
+    pub(super) fn fenced(&self, fence: Fence) -> Result<Option<TaskRow>> {
+        let lock = self.context.owner.lock(fence.spawn);
+        Ok(self.task(fence.task)?.filter(|row| {
+            row.status == "running"
+                && row.current_run == Some(fence.run)
+                && row.claim_lock.as_deref() == Some(lock.as_str())
+        }))
+    }
+
+    /// What the spawn needs to know of a task that was just claimed.
+    pub(super) fn spawn_facts(&self, task: TaskId, run: RunId) -> Result<Option<SpawnFacts>> {
+        let query = &self.statements.spawn_facts;
+        sql::one(self.conn, query, [task.as_str()], |row| SpawnFacts::read(row, task, run))
+    }
+
+    /// Updates the task and the run behind a fence.
+    pub(super) fn on_both(
+        &self,
+        update: &OnBoth,
+        fence: Fence,
+        values: &[(&str, &dyn ToSql)],
+    ) -> Result<()> {
+        sql::update_named(self.conn, &update.task, (":id", &fence.task.as_str()), values)?;
+        sql::update_named(self.conn, &update.run, (":id", &fence.run.0), values)
+    }
+
+    /// Appends an event of a task.
+    pub(super) fn event(
+        &self,
+        task: TaskId,
+        run: Option<RunId>,
+        kind: &str,
+        payload: &Value,
+    ) -> Result<()> {
+        event::append(self.conn, task, run, kind, payload, self.unix)
+    }
+
+    /// Counts the running tasks, of all dispatchers.
     pub(super) fn running(&self) -> Result<u32> {
         let query = "SELECT count(*) FROM tasks WHERE status = 'running'";
         Ok(sql::one(self.conn, query, [], |row| row.get(0))?.map_or(0, value::count))
     }
 
-    /// Whether everything that `task` waits for is done. Parents that do not exist are.
+    /// Whether everything that `task` waits for is done. A parent that does not exist counts as done.
     pub(super) fn parents_done(&self, task: TaskId) -> Result<bool> {
         let query = "SELECT 1 FROM task_links l JOIN tasks p ON p.id = l.parent_id \
                      WHERE l.child_id = ?1 AND p.status NOT IN ('done', 'archived')";
@@ -65,36 +103,10 @@ impl Pass<'_> {
             failures: row.failures,
             // Most tasks were never tried.
             last_end: if row.was_started {
-                last_end(self.conn, row.id, row.failures, self.context.policy, self.unix)?
+                history::last_end(self.conn, row.id, row.failures, self.context.policy, self.unix)?
             } else {
                 None
             },
         })
     }
-}
-
-/// How the newest closed run of a task ended.
-///
-/// An end that is no number, or lies further ahead than it could hold the task, is no time (see
-/// [`hold::on`]). Such a one sorts above all that follow, so it is left out: else it would hide them,
-/// and the task would never rest again.
-pub(crate) fn last_end(
-    conn: &Connection,
-    task: TaskId,
-    failures: u32,
-    policy: &Policy,
-    unix: i64,
-) -> Result<Option<LastEnd>> {
-    let query = "SELECT ended_at, limited FROM (\
-                   SELECT id, ended_at, ifnull(CAST(outcome AS TEXT) = 'rate_limited', 0) AS limited \
-                   FROM task_runs WHERE task_id = ?1 AND typeof(ended_at) IN ('integer', 'real')) \
-                 WHERE ended_at <= iif(limited, ?2, ?3) ORDER BY ended_at DESC, id DESC LIMIT 1";
-    let [limited, failed] = [true, false].map(|rate_limited| {
-        unix.saturating_add(hold::rest_s(policy, task, failures, rate_limited))
-    });
-    let end = sql::one(conn, query, params![task.as_str(), limited, failed], |row| {
-        let rate_limited = row.get("limited")?;
-        Ok(value::int(row, "ended_at")?.map(|at| LastEnd { at, rate_limited }))
-    })?;
-    Ok(end.flatten())
 }

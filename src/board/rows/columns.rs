@@ -8,6 +8,11 @@ use rusqlite::{Connection, Result};
 use super::value;
 use crate::board::sql;
 
+/// The columns of a task's claim. The fingerprint is cleared with the pid: one that stayed would make
+/// other tools take the next worker for another process.
+pub(crate) const TASK_CLAIM: [&str; 4] =
+    ["claim_lock", "claim_expires", "worker_pid", "worker_started_at"];
+
 /// The columns of the tables that tasks, their links, events and runs are in, as `table.column`. Of
 /// other tables nothing is known here.
 #[derive(Clone, Debug, Default)]
@@ -34,13 +39,24 @@ impl Columns {
         self.0.contains(column)
     }
 
+    /// Whether `table` has `column`.
+    pub(crate) fn has_in(&self, table: &str, column: &str) -> bool {
+        self.has(&format!("{table}.{column}"))
+    }
+
+    /// The columns of its claim that a run loses when it ends. Boards that know fingerprints keep lock
+    /// and pid of a closed run: by them other tools look for a worker that lives on.
+    pub(crate) fn claim_of_ended_run(&self) -> &'static [&'static str] {
+        if self.has("task_runs.worker_started_at") {
+            &["claim_expires"]
+        } else {
+            &["claim_lock", "claim_expires", "worker_pid"]
+        }
+    }
+
     /// `column` itself if `table` has it, else `NULL AS column`: for the list of a SELECT.
     #[must_use]
     pub fn or_null(&self, table: &str, column: &str) -> String {
-        if self.has(&format!("{table}.{column}")) {
-            column.to_owned()
-        } else {
-            format!("NULL AS {column}")
-        }
+        if self.has_in(table, column) { column.to_owned() } else { format!("NULL AS {column}") }
     }
 }

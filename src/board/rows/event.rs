@@ -5,14 +5,15 @@ use std::io;
 
 use rusqlite::{Connection, Result, params};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
+use serde_json::{Value, json};
 
+use super::value;
 use crate::board::sql;
 use crate::machine::ids::{RunId, TaskId};
 
 /// Appends one event. A payload that is null or empty is stored as NULL.
-pub fn append(
+pub(crate) fn append(
     conn: &Connection,
     task: TaskId,
     run: Option<RunId>,
@@ -25,14 +26,13 @@ pub fn append(
         "INSERT INTO task_events (task_id, run_id, kind, payload, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![task.as_str(), run, kind, json(payload), unix])?;
+    .execute(params![task.as_str(), run, kind, text_of(payload), unix])?;
     Ok(())
 }
 
-/// A value as the client spells it: `", "` and `": "` between, characters beyond ASCII as they are;
-/// `None` for null and for `{}`.
-#[must_use]
-pub fn json(value: &Value) -> Option<String> {
+/// A value as the client spells it: `", "` and `": "` as separators, characters beyond ASCII not
+/// escaped; `None` for null and for `{}`.
+pub(crate) fn text_of(value: &Value) -> Option<String> {
     if value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) {
         return None;
     }
@@ -41,21 +41,31 @@ pub fn json(value: &Value) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-/// The payload of the newest event of a run with this kind; null if there is none or it is no JSON.
+/// The payload of the newest event of a run with this kind; null if there is none or it is not JSON.
 pub(crate) fn of_run(conn: &Connection, run: RunId, kind: &str) -> Result<Value> {
     let query = "SELECT payload FROM task_events WHERE run_id = ?1 AND kind = ?2 \
                  ORDER BY +id DESC LIMIT 1";
-    let payload =
-        sql::one(conn, query, params![run.0, kind], |row| super::value::text(row, "payload"))?;
+    let payload = sql::one(conn, query, params![run.0, kind], |row| value::text(row, "payload"))?;
     Ok(parse(payload.flatten()))
 }
 
-/// A payload; anything that is no JSON counts as none.
+/// Whether a run has an event of this kind.
+pub(crate) fn exists(conn: &Connection, run: RunId, kind: &str) -> Result<bool> {
+    let query = "SELECT 1 FROM task_events WHERE run_id = ?1 AND kind = ?2 LIMIT 1";
+    Ok(sql::one(conn, query, params![run.0, kind], |_| Ok(()))?.is_some())
+}
+
+/// The payload of the `promoted` event for a task that goes to this status.
+pub(crate) fn promoted(status: &str) -> Value {
+    if status == "review" { json!({"status": status}) } else { Value::Null }
+}
+
+/// Parses a payload; what is not JSON counts as none.
 pub(crate) fn parse(payload: Option<String>) -> Value {
     payload.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null)
 }
 
-/// JSON with a blank after each comma and colon.
+/// JSON with a space after each comma and colon.
 struct Spaced;
 
 impl Formatter for Spaced {
@@ -83,16 +93,15 @@ impl Formatter for Spaced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json as value;
 
     #[test]
     fn payloads_are_spelled_as_the_client_spells_them() {
-        let payload = value!({"b": [1, null], "a": "größe \"x\"\n", "c": {}});
+        let payload = json!({"b": [1, null], "a": "größe \"x\"\n", "c": {}});
         assert_eq!(
-            json(&payload).as_deref(),
+            text_of(&payload).as_deref(),
             Some(r#"{"b": [1, null], "a": "größe \"x\"\n", "c": {}}"#)
         );
-        assert_eq!(json(&value!({})), None);
-        assert_eq!(json(&Value::Null), None);
+        assert_eq!(text_of(&json!({})), None);
+        assert_eq!(text_of(&Value::Null), None);
     }
 }

@@ -1,27 +1,23 @@
-//! Scratch workspaces that nobody needs any more: those of completed tasks whose children are all
+//! Scratch workspaces that are no longer needed: those of completed tasks whose children are all
 //! finished. Until then a child may read what its parent left there.
-
-use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Result};
 
 use super::value;
 use crate::board::sql;
-use crate::machine::exchange::{Change, Refusal, Taken};
 use crate::machine::ids::TaskId;
-use crate::machine::verdict::Verdict;
 
 /// The scratch workspace of a completed task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scratch {
     /// The task.
     pub task: TaskId,
-    /// `tasks.workspace_path`; without one it is in the board's folder of workspaces.
+    /// `tasks.workspace_path`; without one it is in the board's workspaces directory.
     pub path: Option<String>,
 }
 
-/// A task that was archived without having been done keeps its folder. The plus signs keep SQLite
-/// from going by status, and so through everything that was ever done.
+/// A task that was archived without having been done keeps its directory. The plus signs keep SQLite
+/// from using the index on status, and so from reading every task that was ever done.
 const UNNEEDED: &str = "SELECT id, workspace_path FROM tasks t WHERE workspace_kind = 'scratch' \
      AND (+status = 'done' OR +status = 'archived' AND completed_at IS NOT NULL) \
      AND NOT EXISTS (SELECT 1 FROM task_links l JOIN tasks c ON c.id = l.child_id \
@@ -30,37 +26,21 @@ const UNNEEDED: &str = "SELECT id, workspace_path FROM tasks t WHERE workspace_k
 const OWN_AND_PARENTS: [&str; 2] =
     ["id = ?1", "id IN (SELECT parent_id FROM task_links WHERE child_id = ?1)"];
 
-/// The scratch workspaces that are not needed any more now that `task` is finished: its own, and
-/// those of its parents.
-pub fn unneeded(conn: &Connection, task: &str) -> Result<Vec<Scratch>> {
-    let mut found = Vec::new();
-    for whose in OWN_AND_PARENTS {
-        let query = format!("{UNNEEDED} AND {whose}");
-        let rows = sql::all(conn, &query, [task], |row| {
-            let path = value::text(row, "workspace_path")?;
-            Ok(value::task(row, "id")?.map(|task| Scratch { task, path }))
-        })?;
-        found.extend(rows.into_iter().flatten());
-    }
-    Ok(found)
-}
-
-/// Those that these changes, of which all have been applied, leave without need. A run that is no
-/// longer ours counts too: its worker, or a person, may have completed the task.
-pub(crate) fn unneeded_after(
-    conn: &Connection,
-    changes: &[Change],
-    taken: &[Taken],
-) -> Result<Vec<Scratch>> {
-    let mut found = BTreeSet::new();
-    for (change, taken) in changes.iter().zip(taken) {
-        let Change::Finish { fence, verdict, .. } = change else { continue };
-        let completed = *taken == Taken::Yes && *verdict == Verdict::Completed;
-        if completed || *taken == Taken::No(Refusal::Superseded) {
-            found.extend(unneeded(conn, fence.task.as_str())?);
+impl Scratch {
+    /// Finds those that are no longer needed now that `task` is finished: its own, and those of its
+    /// parents.
+    pub fn unneeded(conn: &Connection, task: &str) -> Result<Vec<Scratch>> {
+        let mut found = Vec::new();
+        for whose in OWN_AND_PARENTS {
+            let query = format!("{UNNEEDED} AND {whose}");
+            let rows = sql::all(conn, &query, [task], |row| {
+                let path = value::text(row, "workspace_path")?;
+                Ok(value::task(row, "id")?.map(|task| Scratch { task, path }))
+            })?;
+            found.extend(rows.into_iter().flatten());
         }
+        Ok(found)
     }
-    Ok(found.into_iter().collect())
 }
 
 #[cfg(test)]

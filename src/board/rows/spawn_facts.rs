@@ -1,14 +1,12 @@
-//! What the start of a worker needs to know of its task, read in the transaction that claimed it.
+//! What the spawn of a worker needs to know of its task, read in the transaction that claimed it.
 
 use rusqlite::{Result, Row};
 
 use super::columns::Columns;
 use super::value::Fields;
-use crate::board::exchange::tx::Pass;
-use crate::board::sql;
 use crate::machine::ids::{RunId, TaskId};
 
-/// A claimed task. Texts are as they stand in the board; bytes that are no text are replaced.
+/// A claimed task. Texts are as they stand in the board; bytes that are not UTF-8 are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnFacts {
     /// The task.
@@ -21,7 +19,7 @@ pub struct SpawnFacts {
     pub body: Option<String>,
     /// `tasks.assignee`
     pub assignee: String,
-    /// `tasks.claim_lock`, to the letter
+    /// `tasks.claim_lock`, byte for byte
     pub claim_lock: String,
     /// `tasks.workspace_kind`
     pub workspace_kind: String,
@@ -33,14 +31,8 @@ pub struct SpawnFacts {
     pub tenant: Option<String>,
 }
 
-/// Reads the facts of a task just claimed.
-pub(crate) fn read(pass: &Pass<'_>, task: TaskId, run: RunId) -> Result<Option<SpawnFacts>> {
-    let query = format!("SELECT {} FROM tasks WHERE id = ?1", pass.shape.facts);
-    sql::one(pass.conn, &query, [task.as_str()], |row| facts(row, task, run))
-}
-
 impl SpawnFacts {
-    /// What a SELECT from `tasks` is to list for [`read`], in this order. Columns that the board lacks
+    /// The list of a SELECT from `tasks` for [`read`](SpawnFacts::read). Columns that the board lacks
     /// are NULL.
     pub(crate) fn list(columns: &Columns) -> String {
         let optional = |column| columns.or_null("tasks", column);
@@ -49,20 +41,21 @@ impl SpawnFacts {
             "title, body, assignee, claim_lock, workspace_kind, workspace_path, {branch}, {tenant}"
         )
     }
-}
 
-fn facts(row: &Row<'_>, task: TaskId, run: RunId) -> Result<SpawnFacts> {
-    let mut fields = Fields::of(row);
-    Ok(SpawnFacts {
-        task,
-        run,
-        title: fields.text()?.unwrap_or_default(),
-        body: fields.text()?,
-        assignee: fields.text()?.unwrap_or_default(),
-        claim_lock: fields.text()?.unwrap_or_default(),
-        workspace_kind: fields.text()?.unwrap_or_default(),
-        workspace_path: fields.text()?,
-        branch_name: fields.text()?,
-        tenant: fields.text()?,
-    })
+    /// Reads the columns of [`list`](SpawnFacts::list).
+    pub(crate) fn read(row: &Row<'_>, task: TaskId, run: RunId) -> Result<SpawnFacts> {
+        let mut fields = Fields::of(row);
+        Ok(SpawnFacts {
+            task,
+            run,
+            title: fields.text()?.unwrap_or_default(),
+            body: fields.text()?,
+            assignee: fields.text()?.unwrap_or_default(),
+            claim_lock: fields.text()?.unwrap_or_default(),
+            workspace_kind: fields.text()?.unwrap_or_default(),
+            workspace_path: fields.text()?,
+            branch_name: fields.text()?,
+            tenant: fields.text()?,
+        })
+    }
 }

@@ -1,189 +1,188 @@
-//! What this board's tables look like, and the statements that depend on it.
+//! The statements of an exchange, for one version of a board's schema.
+//!
+//! SQL of an exchange that depends on which columns or indexes a board has is chosen here and nowhere
+//! else. (A command writes one row for a person; it leaves out columns with `card::fields`.)
 
 use rusqlite::{Connection, Result};
 
-use super::columns::Columns;
+use super::columns::{Columns, TASK_CLAIM};
+use super::ready_list;
 use super::spawn_facts::SpawnFacts;
 use super::task::TaskRow;
 use crate::board::sql;
 
-/// What a board must have to be dispatched. Everything else may be missing.
-const NEEDED: [&str; 38] = [
-    "tasks.id",
-    "tasks.title",
-    "tasks.body",
-    "tasks.assignee",
-    "tasks.status",
-    "tasks.priority",
-    "tasks.created_at",
-    "tasks.started_at",
-    "tasks.completed_at",
-    "tasks.workspace_kind",
-    "tasks.workspace_path",
-    "tasks.claim_lock",
-    "tasks.claim_expires",
-    "tasks.worker_pid",
-    "tasks.current_run_id",
-    "tasks.consecutive_failures",
-    "tasks.last_failure_error",
-    "task_links.parent_id",
-    "task_links.child_id",
-    "task_events.id",
-    "task_events.task_id",
-    "task_events.run_id",
-    "task_events.kind",
-    "task_events.payload",
-    "task_events.created_at",
-    "task_runs.id",
-    "task_runs.task_id",
-    "task_runs.profile",
-    "task_runs.status",
-    "task_runs.claim_lock",
-    "task_runs.claim_expires",
-    "task_runs.worker_pid",
-    "task_runs.started_at",
-    "task_runs.ended_at",
-    "task_runs.outcome",
-    "task_runs.summary",
-    "task_runs.metadata",
-    "task_runs.error",
-];
-
-/// Tables whose rows must be known by a number that SQLite gives them, and the name of what is lacking
-/// where they are not: a run without a number could never be closed.
-const NUMBERED: [(&str, &str); 2] = [
-    ("task_events", "integer primary key task_events.id"),
-    ("task_runs", "integer primary key task_runs.id"),
-];
-
-/// The shape of one board, valid for one `schema_version`.
+/// The statements for one `schema_version`.
 #[derive(Debug)]
-pub(crate) struct Shape {
-    pub(crate) columns: Columns,
+pub(crate) struct Statements {
     pub(crate) version: i64,
-    /// The columns of a [`TaskRow`](super::row::TaskRow), for the list of a SELECT from `tasks`.
-    pub(crate) row: String,
-    /// The columns of spawn facts.
-    pub(crate) facts: String,
-    /// Ready tasks of one assignee, in the board's order, as many as are asked for.
+
+    /// One task by its id, for [`TaskRow::read`].
+    pub(crate) task: String,
+    /// One task by its rowid, for [`TaskRow::read`].
+    pub(crate) task_at: String,
+    /// The running tasks, for [`TaskRow::read`].
+    pub(crate) running: String,
+    /// The tasks of a status, after a rowid, whose parents are all done, for [`TaskRow::read`].
+    pub(crate) waiting: String,
+    /// One task by its id, for [`SpawnFacts::read`].
+    pub(crate) spawn_facts: String,
+    /// The ready tasks of one assignee, in the board's order, up to a limit.
     pub(crate) ready_of: String,
-    /// The assignees there are, each once.
+    /// The assignees, each once.
     pub(crate) assignees: &'static str,
-    missing: Option<&'static str>,
+
+    /// Opens a run for a task.
+    pub(crate) open_run: String,
+    /// Closes the runs of a task that a lost claim left open.
+    pub(crate) close_leaked_runs: String,
+    /// Closes a run that is open.
+    pub(crate) close_run: String,
+    /// Gives a task to a run.
+    pub(crate) take: String,
+    /// Ends a task as done.
+    pub(crate) complete: String,
+    /// Takes the claim off a task and puts it into another status.
+    pub(crate) requeue: String,
+    /// The same, and clears the heartbeat.
+    pub(crate) requeue_and_clear_heartbeat: String,
+
+    /// Stores `:pid` and `:fingerprint` of a worker.
+    pub(crate) store_pid: OnBoth,
+    /// Sets the end of a lease to `:expires`.
+    pub(crate) renew: OnBoth,
+    /// The same, and the heartbeat to `:heartbeat`.
+    pub(crate) renew_with_heartbeat: OnBoth,
 }
 
-impl Shape {
-    /// Reads it.
-    pub(crate) fn read(conn: &Connection) -> Result<Shape> {
+/// An update of a task and the same update of its run; each takes an `:id`. A column that only one of
+/// the two tables has is set there only.
+#[derive(Debug)]
+pub(crate) struct OnBoth {
+    pub(crate) task: String,
+    pub(crate) run: String,
+}
+
+impl Statements {
+    pub(crate) fn read(conn: &Connection) -> Result<Statements> {
+        // Before the columns: a schema that changes in between then shows at the next look.
         let version = version(conn)?;
-        let columns = Columns::read(conn)?;
-        let indexed = has_ready_index(conn);
-        Ok(Shape {
-            row: TaskRow::list(&columns),
-            facts: SpawnFacts::list(&columns),
-            ready_of: format!(
-                "SELECT rowid AS row, priority, created_at FROM tasks {} WHERE assignee IS ?1 \
-                 AND status = 'ready' AND claim_lock IS NULL \
-                 ORDER BY priority DESC, created_at, rowid LIMIT ?2",
-                if indexed { "INDEXED BY sexton_ready" } else { "" }
-            ),
-            assignees: match (indexed, leads_an_index(conn)?) {
-                (true, _) => SKIP_READY,
-                (false, true) => SKIP_ALL,
-                (false, false) => {
-                    "SELECT DISTINCT assignee AS name FROM tasks \
-                                   WHERE status = 'ready' AND assignee IS NOT NULL"
-                }
-            },
-            missing: missing(conn, &columns)?,
-            columns,
+        let columns = &Columns::read(conn)?;
+        let list = TaskRow::list(columns);
+        let ready_list = ready_list::statements(conn)?;
+        Ok(Statements {
             version,
+            task: format!("SELECT {list} FROM tasks WHERE id = ?1"),
+            task_at: format!("SELECT {list} FROM tasks WHERE rowid = ?1"),
+            running: format!("SELECT {list} FROM tasks WHERE status = 'running'"),
+            waiting: format!(
+                "SELECT {list} FROM tasks t WHERE status = ?1 AND rowid > ?2 AND NOT EXISTS (\
+                   SELECT 1 FROM task_links l JOIN tasks p ON p.id = l.parent_id \
+                    WHERE l.child_id = t.id AND p.status NOT IN ('done', 'archived')) \
+                 ORDER BY rowid"
+            ),
+            spawn_facts: format!("SELECT {} FROM tasks WHERE id = ?1", SpawnFacts::list(columns)),
+            ready_of: ready_list.ready_of,
+            assignees: ready_list.assignees,
+            open_run: open_run(columns),
+            close_leaked_runs: close_leaked_runs(columns),
+            close_run: close_run(columns),
+            take: take(columns),
+            complete: complete(columns),
+            requeue: requeue(columns, &[]),
+            requeue_and_clear_heartbeat: requeue(columns, &["last_heartbeat_at"]),
+            store_pid: on_both(
+                columns,
+                &[("worker_pid", ":pid"), ("worker_started_at", ":fingerprint")],
+            ),
+            renew: on_both(columns, &[("claim_expires", ":expires")]),
+            renew_with_heartbeat: on_both(
+                columns,
+                &[("claim_expires", ":expires"), ("last_heartbeat_at", ":heartbeat")],
+            ),
         })
     }
-
-    /// The first thing that a board must have and that is not there.
-    pub(crate) fn missing(&self) -> Option<&'static str> {
-        self.missing
-    }
-
-    /// `, name` if the column is there: for the lists of a statement.
-    pub(crate) fn and(&self, table: &str, column: &str, text: &'static str) -> &'static str {
-        if self.columns.has(&format!("{table}.{column}")) { text } else { "" }
-    }
-
-    /// True if pids come with the fingerprint of their process.
-    pub(crate) fn fingerprints(&self) -> bool {
-        self.columns.has("tasks.worker_started_at")
-    }
-
-    /// The assignments that free a task of its claim.
-    pub(crate) fn free(&self) -> &'static str {
-        if self.fingerprints() {
-            "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL, worker_started_at = NULL"
-        } else {
-            "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
-        }
-    }
-
-    /// The assignments that take the claim off a run that ends. Where runs keep the fingerprint of
-    /// their process they also keep the claim, as evidence.
-    pub(crate) fn unclaim(&self) -> &'static str {
-        if self.columns.has("task_runs.worker_started_at") {
-            "claim_expires = NULL"
-        } else {
-            "claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
-        }
-    }
 }
 
-fn missing(conn: &Connection, columns: &Columns) -> Result<Option<&'static str>> {
-    if let Some(column) = NEEDED.into_iter().find(|column| !columns.has(column)) {
-        return Ok(Some(column));
-    }
-    for (table, key) in NUMBERED {
-        // Every primary key has an index, but for the one that is the number of its row.
-        let query = "SELECT 1 FROM pragma_table_info(?1) WHERE name = 'id' AND pk = 1 \
-                     AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
-        if sql::one(conn, query, [table], |_| Ok(()))?.is_none() {
-            return Ok(Some(key));
-        }
-    }
-    Ok(None)
-}
-
-/// Changes whenever the schema does.
+/// `PRAGMA schema_version`, which changes with every change of the schema.
 pub(crate) fn version(conn: &Connection) -> Result<i64> {
     Ok(sql::one(conn, "PRAGMA schema_version", [], |row| row.get(0))?.unwrap_or(0))
 }
 
-/// One step for each assignee that has ready tasks, whatever the size of the board.
-const SKIP_READY: &str = "WITH RECURSIVE names(name) AS (\
-    SELECT min(assignee) FROM tasks INDEXED BY sexton_ready \
-     WHERE status = 'ready' AND claim_lock IS NULL \
-    UNION ALL SELECT (\
-     SELECT min(assignee) FROM tasks INDEXED BY sexton_ready \
-      WHERE status = 'ready' AND claim_lock IS NULL AND assignee > name) \
-    FROM names WHERE name IS NOT NULL) \
-    SELECT name FROM names WHERE name IS NOT NULL";
-
-/// One step for each assignee.
-const SKIP_ALL: &str = "WITH RECURSIVE names(name) AS (\
-    SELECT min(assignee) FROM tasks \
-    UNION ALL SELECT (SELECT min(assignee) FROM tasks WHERE assignee > name) \
-    FROM names WHERE name IS NOT NULL) \
-    SELECT name FROM names WHERE name IS NOT NULL";
-
-/// True if our own index is there and fit for use: an index of that name which is not is ignored.
-fn has_ready_index(conn: &Connection) -> bool {
-    let query = "SELECT rowid FROM tasks INDEXED BY sexton_ready WHERE assignee IS ?1 \
-                 AND status = 'ready' AND claim_lock IS NULL \
-                 ORDER BY priority DESC, created_at, rowid";
-    conn.prepare(query).is_ok() && conn.prepare(SKIP_READY).is_ok()
+/// The run takes its assignee, step and time limit from its task.
+fn open_run(columns: &Columns) -> String {
+    let (mut into, mut from) = (String::new(), String::new());
+    for (task_column, run_column) in
+        [("current_step_key", "step_key"), ("max_runtime_seconds", "max_runtime_seconds")]
+    {
+        if columns.has_in("tasks", task_column) && columns.has_in("task_runs", run_column) {
+            into += &format!("{run_column}, ");
+            from += &format!("{task_column}, ");
+        }
+    }
+    format!(
+        "INSERT INTO task_runs (task_id, profile, {into}status, claim_lock, claim_expires, \
+         started_at) SELECT id, assignee, {from}'running', ?2, ?3, ?4 FROM tasks WHERE id = ?1"
+    )
 }
 
-/// True if some whole index begins with the assignee.
-fn leads_an_index(conn: &Connection) -> Result<bool> {
-    let query = "SELECT 1 FROM pragma_index_list('tasks') l, pragma_index_info(l.name) i \
-                 WHERE i.seqno = 0 AND i.name = 'assignee' AND l.partial = 0";
-    Ok(sql::one(conn, query, [], |_| Ok(()))?.is_some())
+fn close_leaked_runs(columns: &Columns) -> String {
+    format!(
+        "UPDATE task_runs SET status = 'reclaimed', outcome = 'reclaimed', \
+         summary = ifnull(summary, 'invariant recovery on re-claim'), ended_at = ?2, {} \
+         WHERE task_id = ?1 AND status = 'running' AND ended_at IS NULL",
+        nulls(columns, "task_runs", columns.claim_of_ended_run())
+    )
+}
+
+fn close_run(columns: &Columns) -> String {
+    format!(
+        "UPDATE task_runs SET status = ?2, outcome = ?3, summary = ?4, error = ?5, metadata = ?6, \
+         ended_at = ?7, {} WHERE id = ?1 AND ended_at IS NULL",
+        nulls(columns, "task_runs", columns.claim_of_ended_run())
+    )
+}
+
+/// Pid, fingerprint and heartbeat of an earlier attempt are cleared, so that they do not count for
+/// this one.
+fn take(columns: &Columns) -> String {
+    let earlier = ["worker_pid", "worker_started_at", "last_heartbeat_at"];
+    format!(
+        "UPDATE tasks SET status = 'running', {}, claim_lock = ?2, claim_expires = ?3, \
+         started_at = ifnull(started_at, ?4), current_run_id = ?5 WHERE id = ?1",
+        nulls(columns, "tasks", &earlier)
+    )
+}
+
+fn complete(columns: &Columns) -> String {
+    let recurrences =
+        if columns.has("tasks.block_recurrences") { ", block_recurrences = 0" } else { "" };
+    let mut cleared = TASK_CLAIM.to_vec();
+    cleared.extend(["current_run_id", "last_failure_error", "block_kind"]);
+    format!(
+        "UPDATE tasks SET status = 'done', completed_at = ?2, consecutive_failures = 0, \
+         {}{recurrences} WHERE id = ?1",
+        nulls(columns, "tasks", &cleared)
+    )
+}
+
+fn requeue(columns: &Columns, also: &[&'static str]) -> String {
+    let mut cleared = TASK_CLAIM.to_vec();
+    cleared.push("current_run_id");
+    cleared.extend(also);
+    format!("UPDATE tasks SET status = ?2, {} WHERE id = ?1", nulls(columns, "tasks", &cleared))
+}
+
+fn on_both(columns: &Columns, set: &[(&str, &str)]) -> OnBoth {
+    let update = |table: &str| {
+        let there = set.iter().filter(|(column, _)| columns.has_in(table, column));
+        let set: Vec<_> = there.map(|(column, value)| format!("{column} = {value}")).collect();
+        format!("UPDATE {table} SET {} WHERE id = :id", set.join(", "))
+    };
+    OnBoth { task: update("tasks"), run: update("task_runs") }
+}
+
+/// Assignments of NULL to those of these columns that the table has.
+fn nulls(columns: &Columns, table: &str, names: &[&str]) -> String {
+    let there = names.iter().filter(|name| columns.has_in(table, name));
+    there.map(|name| format!("{name} = NULL")).collect::<Vec<_>>().join(", ")
 }
