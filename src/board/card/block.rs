@@ -5,12 +5,12 @@ use rusqlite::types::Value;
 use serde_json::{Value as Json, json};
 
 use super::comment::comment;
-use super::event::append;
 use super::fields::Fields;
 use super::run::Ending;
 use super::task::Task;
 use super::{CardError, promote, task};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::event::append;
 
 /// Why a task cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, params};
 use serde_json::json;
 
-use super::event::append;
 use super::{CardError, task};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::event::append;
 
 /// Adds a comment.
 pub fn comment(

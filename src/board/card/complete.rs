@@ -4,11 +4,11 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use serde_json::json;
 
-use super::event::{append, json_text};
 use super::fields::Fields;
 use super::run::Ending;
 use super::{CardError, promote, task};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::event::{append, json_text};
 
 /// What a finished task leaves behind.
 #[derive(Clone, Debug, Default)]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::event::{append, json_text};
 use super::fields::Fields;
 use super::{CardError, ids, task, value};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::event::{append, json_text};
 use crate::board::sql;
 
 /// What a new task is to be.

@@ -4,10 +4,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use serde_json::json;
 
-use super::event::append;
 use super::fields::Fields;
 use super::{CardError, task};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::event::append;
 use crate::board::sql;
 
 /// Makes `child` wait for `parent`. A child that was ready goes back to waiting unless the parent is

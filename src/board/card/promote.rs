@@ -3,7 +3,6 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::event::append;
 use super::fields::Fields;
 use super::task::Task;
 use super::{CardError, task, value};
@@ -43,7 +42,7 @@ pub(super) fn children(
                 "id = ? AND status = ?",
                 [id, status],
             )?;
-            append(conn, now, &child.id, None, "promoted", &event::promoted(resumed))?;
+            event::append(conn, now, &child.id, None, "promoted", &event::promoted(resumed))?;
         }
     }
     Ok(())

@@ -5,10 +5,10 @@ use rusqlite::types::Value;
 use serde_json::{Value as Json, json};
 
 use super::comment::comment;
-use super::event::append;
 use super::fields::Fields;
 use super::{CardError, promote, run, task};
 use crate::board::rows::columns::Columns;
+use crate::board::rows::event::append;
 
 /// What is said with it.
 #[derive(Clone, Debug, Default)]

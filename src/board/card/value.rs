@@ -5,17 +5,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
-/// A cell as text; `None` if it is NULL.
-pub(super) fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<String>> {
-    Ok(match row.get_ref(index)? {
-        ValueRef::Null => None,
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Real(number) => Some(number.to_string()),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            Some(String::from_utf8_lossy(bytes).into_owned())
-        }
-    })
-}
+pub(super) use crate::board::rows::value::text;
 
 /// A cell as text that the format says is there.
 pub(super) fn required(row: &Row<'_>, index: usize) -> rusqlite::Result<String> {

@@ -65,7 +65,8 @@ impl Tx<'_> {
         kind: &str,
         payload: &Value,
     ) -> Result<()> {
-        event::append(self.conn, task, run, kind, payload, self.unix)
+        let run = run.map(|run| run.0);
+        event::append(self.conn, self.unix, task.as_str(), run, kind, payload)
     }
 
     /// Counts the running tasks, of all dispatchers.

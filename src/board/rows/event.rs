@@ -10,24 +10,29 @@ use serde_json::{Value, json};
 
 use super::value;
 use crate::board::sql;
-use crate::machine::ids::{RunId, TaskId};
+use crate::machine::ids::RunId;
 
 /// Appends one event. A payload that is null or empty is stored as NULL.
 pub(crate) fn append(
     conn: &Connection,
-    task: TaskId,
-    run: Option<RunId>,
+    now: i64,
+    task: &str,
+    run: Option<i64>,
     kind: &str,
     payload: &Value,
-    unix: i64,
 ) -> Result<()> {
-    let run = run.map(|run| run.0);
     conn.prepare_cached(
         "INSERT INTO task_events (task_id, run_id, kind, payload, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![task.as_str(), run, kind, text_of(payload), unix])?;
+    .execute(params![task, run, kind, text_of(payload), now])?;
     Ok(())
+}
+
+/// JSON as the client spells it; see [`text_of`].
+#[must_use]
+pub fn json_text(value: &Value) -> String {
+    text_of(value).unwrap_or_else(|| value.to_string())
 }
 
 /// A value as the client spells it: `", "` and `": "` as separators, characters beyond ASCII not
@@ -103,5 +108,14 @@ mod tests {
         );
         assert_eq!(text_of(&json!({})), None);
         assert_eq!(text_of(&Value::Null), None);
+    }
+
+    #[test]
+    fn a_value_is_spelled_as_the_client_spells_it() {
+        let value = json!({"b": [1, "kůň 🐎 \"\n", null], "a": {}, "c": [], "d": {"x": true}});
+        assert_eq!(
+            json_text(&value),
+            "{\"b\": [1, \"kůň 🐎 \\\"\\n\", null], \"a\": {}, \"c\": [], \"d\": {\"x\": true}}"
+        );
     }
 }
