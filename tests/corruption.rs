@@ -417,7 +417,7 @@ fn a_board_without_permission_is_told_and_used_when_a_permitted_one_takes_its_pl
         ("none", 0o000, 0o755, "reading the file header: Permission denied"),
         ("write-only", 0o200, 0o755, "reading the file header: Permission denied"),
         ("read-only", 0o400, 0o755, "the file cannot be written"),
-        ("in-a-folder-without", 0o600, 0o500, "its folder cannot be written"),
+        ("in-a-folder-without", 0o600, 0o500, "its directory cannot be written"),
         ("beside-a-log-of-root", 0o600, 0o755, "attempt to write a readonly database"),
     ];
     let dbs = cases.map(|(slug, ..)| board(&s, slug));

@@ -1,4 +1,4 @@
-//! What can be wrong with a board, and who is asked to do something about it.
+//! What can be wrong with a board: its class, and the remedy.
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +71,7 @@ impl BoardError {
         self
     }
 
-    /// It is not open, and was asked for all the same.
+    /// An exchange was asked of a board that is not open.
     #[must_use]
     pub fn not_open(path: &Path) -> BoardError {
         let finding = "it is not open".to_owned();
@@ -87,7 +87,7 @@ impl BoardError {
 const UNDO: &str = "a writer was cut off and its journal has to be played back; open the board once \
                     with a client that may write to it";
 
-/// True if the file cannot be read before it is written to: a journal tells what to undo in it.
+/// True if the file cannot be read before a journal beside it was played back.
 fn is_hot_journal(error: &Sql) -> bool {
     let Sql::SqliteFailure(failure, _) = error else { return false };
     failure.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK
@@ -138,8 +138,8 @@ fn class(error: &Sql) -> FaultClass {
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::NoLargeFileSupport
     );
-    // What is left: the file is damaged or no database, or a statement that every sound board takes
-    // does not fit this one. Both are told by its bytes and pass only with other bytes.
+    // What is left: the file is damaged or not a database, or a statement that every sound board takes
+    // does not fit this one. Both lie in its bytes and pass only with other bytes.
     if refused { FaultClass::Access } else { FaultClass::Content }
 }
 
@@ -150,8 +150,8 @@ pub(super) fn is_busy(error: &Sql) -> bool {
         .is_some_and(|code| matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// True if the error says something of one statement only and nothing of the board, so that the
-/// rest of the transaction can go on without it.
+/// True if the error concerns one statement only and not the board, so that the transaction can go on
+/// without it.
 pub(super) fn is_rejection(error: &Sql) -> bool {
     let Sql::SqliteFailure(failure, _) = error else { return true };
     matches!(

@@ -1,8 +1,14 @@
-//! Boards: everything that touches SQLite.
+//! Boards: all that touches SQLite, and nothing else does.
 //!
-//! [`Board::open`] looks at a file before it connects, [`Board::exchange`] does all that the machine
-//! asks for in one transaction, [`create`] makes a new board. The rows and events are those of the
-//! client whose boards these are; comments give the numbers of its transitions ("row 7").
+//! * `file/` guards the files of a board. It knows no rows.
+//! * `rows/` is what stands in them, and the SQL that depends on the columns of a board.
+//! * `exchange/` does what the machine asks for in one transaction, one file per verb: claim, started,
+//!   renew, finish, promote, reclaim; then it observes. It knows no stage of the machine.
+//! * [`card`] is what people and workers do to cards, one file per verb.
+//!
+//! [`Board::open`] checks a file before it connects and keeps its connection; a command opens a board
+//! with [`card::open`]; [`create`] makes a new one. The rows and events are those of the client whose
+//! boards these are; comments give the numbers of its transitions ("row 7").
 
 pub mod card;
 pub mod sql;

@@ -52,7 +52,7 @@ fn already(row: &TaskRow, lock: &str) -> Option<RunId> {
     row.current_run.filter(|_| ours)
 }
 
-/// Why the task may not be claimed now, although it is ready and free.
+/// Why the task may not be claimed now, although it is ready and unclaimed.
 fn refuse(tx: &Tx<'_>, row: &TaskRow, claim: Claim) -> Result<Option<Refusal>> {
     let candidate = tx.candidate(row)?;
     let policy = tx.context.policy;

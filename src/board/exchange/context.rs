@@ -1,11 +1,11 @@
-//! What an exchange needs to know besides the request: things that the machine does not keep.
+//! What an exchange needs besides the request: things that the machine does not keep.
 
 use crate::board::rows::claim_lock::Owner;
 use crate::board::rows::workers::Workers;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::policy::Policy;
 
-/// Everything an exchange asks its caller.
+/// What an exchange asks its caller.
 pub struct Context<'a> {
     /// What the owner wants.
     pub policy: &'a Policy,
@@ -24,11 +24,11 @@ pub struct Context<'a> {
 /// Whether processes of this host live. "Cannot tell" is not "dead": it counts as alive.
 pub trait Liveness {
     /// Whether the worker with this pid may be alive, or any process of the group that it leads or
-    /// led. With a fingerprint a process that has another one is somebody else: then the worker,
-    /// and any group that bears this number now, do not count.
+    /// led. A process with another fingerprint than this one is not the worker: then neither it
+    /// nor a group with this number counts.
     fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> bool;
 
-    /// Whether the dispatcher with this pid may be alive and be the very process that
+    /// Whether the dispatcher with this pid may be alive and be the process that
     /// [`Owner::instance`] stands for.
     fn dispatcher(&self, pid: Pid, instance: &str) -> bool;
 }

@@ -9,30 +9,30 @@ use crate::board::rows::task::{TaskRow, UNVERIFIED};
 use crate::machine::exchange::{Fence, LeaseEnd};
 use crate::machine::ids::Pid;
 
-/// Seconds within which a new worker need not be visible yet.
+/// Seconds within which a new worker may not be visible yet.
 const GRACE_S: i64 = 30;
 
 /// Seconds for which a claim with neither lock nor end is respected.
 const ORPHAN_S: i64 = 900;
 
-/// Seconds until a process of somebody else is looked at again.
+/// Seconds until a process of another dispatcher is looked at again.
 const LOOK_AGAIN_S: i64 = 30;
 
-/// Start times further ahead than this are no times.
+/// Start times further ahead than this do not count.
 const AHEAD_S: i64 = 86_400;
 
-/// What can be said of a claim.
+/// The state of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lease {
     /// It is ours.
     Ours(Fence),
     /// It has ended by the rules.
     Ended(LeaseEnd),
-    /// Somebody else's, and good.
+    /// Another dispatcher's, and valid.
     Held {
-        /// When it ends by itself if nothing is written.
+        /// When it ends if nothing is written.
         due: Option<i64>,
-        /// When its worker should be looked at again, since a death writes nothing.
+        /// When its worker should be looked at again, since an exit writes nothing.
         look: Option<i64>,
     },
 }
@@ -73,7 +73,7 @@ fn claimed(tx: &Tx<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> 
     }
     let Some(pid) = pid else { return Ok(Lease::Held { due, look: None }) };
     let alive = tx.context.liveness.worker(pid, row.fingerprint());
-    // A living dispatcher of our kind reaps its workers itself and knows how they ended.
+    // A sexton that lives reaps its workers itself and knows how they ended.
     let attended = holder.is_some_and(|holder| {
         let sexton = holder.sexton;
         sexton.is_some_and(|s| tx.context.liveness.dispatcher(holder.pid, s.instance))
@@ -88,7 +88,7 @@ fn claimed(tx: &Tx<'_>, row: &TaskRow, lock: &str, expires: i64, start: i64) -> 
     })
 }
 
-/// A running task whose claim lacks its holder or its end: nobody would ever end it.
+/// A running task whose claim lacks its holder or its end: no rule of the client would end it.
 fn orphan(tx: &Tx<'_>, row: &TaskRow, start: i64) -> Result<Lease> {
     let unix = tx.unix;
     let end = start.saturating_add(ORPHAN_S);
@@ -103,9 +103,9 @@ fn orphan(tx: &Tx<'_>, row: &TaskRow, start: i64) -> Result<Lease> {
     })
 }
 
-/// Whether the worker of a claim whose time is over may be alive. Nothing else would ever end such a
-/// claim, so where the row holds no fingerprint the one in the event of its start counts: the number
-/// may have come to mean another process. Only few claims get that far.
+/// Whether the worker of an expired claim may be alive. Nothing else would end such a claim, so where
+/// the row has no fingerprint the one in its `spawned` event counts: the pid may belong to another
+/// process by now. Only few claims get that far.
 fn lives_on(tx: &Tx<'_>, row: &TaskRow, pid: Option<Pid>) -> Result<bool> {
     let liveness = tx.context.liveness;
     let Some(pid) = pid.filter(|pid| liveness.worker(*pid, row.fingerprint())) else {
@@ -116,11 +116,11 @@ fn lives_on(tx: &Tx<'_>, row: &TaskRow, pid: Option<Pid>) -> Result<bool> {
     };
     let spawned = event::of_run(tx.conn, run, "spawned")?;
     let fingerprint = spawned["started_at"].as_str().filter(|text| *text != UNVERIFIED);
-    let told = fingerprint.filter(|_| spawned["pid"] == pid.0);
-    Ok(told.is_none() || liveness.worker(pid, told))
+    let stored = fingerprint.filter(|_| spawned["pid"] == pid.0);
+    Ok(stored.is_none() || liveness.worker(pid, stored))
 }
 
-/// Whether a lock was taken on this host. Everybody tests it in this way.
+/// Whether a lock was taken on this host, tested as all tools do.
 pub(super) fn is_local(tx: &Tx<'_>, lock: &str) -> bool {
     lock.strip_prefix(tx.context.owner.host()).is_some_and(|rest| rest.starts_with(':'))
 }

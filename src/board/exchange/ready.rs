@@ -43,7 +43,7 @@ fn ready_within(
     }
     let (mut list, mut due) = (Ready::default(), None);
     while let Some(rowid) = pop(&mut queues)? {
-        // A queue that is cut off may go on with a task that comes before the next of the others.
+        // The rest of a queue that was cut off may come before the heads of the others.
         if queues.iter().any(|queue| queue.left == 0 && queue.head.is_none()) {
             return Ok(None);
         }

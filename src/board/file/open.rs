@@ -107,7 +107,7 @@ fn check_permissions(path: &Path) -> Result<(), BoardError> {
     let real = path.canonicalize().map_err(|e| BoardError::io(path, OPENING, &e))?;
     // If a process has made the WAL already, nothing has to be made in the directory.
     if Stamps::of(path).is_one_file() && !real.parent().is_none_or(may_write) {
-        return Err(unwritable(path, "its folder cannot be written"));
+        return Err(unwritable(path, "its directory cannot be written"));
     }
     Ok(())
 }

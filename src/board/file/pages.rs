@@ -1,4 +1,4 @@
-//! The check of every page of a board, as far as SQLite can tell.
+//! Checks every page of a board, as far as SQLite can.
 
 use rusqlite::{Connection, Result};
 

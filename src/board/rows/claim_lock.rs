@@ -1,6 +1,6 @@
-//! The text in `claim_lock`: who holds a claim, and the token that fences it.
+//! The text in `claim_lock`: the holder of a claim, and the token that fences it.
 //!
-//! `<host>:<pid>:<instance>-<spawn>`. Other tools test the host and take the rest as it is.
+//! `<host>:<pid>:<instance>-<spawn>`. Other tools test the host and accept any rest.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// `host` is what `gethostname` gives. `identity` tells this very process from any other that
+    /// `host` is what `gethostname` returns. `identity` distinguishes this process from any other that
     /// ever had its pid: boot id, pid namespace and start time, in any notation that does not
     /// change.
     #[must_use]
@@ -37,7 +37,7 @@ impl Owner {
         self.pid
     }
 
-    /// The part of its locks that tells it from other processes with this pid.
+    /// The part of its locks that distinguishes it from other processes with this pid.
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.instance
@@ -49,7 +49,7 @@ impl Owner {
         format!("{}:{}:{}-{}", self.host, self.pid.0, self.instance, spawn.0)
     }
 
-    /// Which attempt of this dispatcher a lock stands for; `None` if it is not one of ours.
+    /// The attempt of this dispatcher that a lock stands for; `None` if the lock is not ours.
     #[must_use]
     pub fn parse(&self, lock: &str) -> Option<SpawnId> {
         let token =
@@ -67,18 +67,18 @@ pub fn instance(identity: &str) -> String {
     })
 }
 
-/// What a lock text says, whoever wrote it.
+/// What a lock text of any tool says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder<'a> {
     /// The host of the dispatcher.
     pub host: &'a str,
     /// The pid of the dispatcher.
     pub pid: Pid,
-    /// Set if the dispatcher is one of this kind.
+    /// Set if the dispatcher is a sexton.
     pub sexton: Option<Token<'a>>,
 }
 
-/// What only our own kind writes into a lock.
+/// What only a sexton writes into a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
     /// Which process, see [`Owner::instance`].
@@ -98,7 +98,7 @@ impl Holder<'_> {
         });
         ours.or_else(|| Some(Holder { host: front, pid: number(last)?, sexton: None })).or_else(
             || {
-                // `<host>:<pid>:<something>` of another kind.
+                // `<host>:<pid>:<rest>` of another tool.
                 let (host, pid) = front.rsplit_once(':')?;
                 Some(Holder { host, pid: number(pid)?, sexton: None })
             },

@@ -1,5 +1,5 @@
-//! Which columns a board has. Boards of several generations are about, and none of them is ever
-//! migrated here: a column that is not there reads as NULL and is not written.
+//! Which columns a board has. There are boards of several generations, and none is ever migrated here:
+//! a column that is missing reads as NULL and is not written.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use crate::board::sql;
 pub(crate) const TASK_CLAIM: [&str; 4] =
     ["claim_lock", "claim_expires", "worker_pid", "worker_started_at"];
 
-/// The columns of the tables that tasks, their links, events and runs are in, as `table.column`. Of
-/// other tables nothing is known here.
+/// The columns of the tables of tasks, links, events and runs, as `table.column`. Other tables are not
+/// read.
 #[derive(Clone, Debug, Default)]
 pub struct Columns(BTreeSet<String>);
 
 impl Columns {
-    /// Reads them from the schema. Of what else is in it, nothing need be understood: a table may
-    /// belong to a module that is not here, a name may be no text.
+    /// Reads them from the schema. Nothing else in it has to be valid: a table may belong to a module
+    /// that is not loaded, a name may not be UTF-8.
     pub fn read(conn: &Connection) -> Result<Columns> {
         let names = sql::all(
             conn,
@@ -34,8 +34,7 @@ impl Columns {
     }
 
     /// Whether `table.column` is there.
-    #[must_use]
-    pub fn has(&self, column: &str) -> bool {
+    pub(crate) fn has(&self, column: &str) -> bool {
         self.0.contains(column)
     }
 
@@ -55,8 +54,7 @@ impl Columns {
     }
 
     /// `column` itself if `table` has it, else `NULL AS column`: for the list of a SELECT.
-    #[must_use]
-    pub fn or_null(&self, table: &str, column: &str) -> String {
+    pub(crate) fn or_null(&self, table: &str, column: &str) -> String {
         if self.has_in(table, column) { column.to_owned() } else { format!("NULL AS {column}") }
     }
 }

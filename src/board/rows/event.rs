@@ -29,7 +29,7 @@ pub(crate) fn append(
     Ok(())
 }
 
-/// JSON as the client spells it; see [`text_of`].
+/// JSON as the client spells it, of any value.
 #[must_use]
 pub fn json_text(value: &Value) -> String {
     text_of(value).unwrap_or_else(|| value.to_string())

@@ -29,7 +29,7 @@ pub(super) fn statements(conn: &Connection) -> Result<ReadyList> {
     })
 }
 
-/// One step for each assignee that has ready tasks, whatever the size of the board.
+/// One step for each assignee that has ready tasks, on a board of any size.
 const SKIP_READY: &str = "WITH RECURSIVE names(name) AS (\
     SELECT min(assignee) FROM tasks INDEXED BY sexton_ready \
      WHERE status = 'ready' AND claim_lock IS NULL \

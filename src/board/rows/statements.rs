@@ -37,7 +37,7 @@ pub(crate) struct Statements {
     pub(crate) close_leaked_runs: String,
     /// Closes a run that is open.
     pub(crate) close_run: String,
-    /// Gives a task to a run.
+    /// Claims a task for a run.
     pub(crate) take: String,
     /// Ends a task as done.
     pub(crate) complete: String,

@@ -28,13 +28,13 @@ pub(crate) struct TaskRow {
     pub(crate) max_runtime_s: Option<u32>,
     pub(crate) last_heartbeat_at: Option<i64>,
     pub(crate) has_body: bool,
-    /// It was claimed at some time, whatever stands in `started_at`.
+    /// True if `started_at` is not NULL, even if it is not a number.
     pub(crate) was_started: bool,
 }
 
 impl TaskRow {
-    /// What a SELECT from `tasks` is to list for [`read`](TaskRow::read), in this order. Columns that
-    /// the board lacks are NULL.
+    /// The list of a SELECT from `tasks` for [`read`](TaskRow::read). Columns that the board lacks are
+    /// NULL.
     pub(crate) fn list(columns: &Columns) -> String {
         let optional = |column| columns.or_null("tasks", column);
         format!(
@@ -49,8 +49,8 @@ impl TaskRow {
         )
     }
 
-    /// Reads the columns of [`list`](TaskRow::list); `None` if the row cannot be understood: an id
-    /// that is no text, or too long.
+    /// Reads the columns of [`list`](TaskRow::list); `None` if the id is not text, or too
+    /// long.
     pub(crate) fn read(row: &Row<'_>) -> Result<Option<TaskRow>> {
         let mut fields = Fields::of(row);
         let rowid = fields.int()?.unwrap_or_default();
@@ -78,12 +78,12 @@ impl TaskRow {
         }))
     }
 
-    /// Whose work it is.
+    /// The lane of its assignee.
     pub(crate) fn lane(&self, workers: &Workers) -> Lane {
         workers.lane(self.assignee.as_deref())
     }
 
-    /// Its worker, if it has one that can be a process.
+    /// The pid of its worker, if it can be one.
     pub(crate) fn pid(&self) -> Option<Pid> {
         let pid = self.worker_pid.and_then(|pid| i32::try_from(pid).ok())?;
         (pid > 0).then_some(Pid(pid))
@@ -95,5 +95,5 @@ impl TaskRow {
     }
 }
 
-/// Stands in place of a fingerprint that could not be taken.
+/// Stored in place of a fingerprint that could not be taken.
 pub(crate) const UNVERIFIED: &str = "unverified";

@@ -1,4 +1,4 @@
-//! Values of a row as they are. Any column may hold any type, or bytes that are no text.
+//! Reads the values of a row as they are. Any column may hold any type, or bytes that are not UTF-8.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Result, Row, RowIndex};
@@ -17,7 +17,7 @@ pub(crate) fn text(row: &Row<'_>, column: impl RowIndex) -> Result<Option<String
     })
 }
 
-/// As a whole number, if it is one; `None` for everything else.
+/// As an integer, without a fraction; `None` if it is not a number.
 pub(crate) fn int(row: &Row<'_>, column: impl RowIndex) -> Result<Option<i64>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Integer(n) => Some(n),
@@ -26,15 +26,15 @@ pub(crate) fn int(row: &Row<'_>, column: impl RowIndex) -> Result<Option<i64>> {
     })
 }
 
-/// The whole part of a number of seconds; `None` if it is out of reach.
+/// The integer part; `None` if it is out of range.
 fn whole(n: f64) -> Option<i64> {
     // Within these bounds the conversion loses the fraction and nothing else.
     #[allow(clippy::cast_possible_truncation)]
     (n.abs() < 9e15).then_some(n as i64)
 }
 
-/// As a number to sort by, such that rows compare as they do in SQLite as far as a number can say
-/// it: NULL below all numbers, texts above them.
+/// As a number to sort by, so that rows compare as they do in SQLite as far as possible: NULL below
+/// all numbers, texts above them.
 pub(crate) fn order(row: &Row<'_>, column: impl RowIndex) -> Result<i64> {
     Ok(match row.get_ref(column)? {
         ValueRef::Null => i64::MIN,
@@ -44,7 +44,7 @@ pub(crate) fn order(row: &Row<'_>, column: impl RowIndex) -> Result<i64> {
     })
 }
 
-/// As the id of a task; `None` if it cannot be one that we handle.
+/// As the id of a task; `None` if it is not text, or too long.
 pub(crate) fn task(row: &Row<'_>, column: impl RowIndex) -> Result<Option<TaskId>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(TaskId::new),
@@ -52,20 +52,20 @@ pub(crate) fn task(row: &Row<'_>, column: impl RowIndex) -> Result<Option<TaskId
     })
 }
 
-/// Wherever a count of something is stored: never negative, never too large.
+/// As a count: never negative, never too large.
 pub(crate) fn count(n: i64) -> u32 {
     u32::try_from(n.max(0)).unwrap_or(u32::MAX)
 }
 
-/// The columns of a row one after another, in the order of its SELECT: in a row that is read all the
-/// time, looking each up by its name costs more than reading it.
+/// The columns of a row one after another, in the order of its SELECT. In rows that are read often, a
+/// lookup of each by its name costs more than reading it.
 pub(crate) struct Fields<'r, 's> {
     row: &'r Row<'s>,
     next: usize,
 }
 
 impl<'r, 's> Fields<'r, 's> {
-    /// From the first one on.
+    /// Begins at the first column.
     pub(crate) fn of(row: &'r Row<'s>) -> Fields<'r, 's> {
         Fields { row, next: 0 }
     }

@@ -1,6 +1,7 @@
-//! The workers' names and numbers. A name keeps its number for as long as the program runs.
+//! The workers' names and numbers, and what an assignee means. A name keeps its number for as long as
+//! the program runs.
 //!
-//! Assignees are compared trimmed and in lower case, as everybody does who works on these boards.
+//! Assignees are compared trimmed and in lower case, as all tools for these boards do.
 
 use crate::machine::hold::Lane;
 use crate::machine::ids::WorkerId;
@@ -18,7 +19,7 @@ impl Workers {
         Workers { names: names.into_iter().map(|name| normal(name.as_ref())).collect() }
     }
 
-    /// The worker that an assignee means.
+    /// The worker of this name.
     #[must_use]
     pub fn id(&self, name: &str) -> Option<WorkerId> {
         let name = normal(name);
@@ -37,7 +38,7 @@ impl Workers {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whose work a task with this assignee is. A blank assignee is none; case does not matter.
+    /// The lane of an assignee. A blank assignee is none; case does not matter.
     #[must_use]
     pub fn lane(&self, assignee: Option<&str>) -> Lane {
         match assignee.map(str::trim) {
@@ -46,7 +47,7 @@ impl Workers {
         }
     }
 
-    /// The number of this name, a new one if need be; `None` when the numbers have run out.
+    /// The number of this name, a new one if it has none yet; `None` when the numbers have run out.
     pub(crate) fn id_or_new(&mut self, name: &str) -> Option<WorkerId> {
         if let Some(id) = self.id(name) {
             return Some(id);
