@@ -20,7 +20,6 @@ mod tx;
 mod waiting;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use rusqlite::{Connection, Result};
 
@@ -60,7 +59,7 @@ pub struct Board {
 
 impl std::fmt::Debug for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board").field("path", &self.path()).finish_non_exhaustive()
+        f.debug_struct("Board").field("path", &self.file.path()).finish_non_exhaustive()
     }
 }
 
@@ -73,12 +72,6 @@ impl Board {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         self.file.conn()
-    }
-
-    /// Its path, absolute, links in it not resolved.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.file.path()
     }
 
     /// One exchange as described in [`machine::exchange`](crate::machine::exchange).

@@ -1,7 +1,7 @@
 //! What guards the files of a board: which file it is, who else has it open, whether it is sound.
 //!
-//! Nothing here knows what stands in the rows, and no raw descriptor of a live database is opened
-//! here: closing one would drop every POSIX lock that this process has on that file.
+//! Nothing here knows what stands in the rows, and no raw descriptor of a database that this process
+//! has open is made here: closing one would drop every POSIX lock that the process has on that file.
 
 mod at_rest;
 mod handle;
