@@ -15,8 +15,9 @@ use nix::sys::stat::Mode;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 
+use super::beside::beside;
+use super::reserve;
 use super::stamps::Stamps;
-use super::{beside, reserve};
 use crate::board::sql;
 
 /// Reads a board that no process has open, and makes nothing beside it. `None` if a process may have

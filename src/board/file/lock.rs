@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::beside;
+use super::beside::beside;
 use super::reserve::FileKey;
 use crate::board::pause::pause;
 

@@ -4,6 +4,7 @@
 //! has open is made here: closing one would drop every POSIX lock that the process has on that file.
 
 mod at_rest;
+mod beside;
 mod handle;
 mod live;
 mod lock;
@@ -15,18 +16,9 @@ mod stamps;
 mod wal_shm;
 
 pub(crate) use at_rest::{irregular_beside, open as open_at_rest, read as read_at_rest};
+pub(crate) use beside::beside;
 pub(crate) use live::LiveFile;
 pub(crate) use lock::{DispatchLock, InitLock};
 pub(crate) use pages::damage;
 pub use stamps::Stamps;
 pub(crate) use wal_shm::frames;
-
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-
-/// The path with `suffix` appended to its file name.
-pub(crate) fn beside(board: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(board);
-    name.push(suffix);
-    PathBuf::from(name)
-}

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::beside;
+use super::beside::beside;
 
 /// Device, inode, size and mtime: they change when a file is written or replaced. Not ctime: SQLite
 /// calls `fchown` on each WAL that it opens.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::beside::beside;
 use super::reserve::{self, FileKey, Reserved};
-use super::{beside, sigbus};
+use super::sigbus;
 use crate::board::error::{self, BoardError};
 use crate::board::sql;
 use crate::machine::fault::FaultClass;
