@@ -1,12 +1,12 @@
-//! Tasks, and what they wait for, in words and as JSON.
+//! Tasks, their events, and what they wait for, in words and as JSON.
 
 use serde_json::{Value, json};
 
-use crate::board::card::{Ends, Task, Wait};
+use crate::board::card::{self, Ends, Event, Task, Wait};
 use crate::machine::hold::{End, Hold};
 use crate::runtime::status::{Kind, Told};
 
-use super::out::plain;
+use super::plain::plain;
 use super::times::moment;
 
 /// A few words for a column.
@@ -212,4 +212,23 @@ pub fn task_json(task: &Task, wait: Option<&Wait>, now: i64) -> Value {
         "block_recurrences": task.block_recurrences,
         "wait": wait.map(|wait| wait_json(wait, task, now)),
     })
+}
+
+/// An event as the client prints it.
+pub fn event_json(event: &Event) -> Value {
+    json!({
+        "kind": event.kind, "payload": event.payload, "created_at": event.created_at,
+        "run_id": event.run_id,
+    })
+}
+
+/// An event on one line.
+pub fn event_line(event: &Event, now: i64) -> String {
+    let run = event.run_id.map_or_else(String::new, |run| format!(" [run {run}]"));
+    let payload = if event.payload.is_null() {
+        String::new()
+    } else {
+        format!(" {}", plain(&card::json_text(&event.payload)))
+    };
+    format!("[{}]{run} {}{payload}", moment(event.created_at, now), plain(&event.kind))
 }

@@ -1,8 +1,7 @@
-//! How a command fails: one line for the person, one code for the caller.
+//! How a command fails.
 
 use std::io;
 
-use super::logging;
 use crate::board::BoardError;
 use crate::board::card::CardError;
 use crate::config::ConfigError;
@@ -17,22 +16,6 @@ pub enum Failure {
     Refused(String),
     /// The output could not be written: code 1.
     Output(io::Error),
-}
-
-impl Failure {
-    /// Tells the person and gives the exit code. That the message itself cannot be written changes
-    /// nothing.
-    pub(super) fn report(self) -> u8 {
-        let (message, code) = match self {
-            Failure::Usage(message) => (message, 2),
-            Failure::Refused(message) => (message, 1),
-            // Whoever closed the pipe has read enough.
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return 1,
-            Failure::Output(error) => (format!("cannot write the output: {error}"), 1),
-        };
-        logging::say(format_args!("sexton: {message}"));
-        code
-    }
 }
 
 impl From<RootError> for Failure {

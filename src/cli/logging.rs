@@ -13,8 +13,10 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-use super::{Failure, LogFormat};
 use queue::Queue;
+
+use super::failure::Failure;
+use super::globals::LogFormat;
 
 /// Lines that wait for standard error, at the most: some MB, and minutes of an ordinary day.
 const ROOM: usize = 8192;

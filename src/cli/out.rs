@@ -2,12 +2,12 @@
 //! or a closed pipe must end in an exit code, not in a panic and not in silence.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 
 use nix::errno::Errno;
 use serde_json::Value;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::process::descriptors;
 
 /// Buffered standard output.
@@ -56,25 +56,4 @@ pub fn is_open() -> Result<(), Failure> {
         return Err(Failure::Output(Errno::EBADF.into()));
     }
     Ok(())
-}
-
-/// Whether colours are wanted: on a terminal that has them, unless `NO_COLOR` is set.
-#[must_use]
-pub fn wants_colour() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
-}
-
-/// A text for one line of a terminal: what could move its cursor or ring its bell is replaced.
-#[must_use]
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// A text of several lines, made harmless in the same way.
-#[must_use]
-pub fn plain_lines(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
 }

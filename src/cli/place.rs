@@ -10,7 +10,8 @@ use crate::runtime::clock;
 use crate::runtime::status::{self, Told};
 
 use super::describe::board_full;
-use super::{Failure, Globals};
+use super::failure::Failure;
+use super::globals::Globals;
 
 /// The surroundings of one command.
 #[derive(Debug)]

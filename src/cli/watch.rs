@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// A commit becomes visible up to a millisecond or so after the notice of it, so after a notice one
 /// looks again after 1, 2, 4 … 128 ms.

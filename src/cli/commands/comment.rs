@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use crate::board::card;
-
-use super::{Failure, Globals, Out, Place};
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
 
 /// Add a comment to a task.
 #[derive(Debug, clap::Args)]

@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::board::card::{self, Card, Comment, Event, Run, Wait};
+use crate::board::card::{self, Card, Comment, Run, Wait};
+use crate::cli::describe::{board_full, board_holds_json, event_json, event_line, full, task_json};
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
+use crate::cli::plain::{plain, plain_lines};
+use crate::cli::times::moment;
 use crate::runtime::clock;
 use crate::runtime::status::Told;
-
-use super::describe::{board_full, board_holds_json, full, task_json};
-use super::out::{plain, plain_lines};
-use super::times::moment;
-use super::{Failure, Globals, Out, Place};
 
 /// Show a task with what holds it, its attempts, comments and events.
 #[derive(Debug, clap::Args)]
@@ -60,14 +62,6 @@ fn as_json(card: &Card, wait: Option<&Wait>, now: i64) -> Value {
 
 fn comment_json(comment: &Comment) -> Value {
     json!({"author": comment.author, "body": comment.body, "created_at": comment.created_at})
-}
-
-/// An event as the client prints it.
-pub fn event_json(event: &Event) -> Value {
-    json!({
-        "kind": event.kind, "payload": event.payload, "created_at": event.created_at,
-        "run_id": event.run_id,
-    })
 }
 
 fn run_json(run: &Run) -> Value {
@@ -172,17 +166,6 @@ fn list<T>(
         out.line(format_args!("\n{title} ({}):", items.len()))?;
     }
     items.iter().try_for_each(|item| out.line(format_args!("  {}", line(item))))
-}
-
-/// An event on one line.
-pub fn event_line(event: &Event, now: i64) -> String {
-    let run = event.run_id.map_or_else(String::new, |run| format!(" [run {run}]"));
-    let payload = if event.payload.is_null() {
-        String::new()
-    } else {
-        format!(" {}", plain(&card::json_text(&event.payload)))
-    };
-    format!("[{}]{run} {}{payload}", moment(event.created_at, now), plain(&event.kind))
 }
 
 fn run_line(run: &Run, now: i64) -> String {

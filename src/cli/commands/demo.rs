@@ -16,7 +16,9 @@ use crate::runtime::daemon::{Daemon, Outcome, Settings, Until};
 use crate::runtime::listing;
 use crate::runtime::signals::Signals;
 
-use super::{Failure, Globals, logging};
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::logging;
 use findings::{Files, Findings};
 use live::Live;
 use saboteur::Saboteur;

@@ -5,7 +5,7 @@ use super::playbill::{Act, End, FALLING, HEALTHY};
 use super::stage::{Made, Stage};
 use super::zombies::Seen;
 use crate::board::card::{self, Opened, Wait};
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::machine::hold::Hold;
 use crate::runtime::clock;
 use crate::runtime::daemon::Outcome;

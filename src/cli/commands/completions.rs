@@ -1,9 +1,8 @@
 //! `sexton completions`: a script for the shell.
 
-use clap::CommandFactory;
+use crate::cli::failure::Failure;
+use crate::cli::out::Out;
 use clap_complete::Shell;
-
-use super::{Cli, Failure, Out};
 
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
@@ -17,10 +16,10 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: &Args, mut command: clap::Command) -> Result<(), Failure> {
     // Into memory first: the generator panics where it cannot write.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "sexton", &mut script);
+    clap_complete::generate(args.shell, &mut command, "sexton", &mut script);
     let mut out = Out::new();
     out.bytes(&script)?;
     out.flush()

@@ -1,4 +1,4 @@
-//! Looks at several boards at once: one that hangs is not waited for.
+//! Reads several boards in parallel, within a time limit: a board that hangs holds up no other.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -8,24 +8,24 @@ use crate::root::BoardPaths;
 use crate::runtime::clock;
 use crate::runtime::report::HANGS;
 
-/// Milliseconds that all boards have together: more than the 5 s for which a look waits for somebody
-/// else's transaction.
-pub const LOOK_MS: u64 = 6_000;
+/// Time limit for all boards together. Longer than the 5 s for which a read waits for the transaction
+/// of another process.
+pub const LIMIT_MS: u64 = 6_000;
 
-/// What `look` finds at each board; or why that is not known.
-pub fn at_each<T: Send + 'static>(
+/// Returns what `read` finds at each board, or why that is not known.
+pub fn each<T: Send + 'static>(
     boards: Vec<BoardPaths>,
     within_ms: u64,
-    look: impl Fn(&BoardPaths) -> T + Clone + Send + 'static,
+    read: impl Fn(&BoardPaths) -> T + Clone + Send + 'static,
 ) -> Vec<Result<T, String>> {
     let mut found: Vec<_> = boards.iter().map(|_| Err(HANGS.to_owned())).collect();
     let (tell, told) = channel();
     for (index, board) in boards.into_iter().enumerate() {
-        let (tell, look) = (tell.clone(), look.clone());
-        let looks = move || drop(tell.send((index, look(&board))));
-        let started = thread::Builder::new().name("look".to_owned()).spawn(looks);
+        let (tell, read) = (tell.clone(), read.clone());
+        let reads = move || drop(tell.send((index, read(&board))));
+        let started = thread::Builder::new().name("read".to_owned()).spawn(reads);
         if let (Err(error), Some(found)) = (started, found.get_mut(index)) {
-            *found = Err(format!("no thread to look at it: {error}"));
+            *found = Err(format!("no thread to read it: {error}"));
         }
     }
     drop(tell);

@@ -1,9 +1,10 @@
 //! `sexton unblock`: tasks that may go on.
 
 use crate::board::card::{self, Unblock};
-
-use super::complete::tell;
-use super::{Failure, Globals, Place};
+use crate::cli::acknowledge::acknowledge;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::place::Place;
 
 /// Unblock blocked or scheduled tasks: all that are named, or none. Their failures are forgiven.
 #[derive(Debug, clap::Args)]
@@ -27,5 +28,5 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     place.write(|conn, columns, now| {
         args.ids.iter().try_for_each(|id| card::unblock(conn, columns, now, id, &with))
     })?;
-    tell(&args.ids, "Unblocked", "unblocked", globals)
+    acknowledge(&args.ids, "Unblocked", "unblocked", globals)
 }

@@ -13,7 +13,8 @@ use nix::poll::{PollTimeout, poll};
 use sha2::{Digest, Sha256};
 
 use super::playbill::AT_THE_FALL;
-use crate::cli::{Failure, Out};
+use crate::cli::failure::Failure;
+use crate::cli::out::Out;
 use crate::runtime::clock;
 
 /// The worker's sign that the damage is done.

@@ -3,16 +3,20 @@
 use serde_json::{Value, json};
 
 use crate::board::card::{self, Filter};
+use crate::cli::dispatcher;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::logging;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
+use crate::cli::plain::plain;
+use crate::cli::read_boards;
 use crate::config::Config;
 use crate::root::{self, BoardPaths};
 use crate::runtime::clock;
 use crate::runtime::daemon::{Daemon, Until};
 use crate::runtime::report::HANGS;
 use crate::runtime::signals::Signals;
-
-use super::dispatcher;
-use super::out::plain;
-use super::{Failure, Globals, Out, Place, logging, looks};
 
 /// Run one tick over all boards, and record how the workers that it started ended.
 #[derive(Debug, clap::Args)]
@@ -96,7 +100,7 @@ fn dry_run(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
         None => root::possible_boards(&place.root.path, &place.env)?,
     };
     let (judge, is_named) = (config.clone(), globals.board.is_some());
-    let found = looks::at_each(boards.clone(), looks::LOOK_MS, move |board| {
+    let found = read_boards::each(boards.clone(), read_boards::LIMIT_MS, move |board| {
         let is_meant = is_named || root::is_dispatched(board);
         is_meant.then(|| would_run(board, &judge).map_err(|error| error.to_string()))
     });

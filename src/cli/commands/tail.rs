@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::board::card::{self, Event, Opened};
+use crate::cli::describe::{event_json, event_line};
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
+use crate::cli::watch::Watch;
 use crate::regular;
 use crate::runtime::clock;
-
-use super::show::{event_json, event_line};
-use super::watch::Watch;
-use super::{Failure, Globals, Out, Place};
 
 /// Follow a task's events and log until it is over or blocked, or until Ctrl-C.
 #[derive(Debug, clap::Args)]

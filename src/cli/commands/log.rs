@@ -7,9 +7,11 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::board::card;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
 use crate::regular;
-
-use super::{Failure, Globals, Out, Place};
 
 /// Print what the workers of a task wrote to their standard output and error.
 #[derive(Debug, clap::Args)]

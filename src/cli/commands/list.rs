@@ -1,15 +1,18 @@
 //! `sexton list`: the tasks of a board, and what keeps those that do not run.
 
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, Table};
 use serde_json::Value;
 
 use crate::board::card::{self, Filter, Task, Wait};
+use crate::cli::describe::{board_brief, board_full, board_holds_json, brief, task_json};
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
+use crate::cli::plain::plain;
+use crate::cli::table::table;
 use crate::runtime::clock;
 use crate::runtime::status::Told;
-
-use super::describe::{board_brief, board_full, board_holds_json, brief, task_json};
-use super::out::{plain, wants_colour};
-use super::{Failure, Globals, Out, Place};
 
 /// List tasks in the order in which they would run, with what holds each of them.
 #[derive(Debug, clap::Args)]
@@ -108,19 +111,4 @@ fn status(status: &str) -> Cell {
         "done" | "archived" => cell.fg(Color::DarkGrey),
         _ => cell,
     }
-}
-
-/// A table that fits the terminal but never cuts or wraps its first column, which holds names that
-/// people copy.
-pub fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    if !wants_colour() {
-        table.force_no_tty();
-    }
-    table.set_header(header.iter().copied());
-    if let Some(first) = table.column_mut(0) {
-        first.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    table
 }

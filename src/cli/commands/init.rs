@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
 use crate::config::DEFAULT_TEXT;
 use crate::root::{DEFAULT_BOARD, list_boards};
-
-use super::{Failure, Globals, Out, Place};
 
 /// Make a root with a default board and a commented configuration.
 ///

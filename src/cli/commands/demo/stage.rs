@@ -11,7 +11,7 @@ use crate::runtime::clock;
 use super::cannot;
 use super::playbill::{ACTS, AT_THE_FALL, Act, FALLING, HEALTHY, TORN};
 use super::saboteur::{self, digest};
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 
 /// A task of the playbill as it was made.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 use clap::ValueEnum;
 
 use crate::board::card::{self, Block, BlockKind};
-
-use super::complete::tell;
-use super::{Failure, Globals, Place};
+use crate::cli::acknowledge::acknowledge;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::place::Place;
 
 /// Block a running or ready task until somebody unblocks it.
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             card::block(conn, columns, now, id, &with)
         })
     })?;
-    tell(&ids, "Blocked", "blocked", globals)
+    acknowledge(&ids, "Blocked", "blocked", globals)
 }
 
 fn kind(kind: Kind) -> BlockKind {

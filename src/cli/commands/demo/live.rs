@@ -9,8 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::playbill::{ACTS, FALLING, HEALTHY, TORN};
 use super::stage::Stage;
-use crate::cli::out::wants_colour;
-use crate::cli::{Failure, Out};
+use crate::cli::colour::wants_colour;
+use crate::cli::failure::Failure;
+use crate::cli::out::Out;
 use crate::machine::ids::SpawnId;
 use crate::machine::verdict::Verdict;
 use crate::runtime::daemon::Daemon;

@@ -1,10 +1,15 @@
 //! `sexton run`: the daemon.
 
+mod end;
+
+use crate::cli::dispatcher;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::logging;
+use crate::cli::place::Place;
+use crate::cli::times;
 use crate::runtime::daemon::Until;
 use crate::runtime::signals::Signals;
-
-use super::dispatcher::{self, what_is_left};
-use super::{Failure, Globals, Place, logging, times};
 
 /// Run the tasks of all boards, until told to stop.
 ///
@@ -43,7 +48,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let boards = daemon.farewell();
     drop(daemon);
     // Whoever asked twice does not want to wait for that.
-    let left = (!outcome.aborted).then(|| what_is_left(boards, &config));
-    dispatcher::print_end(&tally, &outcome, left.as_deref(), globals.json)?;
+    let left = (!outcome.aborted).then(|| end::what_is_left(boards, &config));
+    end::print(&tally, &outcome, left.as_deref(), globals.json)?;
     Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))
 }

@@ -9,14 +9,16 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::board::card;
+use crate::cli::describe::{board_full, board_holds_json};
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::{Place, is_about};
+use crate::cli::plain::plain;
+use crate::cli::read_boards;
+use crate::cli::table::table;
 use crate::root::{self, BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, possible_boards};
 use crate::runtime::clock;
-
-use super::describe::{board_full, board_holds_json};
-use super::list::table;
-use super::out::plain;
-use super::place::is_about;
-use super::{Failure, Globals, Out, Place, looks};
 
 /// List the boards, or make one.
 #[derive(Debug, clap::Args)]
@@ -125,7 +127,7 @@ fn look(board: &BoardPaths) -> Seen {
 /// The boards of the root. Of what hangs nobody knows whether it is one, so it is there, too.
 fn look_at_all(place: &Place<'_>) -> Result<Vec<(BoardPaths, Seen)>, Failure> {
     let boards = possible_boards(&place.root.path, &place.env)?;
-    let seen = looks::at_each(boards.clone(), looks::LOOK_MS, |board| {
+    let seen = read_boards::each(boards.clone(), read_boards::LIMIT_MS, |board| {
         root::is_dispatched(board).then(|| look(board))
     });
     let listed = boards.into_iter().zip(seen).filter_map(|(board, seen)| {

@@ -2,15 +2,17 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::board::Scratch;
 use crate::board::card::{self, Complete};
+use crate::cli::acknowledge::acknowledge;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::place::Place;
+use crate::cli::plain::plain;
 use crate::process::workspace::WorkspaceError;
 use crate::runtime::cleaner;
-
-use super::out::plain;
-use super::{Failure, Globals, Out, Place};
 
 /// Complete tasks: all that are named, or none.
 ///
@@ -67,7 +69,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         Ok(unneeded)
     })?;
     clean(&place, &unneeded)?;
-    tell(&args.ids, "Completed", "completed", globals)
+    acknowledge(&args.ids, "Completed", "completed", globals)
 }
 
 /// Removes scratch workspaces that nobody needs any more. The tasks are done, whatever comes of it.
@@ -88,19 +90,6 @@ fn clean(place: &Place<'_>, unneeded: &[Scratch]) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Says what was done to which tasks.
-pub fn tell(ids: &[String], done: &str, key: &str, globals: &Globals) -> Result<(), Failure> {
-    let mut out = Out::new();
-    if globals.json {
-        out.json(&json!({ key: ids }))?;
-    } else {
-        for id in ids {
-            out.line(format_args!("{done} {id}"))?;
-        }
-    }
-    out.flush()
 }
 
 fn object(text: &str) -> Result<Value, String> {

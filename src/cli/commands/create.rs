@@ -5,10 +5,13 @@ use std::path::{Path, absolute};
 use clap::ValueEnum;
 
 use crate::board::card::{self, Created, NewTask, Workspace};
-
-use super::describe::task_json;
-use super::out::plain;
-use super::{Failure, Globals, Out, Place, times};
+use crate::cli::describe::task_json;
+use crate::cli::failure::Failure;
+use crate::cli::globals::Globals;
+use crate::cli::out::Out;
+use crate::cli::place::Place;
+use crate::cli::plain::plain;
+use crate::cli::times;
 
 /// Add a task.
 #[derive(Debug, clap::Args)]

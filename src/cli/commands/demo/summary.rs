@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::findings::{Fate, Findings};
 use super::playbill::{End, FALLING, HEALTHY, TORN};
-use crate::cli::list::table;
-use crate::cli::out::{plain, wants_colour};
-use crate::cli::{Failure, Out};
+use crate::cli::colour::wants_colour;
+use crate::cli::failure::Failure;
+use crate::cli::out::Out;
+use crate::cli::plain::plain;
+use crate::cli::table::table;
 
 /// Prints what was found.
 pub fn print(found: &Findings, json: bool) -> Result<(), Failure> {

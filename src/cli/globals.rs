@@ -1,0 +1,37 @@
+//! Options that every command has.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::root::Slug;
+
+/// Options that every command has.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// The folder that holds the boards.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub root: Option<PathBuf>,
+    /// Which board; else HERMES_KANBAN_BOARD, else the one chosen by `boards create --switch`, else
+    /// `default`.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub board: Option<Slug>,
+    /// The configuration, instead of sexton.toml in the root or in the XDG config folder.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How log lines look; `human` on a terminal unless said otherwise.
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For reading.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
