@@ -1,11 +1,9 @@
-//! Whether standard output is coloured.
+//! Whether output is coloured.
 
-use std::io::{self, IsTerminal};
+use std::io::IsTerminal;
 
-/// Whether colours are wanted: on a terminal that has them, unless `NO_COLOR` is set.
+/// Returns whether `stream` gets colours: it is a terminal that has them, and `NO_COLOR` is not set.
 #[must_use]
-pub fn wants_colour() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+pub fn wants_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && !anstyle_query::no_color() && anstyle_query::term_supports_color()
 }

@@ -4,7 +4,7 @@
 mod queue;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tracing_subscriber::fmt;
 
 use queue::Queue;
 
+use super::colour::wants_colour;
 use super::failure::Failure;
 use super::globals::LogFormat;
 
@@ -40,7 +41,7 @@ pub fn start(format: Option<LogFormat>, default: &str) -> Result<(), Failure> {
     // A second start, as in tests, changes nothing.
     let _started = match format {
         Some(LogFormat::Json) => log.json().try_init(),
-        Some(LogFormat::Human) | None => log.with_ansi(wants_colour()).try_init(),
+        Some(LogFormat::Human) | None => log.with_ansi(wants_colour(&io::stderr())).try_init(),
     };
     Ok(())
 }
@@ -73,9 +74,4 @@ fn lost_json(lost: u64) -> String {
 
 fn lost_text(lost: u64) -> String {
     format!("{lost} line(s) of this log are lost: standard error did not take them")
-}
-
-fn wants_colour() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_set("NO_COLOR")
 }

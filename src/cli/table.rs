@@ -1,5 +1,7 @@
 //! Tables for people.
 
+use std::io;
+
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::colour::wants_colour;
@@ -9,7 +11,7 @@ use super::colour::wants_colour;
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    if !wants_colour() {
+    if !wants_colour(&io::stdout()) {
         table.force_no_tty();
     }
     table.set_header(header.iter().copied());

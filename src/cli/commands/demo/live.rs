@@ -196,7 +196,7 @@ fn headline(stage: &Stage) -> Result<(), Failure> {
 
 fn bars() -> View {
     let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-    let template = if wants_colour() {
+    let template = if wants_colour(&std::io::stdout()) {
         "  {prefix:9} {bar:20.green/black.bright} {msg}"
     } else {
         "  {prefix:9} {bar:20} {msg}"

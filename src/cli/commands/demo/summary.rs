@@ -30,7 +30,7 @@ pub fn print(found: &Findings, json: bool) -> Result<(), Failure> {
 }
 
 fn heading(out: &mut Out, words: &str) -> Result<(), Failure> {
-    if wants_colour() {
+    if wants_colour(&std::io::stdout()) {
         out.line(format_args!("\n\x1b[1m{words}\x1b[0m"))
     } else {
         out.line(format_args!("\n{words}"))
