@@ -356,6 +356,7 @@ fn completions_and_help_are_there_for_every_command() {
         let help = s.ok(&[command, "--help"]);
         assert!(help.contains("Example"), "{command}: {help}");
     }
+    assert!(s.ok(&["run", "-h"]).contains("How log lines look; default: human"));
     assert!(s.ok(&["--version"]).starts_with("sexton "));
 }
 

@@ -4,7 +4,9 @@
 
 mod cli_sandbox;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -128,6 +130,44 @@ fn a_malformed_configuration_is_named_by_line_and_column() {
     s.ok(&["complete", &id]);
     let said = s.refused(&["--config", "/nonexistent.toml", "list"], 2);
     assert!(said.contains("/nonexistent.toml: cannot be read"), "{said}");
+}
+
+#[test]
+fn an_invalid_log_filter_is_refused() {
+    let s = Sandbox::new();
+    let id = s.create(&["x", "--assignee", "shell", "--body", "exit 0"]);
+    for (filter, says) in [
+        (b"sexton=loud[".as_slice(), "`sexton=loud[`: error parsing level filter"),
+        (b"sexton=loud", "`sexton=loud`: error parsing level filter"),
+        (b"debug,=,", "`debug,=,`: invalid filter directive"),
+        (b"warn, verbose", "`verbose` is no level"),
+        (b"debug\xff", "not valid UTF-8"),
+    ] {
+        for args in [&["run", "--until-idle"][..], &["dispatch"], &["demo"]] {
+            let filter = OsStr::from_bytes(filter);
+            let done = finish(s.command(args).env("SEXTON_LOG", filter));
+            assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{filter:?}: {done:?}");
+            assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+            let begin = format!("sexton: SEXTON_LOG is invalid: {says}");
+            assert!(done.stderr.starts_with(&begin), "{}", done.stderr);
+        }
+    }
+    assert_eq!(s.json(&["show", &id])["task"]["status"], "ready");
+}
+
+#[test]
+fn an_empty_log_filter_means_the_default() {
+    let s = Sandbox::new();
+    s.ok(&["boards", "create", "sick"]);
+    fs::write(s.root().join("kanban/boards/sick/kanban.db"), b"no database").unwrap();
+    for (filter, warns) in
+        [(None, true), (Some(""), true), (Some("warn"), true), (Some("off"), false)]
+    {
+        let mut command = s.command(&["run", "--until-idle", "--grace", "10ms"]);
+        let done = finish(command.envs(filter.map(|filter| ("SEXTON_LOG", filter))));
+        assert_eq!(done.code, 0, "{filter:?}: {done:?}");
+        assert_eq!(done.stderr.contains("WARN"), warns, "{filter:?}: {}", done.stderr);
+    }
 }
 
 #[test]

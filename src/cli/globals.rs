@@ -22,7 +22,7 @@ pub struct Globals {
     /// Print JSON.
     #[arg(long, global = true)]
     pub json: bool,
-    /// How log lines look; `human` on a terminal unless said otherwise.
+    /// How log lines look; default: human.
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }

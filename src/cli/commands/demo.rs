@@ -48,9 +48,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     if let (Some(board), Some(cues)) = (&args.damage, &args.cues) {
         return saboteur::act(board, cues).map(|()| 0);
     }
-    if std::env::var_os("SEXTON_LOG").is_some() {
-        logging::start(globals.log_format, "warn")?;
-    }
+    logging::start(globals.log_format, "off")?;
     let errno = |errno: nix::errno::Errno| cannot("start")(errno.into());
     descriptors::close_on_exec_all().map_err(errno)?;
     children::become_subreaper().map_err(errno)?;
