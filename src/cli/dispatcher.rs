@@ -1,4 +1,4 @@
-//! What `run`, `dispatch` and `demo` share: a dispatcher in this process.
+//! What `run` and `dispatch` share: a dispatcher in this process.
 
 use nix::errno::Errno;
 
@@ -11,13 +11,17 @@ use super::failure::Failure;
 use super::globals::Globals;
 use super::place::Place;
 
-/// Makes this process the dispatcher of a root. Only from the main thread.
+/// Makes this process the dispatcher of a root: its children inherit no descriptor, and processes that
+/// its workers leave behind become its children. Only from the main thread.
 pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon, Failure> {
+    let refused = |errno: Errno| Failure::Refused(format!("cannot start: {errno}"));
+    descriptors::close_on_exec_all().map_err(refused)?;
+    children::become_subreaper().map_err(refused)?;
     if globals.board.is_some() {
         // Fails if that board does not exist.
         place.board()?;
     }
-    start(Settings {
+    let settings = Settings {
         place: listing::Place {
             root: place.root.path.clone(),
             env: place.env.clone(),
@@ -26,15 +30,7 @@ pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon,
         config: place.config()?,
         once,
         adopt: true,
-    })
-}
-
-/// Makes this process a dispatcher: its children inherit no descriptor, and processes that its
-/// workers leave behind become its children. Only from the main thread.
-pub fn start(settings: Settings) -> Result<Daemon, Failure> {
-    let refused = |errno: Errno| Failure::Refused(format!("cannot start: {errno}"));
-    descriptors::close_on_exec_all().map_err(refused)?;
-    children::become_subreaper().map_err(refused)?;
+    };
     Daemon::new(settings).map_err(|error| Failure::Refused(error.to_string()))
 }
 

@@ -1,98 +1,88 @@
-//! `sexton demo`: see it work, on boards of its own.
+//! `sexton demo`: `sexton run` on temporary boards, watched from outside.
 
 mod findings;
-mod live;
-mod playbill;
-mod saboteur;
+mod observer;
+mod script;
+mod show;
 mod stage;
-mod summary;
-mod zombies;
 
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
 
-use crate::process::{children, descriptors};
-use crate::root::Environment;
-use crate::runtime::daemon::{Daemon, Outcome, Settings, Until};
-use crate::runtime::listing;
-use crate::runtime::signals::Signals;
+use nix::errno::Errno;
+use nix::libc::SIGTERM;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::failure::Failure;
 use crate::cli::globals::Globals;
 use crate::cli::logging;
-use findings::{Files, Findings};
-use live::Live;
-use saboteur::Saboteur;
+use crate::machine::ids::Pid;
+use crate::process::children;
+use crate::process::pidfd::{self, Reach};
+use crate::runtime::signals::Signals;
+use findings::{Findings, Standing};
+use script::{FALLING, TORN};
+use show::Progress;
 use stage::Stage;
-use zombies::Sampler;
 
-/// How long the board that falls sick is waited for at the end, and workers after Ctrl-C.
-const GRACE_MS: u64 = 1_500;
-
-/// Show sexton at work on temporary boards, two of which are sick.
+/// Show sexton at work on temporary boards, two of which get damaged.
 ///
 /// Needs nothing and leaves nothing behind. Takes about five seconds. Code 0 if everything that it
 /// claims at the end is true.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  sexton demo\n  sexton demo --json")]
-pub struct Args {
-    /// Damage this board, as soon as its workers run: what the demo asks of its own child process.
-    #[arg(long, hide = true, requires = "cues", value_name = "FILE")]
-    damage: Option<PathBuf>,
-    /// The folder in which workers and demo leave signs for each other.
-    #[arg(long, hide = true, value_name = "FOLDER")]
-    cues: Option<PathBuf>,
-}
+pub struct Args {}
 
-/// Runs it. Code 1 if something that it claims was not so.
-pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
-    if let (Some(board), Some(cues)) = (&args.damage, &args.cues) {
-        return saboteur::act(board, cues).map(|()| 0);
-    }
+/// Runs it. Code 1 if a claim does not hold.
+pub fn run(_: &Args, globals: &Globals) -> Result<u8, Failure> {
     logging::start(globals.log_format, "off")?;
-    let errno = |errno: nix::errno::Errno| cannot("start")(errno.into());
-    descriptors::close_on_exec_all().map_err(errno)?;
-    children::become_subreaper().map_err(errno)?;
     let stage = Stage::build()?;
-    let mut live = Live::begin(globals.json, &stage)?;
-    let findings = perform(&stage, &mut live)?;
-    summary::print(&findings, globals.json)?;
-    Ok(u8::from(!findings.failed().is_empty()))
+    let progress = if globals.json { None } else { Some(Progress::begin(stage.tasks.len())?) };
+    let findings = perform(&stage, progress)?;
+    show::summary(&findings, globals.json)?;
+    Ok(u8::from(!findings.failed.is_empty()))
 }
 
-/// The show itself: the dispatcher, an observer of zombies beside it, and a child that does harm.
-fn perform(stage: &Stage, live: &mut Live) -> Result<Findings, Failure> {
-    let mut files = Files { torn_before: stage.digest_of_torn()?, ..Files::default() };
-    let signals = Signals::listen().map_err(cannot("listen to signals"))?;
-    let sampler = Sampler::start().map_err(cannot("observe processes"))?;
-    let saboteur = Saboteur::hire(&stage.falling().db, &stage.cues).map_err(cannot("begin"))?;
-    let mut daemon = daemon(stage)?;
-    let outcome: Outcome =
-        daemon.run_watched(Until::Idle(GRACE_MS), Some(signals), GRACE_MS, |daemon| {
-            live.look(daemon, sampler.now());
-        });
-    live.look(&daemon, sampler.now());
-    let tally = daemon.take_tally();
-    // Its connections are closed before anybody else in this process opens the files.
-    drop(daemon);
-    files.falling_damaged = saboteur.dismiss(&stage.cues);
-    let zombies = sampler.stop();
-    files.torn_after = stage.digest_of_torn()?;
-    files.falling_after = stage.digest_of_falling()?;
-    live.end()?;
-    Findings::gather(stage, &tally, &outcome, live.attempts(), zombies, files)
-}
-
-fn daemon(stage: &Stage) -> Result<Daemon, Failure> {
-    let settings = Settings {
-        place: listing::Place { root: stage.root(), env: Environment::default(), only: None },
-        config: stage.config.clone(),
-        once: false,
-        adopt: true,
+/// Runs sexton, and beside it an observer and the damage. They have threads of their own: this one
+/// may be held up by a pipe that nobody reads.
+fn perform(stage: &Stage, mut progress: Option<Progress>) -> Result<Findings<'_>, Failure> {
+    let torn = stage.digest(TORN)?;
+    let errno = |errno: Errno| cannot("watch sexton")(errno.into());
+    children::become_subreaper().map_err(errno)?;
+    let mut signals = Signals::listen().map_err(cannot("listen to signals"))?;
+    let sexton = stage.start_sexton().map_err(cannot("start sexton"))?;
+    let pid = Pid(sexton.id().cast_signed());
+    let pidfd = pidfd::open(pid).map_err(errno)?;
+    let mut show = |tasks: &[Standing<'_>]| {
+        progress.as_mut().map_or(Ok(()), |progress| progress.show(tasks, pid))
     };
-    Daemon::new(settings).map_err(|error| Failure::Refused(error.to_string()))
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| sexton.wait_with_output());
+        let observer = scope.spawn(|| observer::observe(pid, &pidfd));
+        let damage = scope.spawn(|| stage.damage_under_workers(&pidfd));
+        let mut shown = Ok(());
+        while !ends_within(&pidfd, 100) {
+            if !signals.asked().1.is_empty() {
+                let _has_ended = pidfd::send(pidfd.as_fd(), SIGTERM, Reach::Process);
+            }
+            shown = shown.and_then(|()| show(&findings::look(stage)));
+        }
+        let crashed = |_| Failure::Refused("a thread crashed".to_owned());
+        let output = waiter.join().map_err(crashed)?.map_err(cannot("run sexton"))?;
+        let (falling, seen) = (damage.join().map_err(crashed)?, observer.join().map_err(crashed)?);
+        let damaged = [(TORN, Some(torn)), (FALLING, falling)]
+            .map(|(board, after)| (board, [after, stage.digest(board).ok()]));
+        let findings = Findings::gather(stage, &output, seen, damaged.into())?;
+        shown.and_then(|()| show(&findings.tasks)).map(|()| findings)
+    })
 }
 
-/// What could not be done, for people.
-fn cannot(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
+fn ends_within(sexton: &OwnedFd, millis: u16) -> bool {
+    let mut fds = [PollFd::new(sexton.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::from(millis)), Ok(1..))
+}
+
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::Refused(format!("cannot {what}: {error}"))
 }

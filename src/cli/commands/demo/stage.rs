@@ -1,137 +1,131 @@
 //! The temporary root: four boards, their tasks, and a configuration.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::{env, io};
 
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::script::{BOARDS, CAUGHT, CHAINED, CONFIG, DEAF, FALLING, SCRIPT, State, TORN};
+use super::{cannot, ends_within};
 use crate::board::card::{self, Created, NewTask};
-use crate::config::Config;
-use crate::root::{BoardPaths, Environment, Slug};
+use crate::cli::failure::Failure;
+use crate::root::{BoardPaths, Environment};
 use crate::runtime::clock;
 
-use super::cannot;
-use super::playbill::{ACTS, AT_THE_FALL, Act, FALLING, HEALTHY, TORN};
-use super::saboteur::{self, digest};
-use crate::cli::failure::Failure;
-
-/// A task of the playbill as it was made.
-#[derive(Clone, Debug)]
-pub struct Made {
-    /// What it is to do.
-    pub act: Act,
-    /// Its id.
+/// A task of the script as it was created.
+#[derive(Debug, Serialize)]
+pub struct Task {
+    pub board: &'static str,
     pub id: String,
+    pub title: String,
+    pub does: &'static str,
+    /// In which state, and after how many attempts.
+    pub must_end: (State, usize),
 }
 
-/// Everything that the demo needs; gone when dropped.
+/// Everything that the demo needs. Dropping it removes all of it.
 #[derive(Debug)]
 pub struct Stage {
-    folder: tempfile::TempDir,
-    /// Where workers and demo leave signs for each other.
-    pub cues: PathBuf,
-    /// What sexton is told.
-    pub config: Config,
-    /// The tasks.
-    pub tasks: Vec<Made>,
-    falling: BoardPaths,
-    torn: BoardPaths,
+    directory: TempDir,
+    pub tasks: Vec<Task>,
 }
 
 impl Stage {
-    /// Makes it. One board is damaged at once, while nobody has it open.
+    /// Creates it, and damages one board before anything has it open.
     pub fn build() -> Result<Stage, Failure> {
-        let folder = tempfile::Builder::new().prefix("sexton-demo-").tempdir();
-        let folder = folder.map_err(cannot("make a temporary folder"))?;
-        let cues = folder.path().join("cues");
-        fs::create_dir(&cues).map_err(cannot("make a temporary folder"))?;
-        let root = folder.path().join("root");
-        let mut tasks = Vec::new();
-        for name in [HEALTHY[0], HEALTHY[1], FALLING, TORN] {
-            tasks.extend(make_board(&paths(&root, name)?, name)?);
+        let failed = cannot("make a temporary directory");
+        let directory = TempDir::with_prefix("sexton-demo-").map_err(&failed)?;
+        let mut stage = Stage { directory, tasks: Vec::new() };
+        fs::create_dir(stage.cue("")).map_err(&failed)?;
+        for (index, board) in BOARDS.into_iter().enumerate() {
+            let db = stage.db(board)?;
+            fs::create_dir_all(db.parent().unwrap_or(&db)).map_err(&failed)?;
+            crate::board::create(&db)?;
+            stage.create_tasks(index, board)?;
         }
-        let (falling, torn) = (paths(&root, FALLING)?, paths(&root, TORN)?);
-        saboteur::tear(&torn.db).map_err(cannot("damage a board"))?;
-        let config = config(&cues)?;
-        Ok(Stage { folder, cues, config, tasks, falling, torn })
+        fs::write(stage.directory.path().join("sexton.toml"), CONFIG).map_err(&failed)?;
+        stage.damage(TORN)?;
+        Ok(stage)
     }
 
-    /// The folder that holds the boards.
-    #[must_use]
-    pub fn root(&self) -> PathBuf {
-        self.folder.path().join("root")
+    fn create_tasks(&mut self, index: usize, board: &'static str) -> Result<(), Failure> {
+        Ok(card::write(&card::open(&self.db(board)?)?, |conn, columns| {
+            for (name, counts, does, body, end, attempts) in SCRIPT {
+                for number in 1..=counts.get(index).copied().unwrap_or_default() {
+                    let parent = self.tasks.last().filter(|_| body == CHAINED && number > 1);
+                    let new = NewTask {
+                        title: format!("{name}-{number}"),
+                        body: Some(body.to_owned()),
+                        assignee: Some("shell".to_owned()),
+                        parents: parent.map(|task| task.id.clone()).into_iter().collect(),
+                        max_runtime_seconds: (body == DEAF).then_some(1),
+                        ..NewTask::default()
+                    };
+                    let (Created::New(id) | Created::Existing(id)) =
+                        card::create(conn, columns, clock::unix(), &new)?;
+                    let (title, must_end) = (new.title, (end, attempts));
+                    self.tasks.push(Task { board, id, title, does, must_end });
+                }
+            }
+            Ok(())
+        })?)
     }
 
-    /// The files of a board.
-    pub fn board(&self, name: &str) -> Result<BoardPaths, Failure> {
-        paths(&self.root(), name)
+    /// A file by which the workers and the demo give each other signs.
+    pub fn cue(&self, name: &str) -> PathBuf {
+        self.directory.path().join("cues").join(name)
     }
 
-    /// The board that is damaged while its workers run.
-    #[must_use]
-    pub fn falling(&self) -> &BoardPaths {
-        &self.falling
+    pub fn db(&self, board: &str) -> Result<PathBuf, Failure> {
+        Ok(BoardPaths::new(self.directory.path(), board.parse()?, &Environment::default()).db)
     }
 
-    /// The digest of the board that was damaged first. Only while nobody here has it open.
-    pub fn digest_of_torn(&self) -> Result<String, Failure> {
-        digest(&self.torn.db).map_err(cannot("read a board"))
+    /// SHA-256 of a board's file, in hexadecimal.
+    pub fn digest(&self, board: &str) -> Result<String, Failure> {
+        let bytes = fs::read(self.db(board)?).map_err(cannot("read a board"))?;
+        Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The digest of the other. Only while nobody here has it open.
-    pub fn digest_of_falling(&self) -> Result<String, Failure> {
-        digest(&self.falling.db).map_err(cannot("read a board"))
-    }
-}
-
-fn paths(root: &Path, name: &str) -> Result<BoardPaths, Failure> {
-    let slug: Slug = name.parse()?;
-    Ok(BoardPaths::new(root, slug, &Environment::default()))
-}
-
-fn make_board(paths: &BoardPaths, name: &str) -> Result<Vec<Made>, Failure> {
-    let folder = paths.db.parent().unwrap_or(&paths.db);
-    fs::create_dir_all(folder).map_err(cannot("make a temporary folder"))?;
-    crate::board::create(&paths.db)?;
-    let opened = card::open(&paths.db)?;
-    let now = clock::unix();
-    let made = card::write(&opened, |conn, columns| {
-        let mut made: Vec<Made> = Vec::new();
-        for act in ACTS.into_iter().filter(|act| act.board == name) {
-            let parents = made.iter().filter(|m| act.after == Some(m.act.title));
-            let parents = parents.map(|m| m.id.clone()).collect();
-            let (Created::New(id) | Created::Existing(id)) =
-                card::create(conn, columns, now, &new_task(act, parents))?;
-            made.push(Made { act, id });
+    /// Damages a board when its workers run, and lets them go on. Returns the digest of the damaged
+    /// file; `None` if that failed or sexton ended before.
+    pub fn damage_under_workers(&self, sexton: &OwnedFd) -> Option<String> {
+        while !CAUGHT.iter().all(|title| self.cue(title).exists()) {
+            if ends_within(sexton, 10) {
+                return None;
+            }
         }
-        Ok(made)
-    });
-    Ok(made?)
-}
-
-fn new_task(act: Act, parents: Vec<String>) -> NewTask {
-    NewTask {
-        title: act.title.to_owned(),
-        body: Some(act.body.to_owned()),
-        assignee: Some("shell".to_owned()),
-        parents,
-        max_runtime_seconds: act.limit_s,
-        created_by: "demo".to_owned(),
-        ..NewTask::default()
+        // A moment in which they are seen to run.
+        let _goes_on = ends_within(sexton, 500);
+        self.damage(FALLING).ok()?;
+        let digest = self.digest(FALLING).ok()?;
+        File::create(self.cue("fallen")).ok()?;
+        Some(digest)
     }
-}
 
-fn config(cues: &Path) -> Result<Config, Failure> {
-    let cues = toml::Value::String(cues.to_string_lossy().into_owned());
-    let text = format!(
-        "[dispatch]\n\
-         interval = \"1s\"\n\
-         max_workers = 12\n\
-         max_in_progress = {AT_THE_FALL}\n\
-         failure_limit = 2\n\
-         cooldown = \"5m\"\n\
-         [worker.shell]\n\
-         command = [\"sh\", \"-c\", \"{{body}}\"]\n\
-         kill_after = \"500ms\"\n\
-         env = {{ CUES = {cues} }}\n"
-    );
-    Ok(Config::parse(&text, Path::new("the demo's configuration"))?)
+    /// Overwrites the header of a database. Closing the file costs this process the locks that its own
+    /// reading connection may have, and sexton none.
+    fn damage(&self, board: &str) -> Result<(), Failure> {
+        let file = File::options().write(true).open(self.db(board)?);
+        let written = file.and_then(|file| file.write_all_at(&[0xa5; 100], 0));
+        written.map_err(cannot("damage a board"))
+    }
+
+    /// Starts `sexton run` on these boards, whatever the environment says of others.
+    pub fn start_sexton(&self) -> io::Result<Child> {
+        let is_ours = |name: &str| ["SEXTON_", "HERMES_"].iter().any(|own| name.starts_with(own));
+        let others = env::vars_os().filter(|(name, _)| !is_ours(&name.to_string_lossy()));
+        let log = env::var("SEXTON_LOG").ok().filter(|filter| !filter.is_empty());
+        let mut command = Command::new(env::current_exe()?);
+        command.env_clear().envs(others).env("CUES", self.cue(""));
+        command.env("XDG_STATE_HOME", self.directory.path().join("state"));
+        command.env("SEXTON_LOG", log.as_deref().unwrap_or("off"));
+        command.args(["run", "--until-idle", "--grace", "1500ms", "--json", "--root"]);
+        command.arg(self.directory.path()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+    }
 }
