@@ -9,14 +9,14 @@ use crate::root::Slug;
 /// Options that every command has.
 #[derive(Clone, Debug, Args)]
 pub struct Globals {
-    /// The folder that holds the boards.
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// The directory that holds the boards.
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     pub root: Option<PathBuf>,
     /// Which board; else HERMES_KANBAN_BOARD, else the one chosen by `boards create --switch`, else
     /// `default`.
     #[arg(long, global = true, value_name = "NAME")]
     pub board: Option<Slug>,
-    /// The configuration, instead of sexton.toml in the root or in the XDG config folder.
+    /// The configuration, instead of sexton.toml in the root or in the XDG config directory.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print JSON.

@@ -18,7 +18,7 @@ use super::globals::Globals;
 pub struct Place<'a> {
     /// The variables that were set.
     pub env: Environment,
-    /// The folder that holds the boards.
+    /// The directory that holds the boards.
     pub root: Root,
     globals: &'a Globals,
 }
@@ -57,8 +57,8 @@ impl<'a> Place<'a> {
         Ok(Config::load(self.globals.config.as_deref(), &self.root.path, &self.env)?)
     }
 
-    /// The failure limit in force. A verb on a card must not fail because somebody is just editing
-    /// the configuration; the client's own limit serves then.
+    /// The failure limit in force. A verb on a card must not fail while the configuration is
+    /// being edited; the client's own limit serves then.
     #[must_use]
     pub fn failure_limit(&self) -> u32 {
         self.config().map_or(2, |config| config.policy.failure_limit)
@@ -143,7 +143,7 @@ pub fn is_about(told: &Told, board: &BoardPaths) -> bool {
     told.board.as_deref().is_none_or(|name| name == board.slug.as_str())
 }
 
-/// Says which board refused, and what a busy one means.
+/// Adds which board refused, and what a busy one means.
 fn explain(error: CardError, board: &BoardPaths) -> Failure {
     let CardError::Sqlite(sqlite) = &error else { return error.into() };
     let db = board.db.display();

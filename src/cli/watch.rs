@@ -9,28 +9,28 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::failure::Failure;
 
-/// A commit becomes visible up to a millisecond or so after the notice of it, so after a notice one
-/// looks again after 1, 2, 4 … 128 ms.
-const LADDER_MS: u16 = 128;
+/// A commit becomes visible up to a millisecond or so after the notice of it, so a notice is followed
+/// by rechecks after 1, 2, 4 … 128 ms.
+const LAST_RECHECK_MS: u16 = 128;
 
 /// How long to wait when nothing is heard: some file systems give no notice.
 const QUIET_MS: u16 = 1_000;
 
-/// Some folders, watched for changes of what is in them.
+/// Directories, watched for changes of what is in them.
 pub struct Watch {
     inotify: Inotify,
-    /// Folders that are not there yet.
+    /// Directories that do not exist yet.
     missing: Vec<PathBuf>,
     /// Until the next look.
     wait_ms: u16,
 }
 
 impl Watch {
-    /// Watches `folders`; one that is missing is watched as soon as it is there.
-    pub fn new(folders: &[Option<&Path>]) -> Result<Watch, Failure> {
+    /// Watches `directories`; one that is missing is watched as soon as it exists.
+    pub fn new(directories: &[Option<&Path>]) -> Result<Watch, Failure> {
         let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
         let inotify = Inotify::init(flags).map_err(failed)?;
-        let missing = folders.iter().flatten().map(|folder| (*folder).to_owned()).collect();
+        let missing = directories.iter().flatten().map(|path| (*path).to_owned()).collect();
         let mut watch = Watch { inotify, missing, wait_ms: 1 };
         watch.add_missing();
         Ok(watch)
@@ -40,7 +40,7 @@ impl Watch {
     pub fn wait(&mut self) -> Result<(), Failure> {
         let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::from(self.wait_ms)) {
-            Ok(0) if self.wait_ms < LADDER_MS => self.wait_ms *= 2,
+            Ok(0) if self.wait_ms < LAST_RECHECK_MS => self.wait_ms *= 2,
             Ok(0) => self.wait_ms = QUIET_MS,
             Ok(_) => self.wait_ms = 1,
             Err(Errno::EINTR) => {}
@@ -67,7 +67,7 @@ impl Watch {
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_CLOSE_WRITE;
         let inotify = &self.inotify;
-        self.missing.retain(|folder| inotify.add_watch(folder.as_path(), mask).is_err());
+        self.missing.retain(|path| inotify.add_watch(path.as_path(), mask).is_err());
     }
 }
 

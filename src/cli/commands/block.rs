@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::globals::Globals;
 use crate::cli::place::Place;
 
-/// Block a running or ready task until somebody unblocks it.
+/// Block a running or ready task until a person unblocks it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

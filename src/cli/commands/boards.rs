@@ -124,7 +124,7 @@ fn look(board: &BoardPaths) -> Seen {
     Seen { metadata: Metadata::read(board), counts: counts(board) }
 }
 
-/// The boards of the root. Of what hangs nobody knows whether it is one, so it is there, too.
+/// The boards of the root. One that hangs may be no board, but is listed all the same.
 fn look_at_all(place: &Place<'_>) -> Result<Vec<(BoardPaths, Seen)>, Failure> {
     let boards = possible_boards(&place.root.path, &place.env)?;
     let seen = read_boards::each(boards.clone(), read_boards::LIMIT_MS, |board| {
@@ -175,8 +175,8 @@ fn create(place: &Place<'_>, args: &Create, globals: &Globals) -> Result<(), Fai
         return Err(Failure::Refused(problem));
     }
     for file in [&board.db, &board.metadata] {
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
         }
     }
     crate::board::create(&board.db)?;
@@ -210,8 +210,8 @@ fn metadata(args: &Create) -> Value {
 
 /// Writes a small file so that others see all of it or none.
 fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.persist(path).map_err(|error| error.error)
     });

@@ -16,9 +16,8 @@ use crate::runtime::cleaner;
 
 /// Complete tasks: all that are named, or none.
 ///
-/// Tasks that waited only for these become ready, and scratch workspaces that nobody needs any more
-/// are removed. A worker may complete its own task only while its
-/// run is the current one.
+/// Tasks that waited only for these become ready, and scratch workspaces that are no longer
+/// needed are removed. A worker may complete its own task only while its run is the current one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +33,7 @@ pub struct Args {
     /// What was done, in a few words; one task only.
     #[arg(long)]
     summary: Option<String>,
-    /// Facts for whoever comes next: a JSON object; one task only.
+    /// Facts for later workers: a JSON object; one task only.
     #[arg(long, value_name = "JSON", value_parser = object)]
     metadata: Option<Value>,
 }
@@ -64,7 +63,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         for id in &args.ids {
             unneeded.extend(Scratch::unneeded(conn, id)?);
         }
-        // A worker may still be in its folder; whoever reaps it removes that.
+        // A worker may still be in its directory; its dispatcher removes that after reaping it.
         unneeded.retain(|scratch| !at_work.iter().any(|id| *id == scratch.task.as_str()));
         Ok(unneeded)
     })?;
@@ -72,7 +71,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     acknowledge(&args.ids, "Completed", "completed", globals)
 }
 
-/// Removes scratch workspaces that nobody needs any more. The tasks are done, whatever comes of it.
+/// Removes scratch workspaces that are no longer needed. The tasks are done, also if this fails.
 fn clean(place: &Place<'_>, unneeded: &[Scratch]) -> Result<(), Failure> {
     let board = place.board()?;
     if !place.is_in_root(&board) {
@@ -84,7 +83,7 @@ fn clean(place: &Place<'_>, unneeded: &[Scratch]) -> Result<(), Failure> {
             Ok(_) | Err(WorkspaceError::Request(_)) => {}
             Err(error) => {
                 let task = plain(scratch.task.as_str());
-                let _nobody_to_tell =
+                let _stderr_is_the_last_resort =
                     writeln!(io::stderr(), "sexton: the workspace of {task} stays: {error}");
             }
         }

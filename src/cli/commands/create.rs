@@ -26,7 +26,7 @@ pub struct Args {
     /// What is to be done; the `shell` worker runs it as a script.
     #[arg(long)]
     body: Option<String>,
-    /// Who does it: the name of a configured worker, or of somebody else's lane.
+    /// Who does it: the name of a configured worker, or a lane of another dispatcher.
     #[arg(long, value_name = "NAME")]
     assignee: Option<String>,
     /// A task that must be done first; may be repeated.
@@ -53,10 +53,10 @@ pub struct Args {
     /// A label to filter by.
     #[arg(long)]
     tenant: Option<String>,
-    /// `blocked` makes it wait until somebody unblocks it.
+    /// `blocked` makes it wait until a person unblocks it.
     #[arg(long, value_name = "STATUS", default_value = "running")]
     initial_status: InitialStatus,
-    /// Let somebody sort it in before it may run.
+    /// Let a person triage it before it may run.
     #[arg(long)]
     triage: bool,
     /// If a task with this key is there, print that one instead.
@@ -81,7 +81,7 @@ pub struct Args {
 enum InitialStatus {
     /// Run when its parents are done.
     Running,
-    /// Wait until somebody unblocks it.
+    /// Wait until a person unblocks it.
     Blocked,
 }
 
@@ -147,7 +147,7 @@ fn workspace(text: &str) -> Result<Workspace, String> {
     .ok_or_else(|| "write scratch, worktree, worktree:PATH or dir:PATH".to_owned())
 }
 
-/// Paths are resolved here: whoever runs the task starts in another folder.
+/// Paths are resolved here: the dispatcher starts in another directory.
 fn located(workspace: &Workspace, place: &Place<'_>) -> Result<Workspace, Failure> {
     let resolve = |path: &str| {
         let path = absolute(place.env.expand(Path::new(path)));

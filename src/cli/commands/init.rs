@@ -16,12 +16,12 @@ use crate::root::{DEFAULT_BOARD, list_boards};
 /// Make a root with a default board and a commented configuration.
 ///
 /// A root that has boards already is left exactly as it is. A configuration is only written into a
-/// new folder: on somebody else's boards nothing runs unless their owner says so.
+/// new directory: on existing boards nothing runs unless their owner says so.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   sexton init                     in the usual place
-  sexton --root ./boards init     in a folder of your choice")]
+  sexton --root ./boards init     in a directory of your choice")]
 pub struct Args {}
 
 /// Runs it.

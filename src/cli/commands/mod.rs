@@ -40,7 +40,7 @@ Examples:
   sexton run --until-idle                       run what can run
   sexton list                                   see what became of it, and what waits for what
 
-The root is the folder that holds the boards: --root, else SEXTON_ROOT, else that of the Hermes
+The root is the directory that holds the boards: --root, else SEXTON_ROOT, else that of the Hermes
 client if there is one, else ~/.local/share/sexton.";
 
 #[derive(Debug, Subcommand)]

@@ -25,8 +25,8 @@ pub struct Args {
     /// End when nothing runs and nothing can run within a minute.
     #[arg(long)]
     pub until_idle: bool,
-    /// How long workers may go on after TERM or INT, and how long is waited at the end for what may
-    /// pass: a sick board, folders or a host that refuse, others that write without a pause.
+    /// Time to wait at the end for workers, and for boards or a host that are temporarily
+    /// unavailable.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = times::millis)]
     pub grace: u64,
 }
@@ -44,10 +44,10 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let outcome = daemon.run(until, Some(signals), args.grace);
     dispatcher::log_unrecorded(&outcome);
     let (tally, config) = (daemon.take_tally(), daemon.config());
-    // Closes its connections before anybody else in this process opens the files.
+    // Closes its connections before anything else in this process opens the files.
     let boards = daemon.farewell();
     drop(daemon);
-    // Whoever asked twice does not want to wait for that.
+    // After a second signal there is no time for that.
     let left = (!outcome.aborted).then(|| end::what_is_left(boards, &config));
     end::print(&tally, &outcome, left.as_deref(), globals.json)?;
     Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))

@@ -57,7 +57,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
-/// A task that somebody removed is over too.
+/// A task that was removed is over too.
 fn is_over(opened: &Opened, id: &str) -> Result<bool, Failure> {
     match card::find(&opened.conn, &opened.columns, id) {
         Ok(task) => Ok(matches!(task.status.as_str(), "done" | "archived" | "blocked" | "triage")),

@@ -1,5 +1,5 @@
-//! Lines on their way out. Whoever logs puts a line into a queue and goes on; a thread of its own
-//! writes, and may hang or fail: a pipe that nobody reads must not stop the loop. Lines for which
+//! Lines on their way out. Logging puts a line into a queue and returns; a thread of its own
+//! writes, and may hang or fail: a pipe without a reader must not stop the loop. Lines for which
 //! there is no room, or that cannot be written, are lost, and how many is said as soon as writing
 //! goes on.
 //!
@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Makes a line that says how many were lost.
+/// Makes the line for so many lost lines.
 pub type Note = fn(u64) -> String;
 
 /// The end at which lines go in.
@@ -82,7 +82,7 @@ impl Queue {
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, for so long at the most.
+    /// Waits until all is written, at most for `patience`.
     pub fn finish(&self, patience: Duration) {
         let is_busy = |state: &mut State| state.is_busy();
         let _in_vain = self.0.changed.wait_timeout_while(self.state(), patience, is_busy);

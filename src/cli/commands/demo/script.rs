@@ -43,8 +43,8 @@ pub const DEAF: &str = "trap '' TERM; while :; do sleep 0.2; done";
 pub const CHAINED: &str = "sleep 0.4";
 const DIES_ONCE: &str = r#"[ -e "$CUES/died" ] || { touch "$CUES/died"; kill -9 $$; }"#;
 const FAILS_ONCE: &str = r#"[ -e "$CUES/failed" ] || { touch "$CUES/failed"; exit 1; }"#;
-const OUTLIVE: &str = r#"touch "$CUES/$SEXTON_TITLE"; until [ -e "$CUES/fallen" ]; do sleep 0.05; done
-                         [ "$SEXTON_TITLE" != caught-4 ] || exit 3"#;
+const OUTLIVE: &str = r#"touch "$CUES/$SEXTON_TITLE"
+    until [ -e "$CUES/fallen" ]; do sleep 0.05; done; [ "$SEXTON_TITLE" != caught-4 ] || exit 3"#;
 const NEVER: &str = r#"touch "$CUES/$SEXTON_TITLE""#;
 
 /// All tasks, in the order in which each board gets them.

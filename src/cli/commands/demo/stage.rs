@@ -108,8 +108,8 @@ impl Stage {
         Some(digest)
     }
 
-    /// Overwrites the header of a database. Closing the file costs this process the locks that its own
-    /// reading connection may have, and sexton none.
+    /// Overwrites the header of a database. Closing the file costs this process the locks that its
+    /// own reading connection may have, and sexton none.
     fn damage(&self, board: &str) -> Result<(), Failure> {
         let file = File::options().write(true).open(self.db(board)?);
         let written = file.and_then(|file| file.write_all_at(&[0xa5; 100], 0));

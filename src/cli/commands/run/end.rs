@@ -28,7 +28,7 @@ pub struct Left {
     more_held: bool,
 }
 
-/// Held tasks of a board that are listed, at the most.
+/// At most this many held tasks of a board are listed.
 const HELD: usize = 1_000;
 
 /// Looks at what is left on each board, without writing. One that hangs is not touched, and what
@@ -81,7 +81,7 @@ fn left_on(board: &BoardPaths, config: &Config) -> Left {
     }
 }
 
-/// Prints the end of a run: numbers, what is left (if anybody looked) and what holds it, and exits
+/// Prints the end of a run: numbers, what is left (if that was read) and what holds it, and exits
 /// that no board took.
 pub fn print(
     tally: &Tally,
