@@ -12,7 +12,6 @@ use crate::board::{Holder, Instance, Status};
 use crate::fault::Fault;
 use crate::kernel::Uid;
 use crate::ledger::News;
-use crate::saboteur::Saboteur;
 use crate::sometimes::Sometimes;
 use crate::trace::{What, Who};
 
@@ -113,8 +112,7 @@ impl World {
         let now = self.now();
         let of = self.seats[seat].instance;
         let Some(machine) = &self.seats[seat].machine else { return };
-        let hasty = self.saboteur == Some(Saboteur::AbandonWorkers);
-        let drained = machine.is_drained(now, RETIRE_MS) || hasty;
+        let drained = self.sabotage_retirement(machine.is_drained(now, RETIRE_MS));
         if machine.mode() == Mode::Running || !drained || self.broken.is_some() {
             return;
         }

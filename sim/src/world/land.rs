@@ -13,7 +13,6 @@ use crate::board::{Env, Holder, Instance, Liveness, Memory, ModelBoard, Status};
 use crate::fault::Fault;
 use crate::kernel::Kernel;
 use crate::ledger::News;
-use crate::saboteur::Saboteur;
 use crate::sometimes::Sometimes;
 use crate::trace::{What, Who};
 
@@ -64,14 +63,13 @@ impl World {
         if sick {
             self.seats[seat].refused.insert(id, mark);
         }
-        let falsified = sick && self.saboteur == Some(Saboteur::WriteSickBoard);
-        match failed {
-            Some((class, unchanged)) if !falsified => {
+        match self.sabotage_check(failed) {
+            Some((class, unchanged)) => {
                 self.seats[seat].conns.remove(&id);
                 let fault = Trouble { class, unchanged };
                 self.answer(seat, Event::ConnectFailed { board: id, seq, fault });
             }
-            _ => {
+            None => {
                 let conn = Conn { file: self.boards[n].file, memory: Memory::default(), sick };
                 self.seats[seat].conns.insert(id, conn);
                 self.answer(seat, Event::Connected { board: id, seq });
@@ -195,9 +193,9 @@ impl World {
             .collect();
         let mut landing = request.clone();
         self.sabotage_request(&mut landing);
+        let blind = self.sabotage_liveness();
         let model = &mut self.boards[n].model;
         let mut answer = {
-            let blind = self.saboteur == Some(Saboteur::FreeTheLiving);
             let liveness = Alive { kernel: &self.kernel, seats: &self.seats, blind };
             let env = Env { policy, liveness: &liveness, contended };
             model.exchange(instance, &mut conn.memory, &landing, &env)

@@ -13,7 +13,6 @@ use crate::board::{Block, Complete, Holder};
 use crate::fault::Fault;
 use crate::kernel::Uid;
 use crate::ledger::News;
-use crate::saboteur::Saboteur;
 use crate::sometimes::Sometimes;
 use crate::trace::{What, Who};
 
@@ -52,10 +51,7 @@ impl World {
             if let Some(attempt) = self.ledger.get_mut(of, spawn) {
                 attempt.failed = Some(blame);
             }
-            let blame = match self.saboteur {
-                Some(Saboteur::ChargeHostToTask) => Blame::Task,
-                _ => blame,
-            };
+            let blame = self.sabotage_blame(blame);
             return self.answer(seat, Event::SpawnFailed { spawn, blame, errno });
         };
         self.seats[seat].lanes[at].past_gate = true;

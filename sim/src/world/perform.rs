@@ -14,7 +14,6 @@ use super::{FINE, Item, World, brief};
 use crate::fault::Fault;
 use crate::kernel::{KILL, Process, TERM, Uid};
 use crate::ledger::{Attempt, News};
-use crate::saboteur::Saboteur;
 use crate::sometimes::Sometimes;
 use crate::trace::{What, Who};
 
@@ -152,9 +151,7 @@ impl World {
             }
             None => None,
         };
-        if self.saboteur == Some(Saboteur::ReapOne) {
-            zombies.truncate(1);
-        }
+        self.sabotage_reaping(&mut zombies);
         if !zombies.is_empty() && errno.is_some() {
             self.reach(Sometimes::AReapingWasCutShort);
         }
@@ -221,7 +218,7 @@ impl World {
         if signal != Signal::Probe {
             attempt.signalled = Some(signal);
         }
-        let target = self.signalled_leader(spawn, leader);
+        let target = self.sabotage_target(leader);
         self.ledger.note(News::Signalled {
             signal,
             own: target == leader,
@@ -237,26 +234,8 @@ impl World {
             let wait = if signal == Signal::Kill { 0 } else { self.millis() };
             self.after(wait, Item::EndBySignal(uid, number));
         }
-        if self.saboteur == Some(Saboteur::SlotFreeTooSoon) && signal == Signal::Term {
-            let pid = self.kernel.get(leader).map(|leader| leader.pid);
-            events.extend(pid.map(|pid| Event::ChildExited {
-                spawn,
-                pid,
-                status: ExitStatus::Signal(15),
-                group: sexton::machine::event::Group::Gone,
-            }));
-        }
+        events.extend(self.sabotage_signalled(spawn, leader, signal));
         events.push_back(Event::Signalled { spawn, signal, outcome });
-    }
-
-    /// Whom a signal reaches: the worker's group, unless somebody goes by its number.
-    fn signalled_leader(&self, _spawn: SpawnId, leader: Uid) -> Uid {
-        if self.saboteur != Some(Saboteur::SignalByPid) {
-            return leader;
-        }
-        let number = self.pids.get(&leader).copied();
-        let now = number.and_then(|pid| self.kernel.by_pid(pid)).map(|process| process.leader);
-        now.unwrap_or(leader)
     }
 
     fn spawn(

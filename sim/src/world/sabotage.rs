@@ -1,4 +1,5 @@
-//! Where planted bugs do their work: between the machine and its world.
+//! Where planted bugs do their work: between the machine and its world. The world calls these hooks
+//! by name; only here is it known which bug is planted.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,11 +8,13 @@ use std::sync::Arc;
 use sexton::machine::effect::{Effect, Whom};
 use sexton::machine::event::{Event, Group, Signal};
 use sexton::machine::exchange::{Answer, Change, Refusal, Request, Taken};
-use sexton::machine::fault::Commit;
+use sexton::machine::fault::{Blame, Commit, FaultClass};
 use sexton::machine::ids::{RunId, SpawnId};
+use sexton::machine::verdict::ExitStatus;
 
 use super::{Item, World};
 use crate::board::{Complete, Status};
+use crate::kernel::{TERM, Uid};
 use crate::saboteur::Saboteur;
 
 impl World {
@@ -254,5 +257,65 @@ impl World {
             _ => {}
         }
         answer
+    }
+
+    /// The zombies that a reaping step takes.
+    pub(super) fn sabotage_reaping(&self, zombies: &mut Vec<Uid>) {
+        if self.saboteur == Some(Saboteur::ReapOne) {
+            zombies.truncate(1);
+        }
+    }
+
+    /// The worker whose group gets a signal: the one that it is meant for, unless the signal goes by
+    /// pid.
+    pub(super) fn sabotage_target(&self, leader: Uid) -> Uid {
+        if self.saboteur != Some(Saboteur::SignalByPid) {
+            return leader;
+        }
+        let pid = self.pids.get(&leader).copied();
+        let now = pid.and_then(|pid| self.kernel.by_pid(pid)).map(|process| process.leader);
+        now.unwrap_or(leader)
+    }
+
+    /// What the machine gets before the answer to a signal: the exit of a worker that lives.
+    pub(super) fn sabotage_signalled(
+        &self,
+        spawn: SpawnId,
+        leader: Uid,
+        signal: Signal,
+    ) -> Option<Event> {
+        if self.saboteur != Some(Saboteur::SlotFreeTooSoon) || signal != Signal::Term {
+            return None;
+        }
+        let pid = self.kernel.get(leader)?.pid;
+        let status = ExitStatus::Signal(TERM);
+        Some(Event::ChildExited { spawn, pid, status, group: Group::Gone })
+    }
+
+    /// Who is charged for a worker that could not be started.
+    pub(super) fn sabotage_blame(&self, blame: Blame) -> Blame {
+        match self.saboteur {
+            Some(Saboteur::ChargeHostToTask) => Blame::Task,
+            _ => blame,
+        }
+    }
+
+    /// What a check of a board's file came to.
+    pub(super) fn sabotage_check(
+        &self,
+        failed: Option<(FaultClass, bool)>,
+    ) -> Option<(FaultClass, bool)> {
+        let blind = self.saboteur == Some(Saboteur::WriteSickBoard);
+        failed.filter(|(class, _)| !blind || *class != FaultClass::Content)
+    }
+
+    /// Whether every holder of a claim is taken for dead.
+    pub(super) fn sabotage_liveness(&self) -> bool {
+        self.saboteur == Some(Saboteur::FreeTheLiving)
+    }
+
+    /// Whether a dispatcher that was asked to stop may end.
+    pub(super) fn sabotage_retirement(&self, drained: bool) -> bool {
+        drained || self.saboteur == Some(Saboteur::AbandonWorkers)
     }
 }
