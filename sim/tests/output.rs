@@ -6,7 +6,11 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-const BUG: [&str; 2] = ["--bug", "reap inside the pass"];
+use common::{BUG, seeds_that_break};
+
+mod common;
+
+const NO_ZOMBIE: &str = "no_zombie_outlives_a_tick";
 const SCRIPT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/no_zombie_outlives_a_tick.txt");
 
@@ -24,15 +28,16 @@ fn json(arguments: &[&str], code: i32) -> (Value, String) {
 
 /// The fields that say what was broken.
 fn broken(json: &Value) -> &Value {
-    assert_eq!(json["promise"], "no_zombie_outlives_a_tick");
+    assert_eq!(json["promise"], NO_ZOMBIE);
     assert!(json["how"].is_string() && json["at_ms"].is_u64(), "{json}");
     json
 }
 
 #[test]
 fn json_of_a_sweep_says_what_was_broken_and_what_never_happened() {
-    let (of_a_bug, talk) = json(&[&["sweep", "--seeds", "20"], &BUG[..]].concat(), 1);
-    assert_eq!(broken(&of_a_bug["broken"][0])["seed"], 0);
+    let seed = &seeds_that_break(NO_ZOMBIE)[0];
+    let (of_a_bug, talk) = json(&["sweep", "--first", seed, "--seeds", "20", "--bug", BUG], 1);
+    assert_eq!(broken(&of_a_bug["broken"][0])["seed"].to_string(), *seed);
     assert!(talk.ends_with("seed(s) break a promise\n"), "{talk}");
     let (of_too_few, talk) = json(&["sweep", "--seeds", "1"], 1);
     assert_eq!(of_too_few["broken"], json!([]));
@@ -48,7 +53,8 @@ fn json_of_a_replay_says_what_was_broken_or_that_nothing_was() {
     let (kept, talk) = json(&["replay", "--seed", "62"], 0);
     assert_eq!((&kept["broken"], talk.as_str()), (&Value::Null, ""));
     assert!(kept["events"].is_u64() && kept["hash"].is_string() && kept.get("trace").is_none());
-    let (bad, talk) = json(&[&["replay", "--seed", "0", "--trace"], &BUG[..]].concat(), 1);
+    let seed = &seeds_that_break(NO_ZOMBIE)[0];
+    let (bad, talk) = json(&["replay", "--seed", seed, "--trace", "--bug", BUG], 1);
     assert!(talk.contains(broken(&bad["broken"])["how"].as_str().unwrap()), "{talk}");
     let last = bad["trace"].as_array().unwrap().last().unwrap().as_str().unwrap();
     assert!(last.contains("## BROKEN no_zombie_outlives_a_tick"), "{last}");
@@ -58,8 +64,9 @@ fn json_of_a_replay_says_what_was_broken_or_that_nothing_was() {
 fn json_of_shrink_names_the_file() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("json.entropy");
     let name = file.to_str().unwrap();
-    let shrink = ["shrink", "--seed", "0", "--output", name, "--force"];
-    let (small, talk) = json(&[&shrink, &BUG[..]].concat(), 0);
+    let seed = &seeds_that_break(NO_ZOMBIE)[0];
+    let shrink = ["shrink", "--seed", seed, "--output", name, "--force", "--bug", BUG];
+    let (small, talk) = json(&shrink, 0);
     assert_eq!((small["file"].as_str(), talk.as_str()), (Some(name), ""));
     assert_eq!(small["bytes"], std::fs::read(&file).unwrap().len());
     broken(&small["broken"]);
@@ -76,10 +83,7 @@ fn json_of_exhaust_has_the_numbers() {
 fn json_of_bugs_names_each_bug_and_its_promise() {
     let (bugs, talk) = json(&["bugs", "--list"], 0);
     assert_eq!(talk, "");
-    assert_eq!(
-        bugs[0],
-        json!({"bug": BUG[1], "promise": "no_zombie_outlives_a_tick", "seeds": null})
-    );
+    assert_eq!(bugs[0], json!({"bug": BUG, "promise": NO_ZOMBIE, "seeds": null}));
 }
 
 #[test]
