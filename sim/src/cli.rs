@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use sexton_sim::saboteur::Saboteur;
+use sexton_sim::sweep::SIZE;
 use sexton_sim::trace::Record;
+use sexton_sim::trace::json::record;
 use sexton_sim::world::{Broken, Options};
 
 pub use failure::Failure;
@@ -122,11 +124,28 @@ struct Source {
     #[arg(long, value_name = "FILE", group = "run")]
     entropy: Option<PathBuf>,
     /// Bytes of entropy of the longest runs of a seed
-    #[arg(long, value_name = "K", default_value_t = sexton_sim::sweep::SIZE, conflicts_with = "entropy")]
+    #[arg(long, value_name = "K", default_value_t = SIZE, conflicts_with = "entropy")]
     size: usize,
 }
 
 impl Source {
+    /// What the run is called.
+    fn name(&self) -> String {
+        match (&self.entropy, self.seed) {
+            (Some(path), _) => format!("the run of {}", path.display()),
+            (None, seed) => format!("seed {}", seed.unwrap_or(0)),
+        }
+    }
+
+    /// How to say it on a command line.
+    fn argument(&self) -> String {
+        match (&self.entropy, self.seed) {
+            (Some(path), _) => format!(" --entropy {}", path.display()),
+            (None, seed) if self.size == SIZE => format!(" --seed {}", seed.unwrap_or(0)),
+            (None, seed) => format!(" --seed {} --size {}", seed.unwrap_or(0), self.size),
+        }
+    }
+
     fn bytes(&self) -> Result<Vec<u8>, Failure> {
         match (&self.entropy, self.seed) {
             (Some(path), _) => std::fs::read(path).map_err(Failure::file(
@@ -155,7 +174,7 @@ fn broken_json(broken: &Broken) -> Value {
     json!({"promise": broken.promise, "how": broken.how, "at_ms": broken.at})
 }
 
-/// What happened, one line each, for programs.
-fn lines(records: &[Record]) -> Value {
-    records.iter().map(ToString::to_string).collect()
+/// What happened, for programs.
+fn trace_json(records: &[Record]) -> Value {
+    records.iter().map(record).collect()
 }

@@ -2,6 +2,8 @@
 //! `EVENTUALLY` when the faults have stopped and everything has had its time; `SOMETIMES` are states
 //! that a sweep must have reached, or it has shown little.
 
+pub mod meaning;
+
 use sexton::machine::event::Signal;
 use sexton::machine::fault::Blame;
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};

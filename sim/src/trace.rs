@@ -1,12 +1,17 @@
-//! What happened in a run: a hash over all of it, and, if somebody wants to read it, one record
+//! What happened in a run: a hash over all of it and, where a trace is wanted, one record
 //! each.
+
+pub mod json;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use sexton::machine::ids::{BoardId, Pid};
+use sexton::machine::effect::Effect;
+use sexton::machine::event::Event;
+use sexton::machine::ids::{BoardId, Pid, TaskId};
 use sexton::machine::verdict::ExitStatus;
 
+use crate::board::Instance;
 use crate::fault::Fault;
 use crate::kernel::Uid;
 
@@ -50,21 +55,36 @@ impl fmt::Display for Who {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A dispatcher was told this.
-    Event(String),
+    Event(Event),
     /// A dispatcher asked for this.
-    Effect(String),
+    Effect(Effect),
+    /// A dispatcher began.
+    Begins(Instance),
+    /// A dispatcher died.
+    Dies,
     /// A process began.
     Started {
         /// Its number.
         pid: Pid,
-        /// For which task.
-        task: String,
+        /// Where it comes from.
+        origin: Origin,
     },
     /// A process ended.
-    Ended(ExitStatus),
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// The seat of the dispatcher that must reap it; `None` if its parent or pid 1 does so at once.
+        reaper: Option<usize>,
+    },
     /// A process was reaped.
     Reaped,
-    /// Something was done to a board, or a dispatcher began or died.
+    /// The header of a board's file was overwritten.
+    Overwritten,
+    /// A board's file was removed.
+    Removed,
+    /// Another file was put in the place of a board's.
+    Replaced,
+    /// Something else was done to a board.
     Note(String),
     /// A fault struck.
     Fault(Fault),
@@ -79,16 +99,55 @@ pub enum What {
     },
 }
 
+/// Where a process comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A dispatcher started it.
+    Worker {
+        /// Which.
+        seat: usize,
+        /// For which task.
+        task: TaskId,
+    },
+    /// A worker started it: it is in that worker's group.
+    Member {
+        /// That worker.
+        leader: Uid,
+    },
+    /// It has nothing to do with sexton, and a pid that came back.
+    Stranger,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Worker { task, .. } => task.fmt(f),
+            Origin::Member { .. } => f.write_str("a group"),
+            Origin::Stranger => f.write_str("somebody else"),
+        }
+    }
+}
+
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, millis) = (self.at / 1000, self.at % 1000);
-        write!(f, "{seconds:>6}.{millis:03}  {:<11}  ", self.who)?;
-        match &self.what {
-            What::Event(text) => write!(f, "<- {text}"),
-            What::Effect(text) => write!(f, "   -> {text}"),
-            What::Started { pid, task } => write!(f, "started, pid {} for {task}", pid.0),
-            What::Ended(status) => write!(f, "ended, {status:?}"),
+        write!(f, "{seconds:>6}.{millis:03}  {:<11}  {}", self.who, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Event(event) => write!(f, "<- {event:?}"),
+            What::Effect(effect) => write!(f, "   -> {effect:?}"),
+            What::Begins(instance) => write!(f, "begins as {}", instance.0),
+            What::Dies => f.write_str("dies"),
+            What::Started { pid, origin } => write!(f, "started, pid {} for {origin}", pid.0),
+            What::Ended { status, .. } => write!(f, "ended, {status:?}"),
             What::Reaped => f.write_str("reaped"),
+            What::Overwritten => f.write_str("its header is overwritten"),
+            What::Removed => f.write_str("its file is removed"),
+            What::Replaced => f.write_str("another file takes its place"),
             What::Note(text) => f.write_str(text),
             What::Fault(fault) => write!(f, "!! {}", fault.name()),
             What::Calm => f.write_str("== no more faults"),

@@ -19,7 +19,6 @@ mod seat;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Debug;
 
 use sexton::machine::effect::{Effect, Whom};
 use sexton::machine::event::Event;
@@ -371,7 +370,7 @@ impl World {
         let zombies = self.before(seat, &event);
         self.events += 1;
         self.trail.follow(&event);
-        self.tell(Who::Dispatcher(seat), || What::Event(brief(&event)));
+        self.tell(Who::Dispatcher(seat), || What::Event(event.clone()));
         self.seats[seat].told = self.seats[seat].told.max(now.mono);
         let is_tick = matches!(event, Event::Tick);
         let told = self.saboteur.map(|_| event.clone());
@@ -522,9 +521,4 @@ impl World {
             self.trace.push(Record { at: self.moment / FINE, who, what: what() });
         }
     }
-}
-
-/// An event in one line, without what is too long to read.
-fn brief(event: &impl Debug) -> String {
-    format!("{event:?}")
 }

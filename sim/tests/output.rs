@@ -56,8 +56,15 @@ fn json_of_a_replay_says_what_was_broken_or_that_nothing_was() {
     let seed = &seeds_that_break(NO_ZOMBIE)[0];
     let (bad, talk) = json(&["replay", "--seed", seed, "--trace", "--bug", BUG], 1);
     assert!(talk.contains(broken(&bad["broken"])["how"].as_str().unwrap()), "{talk}");
-    let last = bad["trace"].as_array().unwrap().last().unwrap().as_str().unwrap();
-    assert!(last.contains("## BROKEN no_zombie_outlives_a_tick"), "{last}");
+    let trace = bad["trace"].as_array().unwrap();
+    let last = trace.last().unwrap();
+    assert_eq!((&last["kind"], &last["who"]), (&json!("broken"), &json!("world")));
+    assert!(
+        last["text"].as_str().unwrap().contains("## BROKEN no_zombie_outlives_a_tick"),
+        "{last}"
+    );
+    let tick = trace.iter().find(|record| record["name"] == "Tick").unwrap();
+    assert_eq!((&tick["kind"], &tick["who"]), (&json!("event"), &json!("dispatcher")));
 }
 
 #[test]

@@ -43,6 +43,28 @@ fn the_replay_line_of_a_broken_promise_breaks_the_same_promise_again() {
 }
 
 #[test]
+fn the_page_names_the_planted_bug_and_how_to_run_it_again() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("run.html");
+    let run = ["replay", "--seed", "0", "--size", "512", "--bug", BUG];
+    let output = sim(&run).arg("--html").arg(&file).output().unwrap();
+    let page = std::fs::read_to_string(&file).unwrap();
+    let (_, data) = page.split_once("<script type=\"application/json\" id=\"run\">").unwrap();
+    let (data, _) = data.split_once("</script>").unwrap();
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    assert_eq!(data["bug"], "reap inside the pass");
+    assert_eq!(
+        data["replay"],
+        "cargo sim replay --seed 0 --size 512 --bug 'reap inside the pass' --trace"
+    );
+    let outcome = match data["broken"]["promise"].as_str() {
+        Some(promise) => format!("{promise} is broken"),
+        None => "every promise is kept".to_owned(),
+    };
+    assert!(page.contains(&format!("<title>seed 0: {outcome}</title>")));
+    assert_eq!(output.status.code(), Some(i32::from(!data["broken"].is_null())));
+}
+
+#[test]
 fn a_sweep_is_the_same_in_every_surrounding() {
     let hash = |command: &mut Command| {
         let output = command.output().unwrap();

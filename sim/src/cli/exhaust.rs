@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sexton_sim::exhaust::{Found, exhaust};
 
 use super::watch::Watch;
-use super::{Failure, Jobs, broken_json, lines, progress, say, told};
+use super::{Failure, Jobs, broken_json, progress, say, told, trace_json};
 
 /// Follow every interleaving of two dispatchers, one board and two tasks
 #[derive(Debug, Args)]
@@ -76,7 +76,7 @@ fn as_json(found: &Found, seconds: f64) -> Value {
         "seconds": seconds,
     });
     if let Some((_, trace)) = &found.broken {
-        json["trace"] = lines(trace);
+        json["trace"] = trace_json(trace);
     }
     json
 }
@@ -98,6 +98,8 @@ mod tests {
             json["broken"],
             json!({"promise": "caps_hold", "how": "one \"too\" many", "at_ms": 5})
         );
-        assert_eq!(json["trace"], json!([trace[0].to_string()]));
+        assert_eq!(json["trace"].as_array().map(Vec::len), Some(trace.len()));
+        assert_eq!(json["trace"][0]["kind"], "broken");
+        assert_eq!(json["trace"][0]["text"], trace[0].what.to_string());
     }
 }

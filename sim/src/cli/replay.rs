@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
+use sexton_sim::page::{Subject, page};
 use sexton_sim::world::{Options, Run, run};
 
-use super::{Failure, Plant, Source, broken_json, lines, say, told};
+use super::{Failure, Plant, Source, broken_json, say, told, trace_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +26,7 @@ pub struct Replay {
     /// Draw the run into this file: one page that needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Print the outcome as JSON; with --trace the lines, too
+    /// Print the outcome as JSON; with --trace also what happened
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -39,12 +40,7 @@ impl Replay {
         let options = Options { trace: tracing, ..self.plant.options()? };
         let run = run(self.source.bytes()?, options);
         if let Some(path) = &self.html {
-            let title = match (&self.source.entropy, self.source.seed) {
-                (Some(path), _) => format!("the run of {}", path.display()),
-                (None, seed) => format!("seed {}", seed.unwrap_or(0)),
-            };
-            let page = sexton_sim::page::page(&title, &run);
-            std::fs::write(path, page).map_err(Failure::file(
+            std::fs::write(path, self.page(&run)).map_err(Failure::file(
                 "write the page",
                 path,
                 "name a file in a folder that is there",
@@ -62,6 +58,16 @@ impl Replay {
         }
         run.broken.map_or(Ok(()), |broken| Err(Failure::Found(told(&broken))))
     }
+
+    fn page(&self, run: &Run) -> String {
+        let (source, bug) = (self.source.argument(), self.plant.argument());
+        let subject = Subject {
+            name: &self.source.name(),
+            replay: &format!("cargo sim replay{source}{bug} --trace"),
+            bug: self.plant.bug.as_deref(),
+        };
+        page(&subject, run)
+    }
 }
 
 fn as_json(run: &Run, trace: bool) -> Value {
@@ -71,7 +77,7 @@ fn as_json(run: &Run, trace: bool) -> Value {
         "hash": format!("{:016x}", run.hash),
     });
     if trace {
-        json["trace"] = lines(&run.trace);
+        json["trace"] = trace_json(&run.trace);
     }
     json
 }

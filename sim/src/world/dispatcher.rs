@@ -127,7 +127,7 @@ impl World {
     /// A dispatcher dies with all its lanes; what it had asked for and not begun never happens.
     pub(super) fn die(&mut self, seat: usize) {
         let instance = self.seats[seat].instance;
-        self.tell(Who::Dispatcher(seat), || What::Note("dies".to_owned()));
+        self.tell(Who::Dispatcher(seat), || What::Dies);
         self.reach(Sometimes::ADispatcherDied);
         let left = &mut self.seats[seat];
         left.machine = None;

@@ -70,7 +70,7 @@ impl World {
         let (wakes, policy) = (self.seats[seat].wakes + 1, Arc::clone(&self.seats[seat].policy));
         let machine = Some(Dispatcher::new((*policy).clone()));
         self.seats[seat] = Seat { wakes, ..Seat::new(instance, machine, policy) };
-        self.tell(Who::Dispatcher(seat), || What::Note(format!("begins as {}", instance.0)));
+        self.tell(Who::Dispatcher(seat), || What::Begins(instance));
         let wait = self.entropy.below(8) as u64;
         self.after(wait, Item::Tick(seat, instance));
     }

@@ -321,7 +321,7 @@ impl World {
         self.boards[n].corrupt = true;
         self.boards[n].stamp += 1;
         let id = self.boards[n].id;
-        self.tell(Who::Board(id), || What::Note("its header is overwritten".to_owned()));
+        self.tell(Who::Board(id), || What::Overwritten);
         let wait = 40 * self.millis();
         self.after(wait, Item::Repair(n));
     }
@@ -340,7 +340,7 @@ impl World {
         self.boards[n].file += 1;
         self.boards[n].stamp += 1;
         let id = self.boards[n].id;
-        self.tell(Who::Board(id), || What::Note("another file takes its place".to_owned()));
+        self.tell(Who::Board(id), || What::Replaced);
         for seat in 0..self.seats.len() {
             let instance = self.seats[seat].instance;
             self.boards[n].model.forget(instance);
@@ -351,7 +351,7 @@ impl World {
     fn remove(&mut self, n: usize) {
         self.boards[n].present = false;
         let id = self.boards[n].id;
-        self.tell(Who::Board(id), || What::Note("its file is removed".to_owned()));
+        self.tell(Who::Board(id), || What::Removed);
         self.notice(n, None);
         let wait = 20 * self.millis();
         self.after(wait, Item::Restore(n));

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::kernel::Uid;
 use crate::ledger::News;
 use crate::sometimes::Sometimes;
-use crate::trace::{What, Who};
+use crate::trace::{Origin, What, Who};
 
 /// Too many processes.
 const EAGAIN: i32 = 11;
@@ -72,7 +72,8 @@ impl World {
             self.reach(Sometimes::APidCameBack);
         }
         self.pids.insert(uid, pid);
-        self.tell(Who::Process(uid), || What::Started { pid, task: lane.task.to_string() });
+        let origin = Origin::Worker { seat, task: lane.task };
+        self.tell(Who::Process(uid), || What::Started { pid, origin });
         self.note_spawn(seat, uid, &lane);
         let life_ms = match self.fires(Fault::Slow, Who::Process(uid)) {
             true => FOR_EVER_MS,
@@ -149,8 +150,9 @@ impl World {
             return;
         };
         let (leader, spawn, parent) = (process.leader, process.spawn, process.parent);
-        self.tell(Who::Process(uid), || What::Ended(status));
         let reaper = self.kernel.end(uid, status);
+        let seat = reaper.and_then(|of| self.seats.iter().position(|seat| seat.instance == of));
+        self.tell(Who::Process(uid), || What::Ended { status, reaper: seat });
         if let (Some(of), Some(spawn)) = (parent, spawn)
             && let Some(attempt) = self.ledger.get_mut(of, spawn)
         {
@@ -199,7 +201,8 @@ impl World {
             if let Some(process) = self.kernel.get(uid) {
                 let pid = process.pid;
                 self.pids.insert(uid, pid);
-                self.tell(Who::Process(uid), || What::Started { pid, task: "a group".to_owned() });
+                let origin = Origin::Member { leader };
+                self.tell(Who::Process(uid), || What::Started { pid, origin });
             }
             self.after(lives_ms, Item::End(uid, ExitStatus::Code(0)));
         }

@@ -10,12 +10,12 @@ use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::ExitStatus;
 
 use super::seat::{Limits, SpawnLane};
-use super::{FINE, Item, World, brief};
+use super::{FINE, Item, World};
 use crate::fault::Fault;
 use crate::kernel::{KILL, Process, TERM, Uid};
 use crate::ledger::{Attempt, News};
 use crate::sometimes::Sometimes;
-use crate::trace::{What, Who};
+use crate::trace::{Origin, What, Who};
 
 /// Interrupted.
 const EINTR: i32 = 4;
@@ -26,7 +26,7 @@ impl World {
     /// Makes one effect happen, or sets it on its way. What is known at once comes back as events.
     pub(super) fn perform(&mut self, seat: usize, effect: Effect, events: &mut VecDeque<Event>) {
         if !matches!(effect, Effect::WakeAt(_)) {
-            self.tell(Who::Dispatcher(seat), || What::Effect(brief(&effect)));
+            self.tell(Who::Dispatcher(seat), || What::Effect(effect.clone()));
         }
         let of = self.seats[seat].instance;
         match effect {
@@ -195,10 +195,8 @@ impl World {
         {
             self.ledger.spawned += 1;
             self.pids.insert(uid, pid);
-            self.tell(Who::Process(uid), || What::Started {
-                pid,
-                task: "somebody else".to_owned(),
-            });
+            let origin = Origin::Stranger;
+            self.tell(Who::Process(uid), || What::Started { pid, origin });
             let wait = self.millis();
             self.after(wait, Item::End(uid, ExitStatus::Code(0)));
         }

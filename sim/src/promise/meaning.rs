@@ -1,4 +1,4 @@
-//! What each promise means and why it matters, for somebody who meets it for the first time.
+//! What each promise means and why it matters, in words for a first-time reader.
 
 /// A promise in plain words.
 pub fn of(promise: &str) -> &'static str {
@@ -15,16 +15,16 @@ pub fn of(promise: &str) -> &'static str {
              the same work at once."
         }
         "a_worker_follows_a_claim" => {
-            "A worker may be started only for a claim that is in the board. Otherwise somebody else \
-             may be working on the same task."
+            "A worker may be started only for a claim that is in the board. Otherwise another \
+             dispatcher may be working on the same task."
         }
         "caps_hold" => {
             "Live workers must never be more than the configured limits, of the dispatcher and of \
-             the board; nor must the running rows of a board at a claim, whoever runs them."
+             the board; nor must the running rows of a board at a claim, whichever dispatcher runs them."
         }
         "every_write_is_fenced" => {
             "A run may be written only by the dispatcher whose run it is at that moment. Otherwise a \
-             late write destroys what somebody else has recorded."
+             late write destroys what another dispatcher has recorded."
         }
         "a_sick_board_is_untouched" => {
             "Nothing may be written to a board whose file has failed its checks. Otherwise a damaged \
@@ -48,7 +48,7 @@ pub fn of(promise: &str) -> &'static str {
         }
         "nothing_outlives_a_shutdown" => {
             "A dispatcher that was asked to stop must end every worker of its own before it ends \
-             itself. Otherwise they run on with nobody to record what they did."
+             itself. Otherwise they run on and nothing records what they did."
         }
         "an_exit_is_recorded_once" => {
             "The end of an attempt must be applied to its run once. Otherwise one failure is counted \
@@ -74,7 +74,7 @@ pub fn of(promise: &str) -> &'static str {
              Otherwise a second worker is started beside it."
         }
         "wakes_lie_ahead" => {
-            "Nobody may ask to be woken at a moment that has passed. Otherwise the dispatcher spins."
+            "No wake-up may be asked for at a moment that has passed. Otherwise the dispatcher spins."
         }
         "a_failed_reaping_is_tried_again" => {
             "Reaping failed, and for more than a second and a half nothing tried it again."
@@ -83,7 +83,7 @@ pub fn of(promise: &str) -> &'static str {
             "A reaping step that failed must in the end be followed by one that succeeds."
         }
         "spawned_is_reaped_and_alive" => {
-            "Whatever was started must have been reaped, or be alive; when all is over, nothing of it \
+            "Every process that was started must have been reaped, or be alive; when all is over, none \
              may be left."
         }
         "kill_follows_term" => {
@@ -95,7 +95,7 @@ pub fn of(promise: &str) -> &'static str {
              open in its board."
         }
         "every_hold_has_an_end" => {
-            "Whatever keeps a ready task from running must have an end, or somebody who can end it. \
+            "A hold that keeps a ready task from running must have an end, or an owner who can end it. \
              Otherwise the task waits for ever, and nothing says why."
         }
         "calm_drains_the_board" => {
