@@ -158,6 +158,11 @@ impl Source {
     }
 }
 
+/// The command that shows a run again.
+fn replay_command(source: &Source, plant: &Plant) -> String {
+    format!("cargo sim replay{}{} --trace", source.argument(), plant.argument())
+}
+
 /// Prints a line for whoever reads the output.
 fn say(text: impl fmt::Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").map_err(Failure::Output)

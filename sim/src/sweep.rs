@@ -46,7 +46,18 @@ pub struct Sum {
     /// How often each state was reached.
     pub reached: [u64; Sometimes::COUNT],
     /// Broken promises, by seed.
-    pub broken: Vec<(u64, Broken)>,
+    pub broken: Vec<Finding>,
+}
+
+/// A seed that breaks a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub seed: u64,
+    /// Events of its run.
+    pub events: u64,
+    /// What it breaks.
+    pub broken: Broken,
 }
 
 impl Default for Sum {
@@ -70,7 +81,8 @@ impl Sum {
         self.hash = self.hash.wrapping_add(run.hash.wrapping_mul(seed | 1));
         add(&mut self.fired, &run.fired);
         add(&mut self.reached, &run.reached);
-        self.broken.extend(run.broken.map(|broken| (seed, broken)));
+        let events = run.events;
+        self.broken.extend(run.broken.map(|broken| Finding { seed, events, broken }));
     }
 
     fn merge(&mut self, other: Sum) {
@@ -80,7 +92,7 @@ impl Sum {
         self.fired.iter_mut().zip(other.fired).for_each(|(a, b)| *a += b);
         self.reached.iter_mut().zip(other.reached).for_each(|(a, b)| *a += b);
         self.broken.extend(other.broken);
-        self.broken.sort_by_key(|(seed, _)| *seed);
+        self.broken.sort_by_key(|finding| finding.seed);
     }
 
     /// Faults that never struck, and states that were never reached.

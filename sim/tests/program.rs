@@ -1,6 +1,7 @@
 //! The program as people and CI use it.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use common::{BUG, seeds_that_break};
@@ -27,9 +28,9 @@ fn the_replay_line_of_a_broken_promise_breaks_the_same_promise_again() {
     let sweep = sim(&["sweep", "--first", seed, "--seeds", "1", "--bug", BUG]).output().unwrap();
     assert_eq!(sweep.status.code(), Some(1));
     let text = out(&sweep);
-    let mut lines = text.lines();
-    let told = lines.next().unwrap().to_owned();
+    let mut lines = text.lines().rev();
     let line = lines.next().unwrap().trim().strip_prefix("cargo sim ").unwrap();
+    let told = lines.next().unwrap().to_owned();
     // As a shell would take it.
     let replay = Command::new("sh")
         .arg("-c")
@@ -40,6 +41,36 @@ fn the_replay_line_of_a_broken_promise_breaks_the_same_promise_again() {
     assert_eq!(replay.status.code(), Some(1));
     assert_eq!(error(&replay).trim(), format!("sexton-sim: {told}"));
     assert!(out(&replay).contains("## BROKEN no_zombie_outlives_a_tick"));
+}
+
+#[test]
+fn findings_are_grouped_by_promise_and_the_smallest_run_stands_last() {
+    let sweep = |more: &[&str]| {
+        let sweep = sim(&["sweep", "--seeds", "40", "--bug", BUG]).args(more).output().unwrap();
+        assert_eq!(sweep.status.code(), Some(1));
+        out(&sweep)
+    };
+    let json: serde_json::Value = serde_json::from_str(&sweep(&["--json"])).unwrap();
+    let text = sweep(&[]);
+    let findings = json["broken"].as_array().unwrap();
+    let smallest = findings.iter().min_by_key(|of| of["events"].as_u64()).unwrap();
+    let replay = format!("cargo sim replay --seed {} --bug '{BUG}' --trace", smallest["seed"]);
+    assert_eq!(text.lines().next_back().unwrap().trim(), replay);
+    let promises: BTreeSet<&str> =
+        findings.iter().map(|of| of["promise"].as_str().unwrap()).collect();
+    assert!(promises.len() > 1, "{text}");
+    for promise in promises {
+        let seeds = findings.iter().filter(|of| of["promise"] == promise);
+        let heading = format!("\n{promise}: broken by {} seed", seeds.count());
+        let (_, group) = text.split_once(&heading).unwrap();
+        let events: Vec<u64> = group
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with("  "))
+            .filter_map(|line| line.trim().split_once(" events: ")?.0.parse().ok())
+            .collect();
+        assert!(!events.is_empty() && events.is_sorted(), "{text}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sexton_sim::page::{Subject, page};
 use sexton_sim::world::{Options, Run, run};
 
-use super::{Failure, Plant, Source, broken_json, say, told, trace_json};
+use super::{Failure, Plant, Source, broken_json, replay_command, say, told, trace_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,10 +60,9 @@ impl Replay {
     }
 
     fn page(&self, run: &Run) -> String {
-        let (source, bug) = (self.source.argument(), self.plant.argument());
         let subject = Subject {
             name: &self.source.name(),
-            replay: &format!("cargo sim replay{source}{bug} --trace"),
+            replay: &replay_command(&self.source, &self.plant),
             bug: self.plant.bug.as_deref(),
         };
         page(&subject, run)

@@ -1,15 +1,19 @@
 //! `sweep`: many seeds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
 use sexton_sim::fault::Fault;
 use sexton_sim::sometimes::Sometimes;
-use sexton_sim::sweep::{SIZE, Sum, Sweep as Runs};
+use sexton_sim::sweep::{Finding, SIZE, Sum, Sweep as Runs};
 
 use super::watch::Watch;
-use super::{Failure, Jobs, Plant, broken_json, progress, say, told};
+use super::{Failure, Jobs, Plant, Source, broken_json, progress, replay_command, say, told};
+
+/// Findings of each promise that are printed.
+const SHOWN: usize = 3;
 
 /// Run many seeds, each twice, and judge every promise after every event
 #[derive(Debug, Args)]
@@ -76,14 +80,6 @@ impl Sweep {
     }
 
     fn print(&self, sum: &Sum, took: Duration, jobs: usize) -> Result<(), Failure> {
-        for (seed, broken) in sum.broken.iter().take(10) {
-            say(told(broken))?;
-            let bug = self.plant.argument();
-            say(format!("  cargo sim replay --seed {seed} --size {}{bug} --trace", self.size))?;
-        }
-        if sum.broken.len() > 10 {
-            say(format!("… and {} more seeds that break a promise", sum.broken.len() - 10))?;
-        }
         say("faults, and how often each struck:")?;
         for (fault, n) in Fault::ALL.iter().zip(sum.fired) {
             say(format!("  {n:>10}  {}", fault.name()))?;
@@ -99,14 +95,51 @@ impl Sweep {
             took.as_secs_f64(),
             rate(sum, took, jobs),
             sum.hash
-        ))
+        ))?;
+        self.print_findings(&sum.broken)
     }
+
+    /// By promise, the smallest run of each first, and the smallest of all once more at the end:
+    /// it is the one to look at.
+    fn print_findings(&self, findings: &[Finding]) -> Result<(), Failure> {
+        let mut by_promise: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+        for finding in findings {
+            by_promise.entry(finding.broken.promise).or_default().push(finding);
+        }
+        for (promise, findings) in &mut by_promise {
+            findings.sort_by_key(|finding| finding.events);
+            say(format!("{promise}: broken by {}", seeds(findings.len())))?;
+            for finding in findings.iter().take(SHOWN) {
+                say(format!("  {} events: {}", finding.events, finding.broken.how))?;
+                say(format!("    {}", self.replay(finding)))?;
+            }
+            if findings.len() > SHOWN {
+                say(format!("  … and {} more", findings.len() - SHOWN))?;
+            }
+        }
+        let Some(smallest) = findings.iter().min_by_key(|finding| finding.events) else {
+            return Ok(());
+        };
+        say(format!("the smallest run, of {} events:", smallest.events))?;
+        say(told(&smallest.broken))?;
+        say(format!("  {}", self.replay(smallest)))
+    }
+
+    /// The command that shows a finding.
+    fn replay(&self, finding: &Finding) -> String {
+        let source = Source { seed: Some(finding.seed), entropy: None, size: self.size };
+        replay_command(&source, &self.plant)
+    }
+}
+
+fn seeds(count: usize) -> String {
+    if count == 1 { "1 seed".to_owned() } else { format!("{count} seeds") }
 }
 
 fn verdict(sum: &Sum) -> Result<(), Failure> {
     if !sum.broken.is_empty() {
-        let count = sum.broken.len();
-        return Err(Failure::Found(format!("{count} seed(s) break a promise")));
+        let verb = if sum.broken.len() == 1 { "breaks" } else { "break" };
+        return Err(Failure::Found(format!("{} {verb} a promise", seeds(sum.broken.len()))));
     }
     let missed: Vec<&str> = sum.missed().collect();
     if missed.is_empty() {
@@ -131,9 +164,10 @@ fn as_json(sum: &Sum, took: Duration, jobs: usize) -> Value {
     let broken: Vec<Value> = sum
         .broken
         .iter()
-        .map(|(seed, broken)| {
-            let mut json = broken_json(broken);
-            json["seed"] = (*seed).into();
+        .map(|finding| {
+            let mut json = broken_json(&finding.broken);
+            json["seed"] = finding.seed.into();
+            json["events"] = finding.events.into();
             json
         })
         .collect();
