@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use common::{BUG, seeds_that_break};
+use sexton_sim::saboteur::Saboteur;
 
 mod common;
 
@@ -70,6 +71,17 @@ fn findings_are_grouped_by_promise_and_the_smallest_run_stands_last() {
             .filter_map(|line| line.trim().split_once(" events: ")?.0.parse().ok())
             .collect();
         assert!(!events.is_empty() && events.is_sorted(), "{text}");
+    }
+}
+
+#[test]
+fn a_list_of_bugs_has_a_line_for_each_and_no_table() {
+    let list = out(&sim(&["bugs", "--list"]).output().unwrap());
+    assert_eq!(list.lines().count(), Saboteur::ALL.len());
+    for line in list.lines() {
+        let (bug, promise) = line.split_once("  ").unwrap();
+        let bug = Saboteur::ALL.iter().find(|known| known.name() == bug);
+        assert_eq!(bug.unwrap().breaks()[0], promise.trim(), "{line}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `bugs`: how soon each planted bug is found.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use sexton_sim::bugs::{ROUNDS, find};
 use sexton_sim::saboteur::Saboteur;
 
@@ -22,27 +22,39 @@ pub struct Bugs {
 impl Bugs {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let mut missed = Vec::new();
+        if self.list { self.list() } else { self.search() }
+    }
+
+    fn list(&self) -> Result<(), Failure> {
+        if self.json {
+            return say(Saboteur::ALL.iter().map(|bug| as_json(*bug, None)).collect::<Value>());
+        }
+        let names = Saboteur::ALL.iter().map(|bug| bug.name().len());
+        let width = names.max().unwrap_or(0);
+        Saboteur::ALL
+            .iter()
+            .try_for_each(|bug| say(format!("{:width$}  {}", bug.name(), bug.breaks()[0])))
+    }
+
+    fn search(&self) -> Result<(), Failure> {
         let mut found = Vec::new();
         if !self.json {
             say("| planted bug | found as | seeds |\n|---|---|---:|")?;
         }
-        for saboteur in Saboteur::ALL {
-            let (name, promise) = (saboteur.name(), saboteur.breaks()[0]);
-            let seeds = if self.list { None } else { find(*saboteur) };
-            if seeds.is_none() {
-                missed.push(name);
-            }
-            found.push(json!({"bug": name, "promise": promise, "seeds": seeds}));
+        for bug in Saboteur::ALL {
+            let seeds = find(*bug);
+            found.push((*bug, seeds));
             if !self.json {
                 let seeds = seeds.map_or_else(|| "-".to_owned(), |seeds| seeds.to_string());
-                say(format!("| {name} | `{promise}` | {seeds} |"))?;
+                say(format!("| {} | `{}` | {seeds} |", bug.name(), bug.breaks()[0]))?;
             }
         }
         if self.json {
-            say(json!(found))?;
+            say(found.iter().map(|(bug, seeds)| as_json(*bug, *seeds)).collect::<Value>())?;
         }
-        if self.list || missed.is_empty() {
+        let missed = found.iter().filter(|(_, seeds)| seeds.is_none());
+        let missed: Vec<&str> = missed.map(|(bug, _)| bug.name()).collect();
+        if missed.is_empty() {
             return Ok(());
         }
         Err(Failure::Found(format!(
@@ -50,4 +62,8 @@ impl Bugs {
             missed.join(", ")
         )))
     }
+}
+
+fn as_json(bug: Saboteur, seeds: Option<u64>) -> Value {
+    json!({"bug": bug.name(), "promise": bug.breaks()[0], "seeds": seeds})
 }
