@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::{process, thread};
 
 use nix::errno::Errno;
@@ -17,6 +18,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use sexton::machine::effect::Whom;
 use sexton::machine::event::{Group, Signal, SignalOutcome};
 use sexton::machine::fault::Blame;
 use sexton::machine::ids::{Pid, SpawnId};
@@ -27,6 +29,7 @@ use sexton::process::identity::{self, Alive};
 use sexton::process::pidfd;
 use sexton::process::signal::signal_group;
 use sexton::process::spawn::{Command, Spawned, spawn};
+use sexton::process::wait::{self, Which};
 use sexton::process::workspace::{Kind, Request, prepare};
 
 fn start(script: &str, log: File) -> Spawned {
@@ -43,7 +46,7 @@ fn worker(children: &Children, id: u64, script: &str) -> (Pid, PipeReader) {
     (child.pid, reader)
 }
 
-/// The next exits that the kernel tells of, by spawn id.
+/// The next exits that the kernel tells of, by spawn id; taken in as hints.
 fn told(children: &Children, timeout: EpollTimeout) -> Vec<u64> {
     let mut events = [EpollEvent::empty(); 256];
     let count = loop {
@@ -52,7 +55,9 @@ fn told(children: &Children, timeout: EpollTimeout) -> Vec<u64> {
             count => break count.unwrap(),
         }
     };
-    events[..count].iter().map(EpollEvent::data).collect()
+    let ids: Vec<u64> = events[..count].iter().map(EpollEvent::data).collect();
+    ids.iter().for_each(|id| children.hint(SpawnId(*id)));
+    ids
 }
 
 /// Waits until `count` children have exited, and reaps them.
@@ -60,7 +65,7 @@ fn reap(children: &Children, count: usize) -> Vec<Exit> {
     let mut exits = Vec::new();
     while exits.len() < count {
         told(children, EpollTimeout::NONE);
-        let reaping = children.reap();
+        let reaping = children.reap(Whom::Hinted);
         assert_eq!(reaping.error, None);
         exits.extend(reaping.exits);
     }
@@ -88,9 +93,9 @@ fn an_exit_is_told_once_and_reaped_once() {
     assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0], "told before it is reaped");
     assert_eq!(identity::stat(pid).unwrap().state, b'Z');
     let exit = Exit { spawn: SpawnId(7), pid, status: ExitStatus::Code(42), group: Group::Gone };
-    assert_eq!(children.reap().exits, [exit]);
+    assert_eq!(children.reap(Whom::Hinted).exits, [exit]);
     assert!(identity::stat(pid).is_err(), "no zombie is left");
-    assert_eq!(children.reap().exits, []);
+    assert_eq!(children.reap(Whom::All).exits, []);
     assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0]);
     assert_eq!(children.unreaped(), 0);
     assert!(children.forget(SpawnId(7)));
@@ -101,7 +106,7 @@ fn a_running_child_is_left_alone_and_not_forgotten() {
     let children = Children::new().unwrap();
     let (_, mut output) = worker(&children, 1, "echo up; kill -STOP $$");
     expect(&mut output, "up\n");
-    assert!(children.reap().exits.is_empty());
+    assert!(children.reap(Whom::All).exits.is_empty());
     assert!(!children.forget(SpawnId(1)));
     assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Delivered);
     assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
@@ -124,12 +129,12 @@ fn a_hundred_at_once_are_all_reaped_by_one_call() {
     while seen.len() < 100 {
         seen.extend(told(&children, EpollTimeout::NONE));
     }
-    let exits = children.reap().exits;
+    let exits = children.reap(Whom::Hinted).exits;
     let codes: Vec<_> = exits.iter().map(|exit| (exit.spawn.0, exit.status)).collect();
     let all: Vec<_> =
         (0..100).map(|id| (id, ExitStatus::Code(i32::try_from(id).unwrap()))).collect();
     assert_eq!(codes, all);
-    assert!(children.reap().exits.is_empty());
+    assert!(children.reap(Whom::All).exits.is_empty());
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn many_lanes_and_reapers_lose_and_double_nothing() {
                     let mut mine = Vec::new();
                     for n in 0..25 {
                         drop(worker(&children, lane * 25 + n, "exit 3"));
-                        mine.extend(children.reap().exits);
+                        mine.extend(children.reap(Whom::All).exits);
                     }
                     mine
                 })
@@ -175,7 +180,7 @@ fn whoever_is_told_of_an_exit_finds_it() {
     });
     for id in 0..CHILDREN {
         assert_eq!(told(&children, EpollTimeout::NONE), [id]);
-        assert_eq!(children.reap().exits.len(), 1, "woken for nothing");
+        assert_eq!(children.reap(Whom::Hinted).exits.len(), 1, "woken for nothing");
         children.forget(SpawnId(id));
         reaped.send(()).unwrap();
     }
@@ -190,17 +195,17 @@ fn a_child_without_a_pidfd_is_reaped_and_gets_one_later() {
     let running = start("echo up; kill -STOP $$; exit 5", File::from(OwnedFd::from(writer)));
     children.register(SpawnId(1), running.pid, None);
     expect(&mut reader, "up\n");
-    assert!(children.reap().exits.is_empty(), "it runs");
+    assert!(children.reap(Whom::Hinted).exits.is_empty(), "it runs");
     // From now on it wakes us.
     assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
-    assert_eq!(children.reap().exits[0].status, ExitStatus::Signal(libc::SIGKILL));
+    assert_eq!(children.reap(Whom::Hinted).exits[0].status, ExitStatus::Signal(libc::SIGKILL));
 
     let ended = start("exit 6", null());
     wait_until_dead(ended.pidfd.as_ref().unwrap());
     children.register(SpawnId(2), ended.pid, None);
-    assert_eq!(children.reap().exits[0].status, ExitStatus::Code(6));
-    assert!(children.reap().exits.is_empty());
+    assert_eq!(children.reap(Whom::Hinted).exits[0].status, ExitStatus::Code(6));
+    assert!(children.reap(Whom::Hinted).exits.is_empty());
 }
 
 fn wait_until_dead(pidfd: &OwnedFd) {
@@ -216,17 +221,17 @@ fn a_status_that_somebody_else_took_is_still_told_once() {
     let mut raw = 0;
     // SAFETY: `raw` outlives the call.
     assert_eq!(unsafe { libc::waitpid(pid.0, &raw mut raw, 0) }, pid.0);
-    let exits = children.reap().exits;
+    let exits = children.reap(Whom::All).exits;
     assert_eq!(exits.len(), 1);
     // The kernel remembers since Linux 6.15.
     assert!([ExitStatus::Code(9), ExitStatus::Unknown].contains(&exits[0].status), "{exits:?}");
-    assert!(children.reap().exits.is_empty());
+    assert!(children.reap(Whom::All).exits.is_empty());
 
     let child = start("exit 9", File::options().write(true).open("/dev/null").unwrap());
     children.register(SpawnId(2), child.pid, None);
     // SAFETY: as above.
     unsafe { libc::waitpid(child.pid.0, &raw mut raw, 0) };
-    assert_eq!(children.reap().exits[0].status, ExitStatus::Unknown);
+    assert_eq!(children.reap(Whom::All).exits[0].status, ExitStatus::Unknown);
 }
 
 /// A shell with a child that exits with 33 when the shell's input brings a line, and the child's pid.
@@ -260,7 +265,7 @@ fn a_process_of_an_earlier_life_is_watched_though_it_is_no_child() {
     let children = Children::new().unwrap();
     let (mut shell, pid) = family("wait $!");
     children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
-    assert!(children.reap().exits.is_empty(), "no child of ours, and running");
+    assert!(children.reap(Whom::All).exits.is_empty(), "no child of ours, and running");
     say_a_line(&mut shell);
     let exit = reap(&children, 1)[0];
     // The kernel tells since Linux 6.15.
@@ -276,33 +281,13 @@ fn a_process_that_its_parent_leaves_lying_is_told_when_it_is_buried() {
     children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
     say_a_line(&mut shell);
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
-    assert!(children.reap().exits.is_empty());
-    assert_eq!(children.unburied(), [SpawnId(1)]);
+    assert!(children.reap(Whom::Hinted).exits.is_empty());
     assert!(!children.forget(SpawnId(1)));
     // Now it falls to pid 1, or to whoever takes orphans here.
     shell.kill().unwrap();
     shell.wait().unwrap();
     let exit = reap(&children, 1)[0];
     assert!([ExitStatus::Code(33), ExitStatus::Unknown].contains(&exit.status), "{exit:?}");
-    assert_eq!(children.unburied(), []);
-}
-
-#[test]
-fn a_process_that_nobody_buries_can_be_given_up() {
-    let children = Children::new().unwrap();
-    let (mut shell, pid) = family("kill -STOP $$");
-    wait_until_stopped(&shell);
-    children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
-    assert_eq!(children.give_up(SpawnId(1)), None, "it runs");
-    say_a_line(&mut shell);
-    told(&children, EpollTimeout::NONE);
-    assert!(children.reap().exits.is_empty());
-    assert_eq!(children.give_up(SpawnId(1)).unwrap().status, ExitStatus::Unknown);
-    assert_eq!(children.give_up(SpawnId(1)), None);
-    assert!(children.reap().exits.is_empty());
-    assert!(children.forget(SpawnId(1)));
-    shell.kill().unwrap();
-    shell.wait().unwrap();
 }
 
 #[test]
@@ -360,7 +345,7 @@ fn where_proc_hides_others_a_group_without_members_is_gone_all_the_same() {
             return eprintln!("SKIPPED: this needs to mount a file system: {errno}");
         }
         assert_eq!(identity::living_groups(), None);
-        assert_eq!(children.reap().exits[0].group, Group::Gone);
+        assert_eq!(children.reap(Whom::All).exits[0].group, Group::Gone);
         assert_eq!(identity::group_alive(child.pid), Alive::No);
         assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Gone);
         assert_eq!(identity::group_alive(Pid(1)), Alive::CannotTell);
@@ -397,19 +382,115 @@ fn a_group_that_obeys_term_is_gone_after_it() {
     wait_for_end(output);
 }
 
+/// Children whose every wait fails with what `trouble` returns, if it returns anything.
+fn children_in_trouble(trouble: impl Fn() -> Option<Errno> + Send + Sync + 'static) -> Children {
+    let wait = move |which: Which<'_>, flags| match trouble() {
+        Some(errno) => Err(errno),
+        None => wait::wait(which, flags),
+    };
+    Children::with(Box::new(wait)).unwrap()
+}
+
 #[test]
 fn a_reaping_that_fails_loses_nothing() {
-    let children = Children::new().unwrap();
-    let (_, output) = worker(&children, 1, "exit 4");
-    wait_for_end(output);
-    let mut failures = [Errno::EIO, Errno::ENOMEM].into_iter();
-    children.plant_trouble(move || failures.next());
-    for errno in [Errno::EIO, Errno::ENOMEM] {
-        let reaping = children.reap();
-        assert_eq!(reaping.error.unwrap().errno, errno);
-        assert!(reaping.exits.is_empty());
+    for whom in [Whom::All, Whom::Hinted] {
+        let failures = Mutex::new([Errno::EIO, Errno::ENOMEM].into_iter());
+        let children = children_in_trouble(move || failures.lock().unwrap().next());
+        let (_, output) = worker(&children, 1, "exit 4");
+        wait_for_end(output);
+        assert_eq!(told(&children, EpollTimeout::NONE), [1]);
+        for errno in [Errno::EIO, Errno::ENOMEM] {
+            let reaping = children.reap(whom);
+            assert_eq!(reaping.error.unwrap().errno, errno);
+            assert!(reaping.exits.is_empty());
+        }
+        assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0], "told only once");
+        assert_eq!(children.reap(whom).exits[0].status, ExitStatus::Code(4));
     }
-    assert_eq!(reap(&children, 1)[0].status, ExitStatus::Code(4));
+}
+
+/// The cost of an exit does not grow with the number of children.
+#[test]
+fn a_hundred_one_after_another_cost_three_waits_each_at_most() {
+    let waits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&waits);
+    let children = children_in_trouble(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        None
+    });
+    let _outputs: Vec<_> = (0..100).map(|id| worker(&children, id, "exec sleep 1000").1).collect();
+    for id in 0..100 {
+        let outcome = signal_group(&children, SpawnId(id), Signal::Kill);
+        assert_eq!(outcome, SignalOutcome::Delivered);
+        assert_eq!(told(&children, EpollTimeout::NONE), [id]);
+        let before = waits.load(Ordering::Relaxed);
+        let exits = children.reap(Whom::Hinted).exits;
+        assert_eq!(exits.iter().map(|exit| exit.spawn.0).collect::<Vec<_>>(), [id]);
+        assert_eq!(children.adopt_orphans(16), Ok(vec![]));
+        let cost = waits.load(Ordering::Relaxed) - before;
+        assert!(cost <= 3, "{cost} calls for one exit");
+    }
+    let before = waits.load(Ordering::Relaxed);
+    assert!(children.reap(Whom::All).exits.is_empty());
+    assert_eq!(waits.load(Ordering::Relaxed), before, "what was reaped is not asked again");
+}
+
+/// The pidfd of a child under a debugger tells of its exit once: before the child can be reaped.
+#[test]
+fn a_child_under_a_debugger_is_reaped_when_that_lets_go_of_it() {
+    alone("a_child_under_a_debugger_is_reaped_when_that_lets_go_of_it", scene_with_a_debugger);
+}
+
+fn scene_with_a_debugger() {
+    let children = Children::new().unwrap();
+    let (pid, mut output) = worker(&children, 1, "echo up; kill -STOP $$; exit 3");
+    expect(&mut output, "up\n");
+    let (mut seized, writer) = std::io::pipe().unwrap();
+    // SAFETY: the copy makes system calls only.
+    let debugger = match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Parent { child } => child,
+        nix::unistd::ForkResult::Child => {
+            // SAFETY: takes integers only.
+            let done = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid.0, 0, 0) };
+            let _told_by_the_end = (&writer).write_all(if done == 0 { b"y" } else { b"n" });
+            loop {
+                nix::unistd::pause();
+            }
+        }
+    };
+    drop(writer);
+    let mut answer = [0];
+    seized.read_exact(&mut answer).unwrap();
+    let end = || {
+        nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();
+        waitpid(debugger, None).unwrap();
+    };
+    if answer != *b"y" {
+        end();
+        return eprintln!("SKIPPED, nothing was tested: a process may not be traced here");
+    }
+    assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
+    assert_eq!(told(&children, EpollTimeout::NONE), [1]);
+    let reaping = children.reap(Whom::Hinted);
+    assert_eq!((reaping.exits, reaping.error), (vec![], None));
+    end();
+    assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0]);
+    let status = children.reap(Whom::Hinted).exits[0].status;
+    assert_eq!(status, ExitStatus::Signal(libc::SIGKILL));
+}
+
+#[test]
+fn what_no_hint_names_is_found_by_asking_all() {
+    let children = Children::new().unwrap();
+    let (pid, _output) = worker(&children, 1, "exit 4");
+    wait_until_dead(&pidfd::open(pid).unwrap());
+    assert!(children.reap(Whom::Hinted).exits.is_empty());
+    assert_eq!(children.reap(Whom::All).exits[0].status, ExitStatus::Code(4));
+    // A hint of it that was on its way, and one of a stranger.
+    children.hint(SpawnId(1));
+    children.hint(SpawnId(2));
+    let reaping = children.reap(Whom::Hinted);
+    assert_eq!((reaping.exits, reaping.error), (vec![], None));
 }
 
 #[test]
@@ -423,7 +504,7 @@ fn a_child_that_cannot_be_waited_for_holds_up_no_other() {
     wait_for_end(output);
     let mut exits = Vec::new();
     while exits.is_empty() {
-        let reaping = children.reap();
+        let reaping = children.reap(Whom::All);
         let error = reaping.error.unwrap();
         assert_eq!((error.spawn, error.pid, error.errno), (SpawnId(1), stranger, Errno::EBADF));
         exits = reaping.exits;

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use sexton::machine::effect::Whom;
 use sexton::machine::fault::Blame;
 use sexton::machine::ids::SpawnId;
 use sexton::machine::verdict::ExitStatus;
@@ -40,7 +41,7 @@ fn status_of(child: &Spawned) -> ExitStatus {
     let fd = child.pidfd.as_ref().unwrap().try_clone().unwrap();
     children.register(SpawnId(1), child.pid, Some(fd));
     wait_for(&children);
-    children.reap().exits[0].status
+    children.reap(Whom::All).exits[0].status
 }
 
 fn wait_for(children: &Children) {

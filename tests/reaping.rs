@@ -19,8 +19,11 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use sexton::config::Config;
 use sexton::machine::board::Link;
+use sexton::machine::effect::Whom;
 use sexton::machine::event::Event;
 use sexton::machine::verdict::Verdict;
+use sexton::process::children::Children;
+use sexton::process::wait;
 use sexton::root::Environment;
 use sexton::runtime::clock;
 use sexton::runtime::daemon::{Daemon, Settings};
@@ -39,10 +42,14 @@ command = ["sh", "-c", "{body}"]
 
 /// A dispatcher in this process, which does only what the test tells it to.
 fn daemon(s: &Sandbox) -> Daemon {
+    daemon_with(s, Children::new().unwrap())
+}
+
+fn daemon_with(s: &Sandbox, children: Children) -> Daemon {
     let place =
         Place { root: s.root(), env: Environment::of(&[("HOME", "/nonexistent")]), only: None };
     let config = Config::parse(CONFIG, &PathBuf::from("sexton.toml")).unwrap();
-    Daemon::new(Settings { place, config, once: false, adopt: false }).unwrap()
+    Daemon::with(Settings { place, config, once: false, adopt: false }, children).unwrap()
 }
 
 /// Turns the loop until `condition` holds.
@@ -220,7 +227,7 @@ fn never_reaps_a_child_twice() {
     assert_eq!(seen, pids, "each once");
     turn_until(&mut daemon, "every end to be recorded", |d| d.machine().attempts().count() == 0);
     assert_eq!(daemon.tick().reaped, 0);
-    assert_eq!(daemon.children().reap().exits, []);
+    assert_eq!(daemon.children().reap(Whom::All).exits, []);
     assert_eq!(s.rows("SELECT count(*), count(DISTINCT task_id) FROM task_runs"), ["12|12"]);
 }
 
@@ -229,11 +236,14 @@ fn a_failing_reaper_does_not_stop_the_tick() {
     let s = Sandbox::new();
     let gate = Gate::new(s.path("gate"));
     s.create(&["waits", "--body", &gate.wait()]);
-    let mut daemon = daemon(&s);
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken);
+    let children = Children::with(Box::new(move |which, flags| {
+        if breaks.load(Ordering::Relaxed) { Err(Errno::EIO) } else { wait::wait(which, flags) }
+    }));
+    let mut daemon = daemon_with(&s, children.unwrap());
     let first = start(&mut daemon, 1);
-    let broken = Arc::new(AtomicBool::new(true));
-    let trouble = Arc::clone(&broken);
-    daemon.children().plant_trouble(move || trouble.load(Ordering::Relaxed).then_some(Errno::EIO));
+    broken.store(true, Ordering::Relaxed);
     gate.let_pass(1);
     wait_for_zombies(&first);
 

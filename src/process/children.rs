@@ -1,4 +1,4 @@
-//! Who our children are. Each of them is reaped exactly once, and by nobody but this.
+//! Who our children are. Each of them is reaped exactly once, and only here.
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +13,15 @@ use thiserror::Error;
 
 use super::identity;
 use super::pidfd::{self, Reach, Stage};
-use super::wait::{self, Which};
+use super::wait::{self, Waiter, Which};
+use crate::machine::effect::Whom;
 use crate::machine::event::Group;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::verdict::ExitStatus;
 
 /// The children of this process. Cheap to clone; all clones are the same.
 ///
-/// Spawn lanes put them in, the event loop reaps them. No call here waits for anything but the
+/// Spawn threads put them in, the event loop reaps them. No call here waits for anything but the
 /// others' calls, which do not wait either.
 #[derive(Clone)]
 pub struct Children {
@@ -29,12 +30,32 @@ pub struct Children {
 
 struct Shared {
     epoll: Epoll,
-    table: Mutex<BTreeMap<SpawnId, Child>>,
-    trouble: Mutex<Option<Trouble>>,
+    table: Mutex<Table>,
+    wait: Waiter,
 }
 
-/// Stands in for a kernel that refuses: asked once for each `reap`.
-type Trouble = Box<dyn FnMut() -> Option<Errno> + Send>;
+#[derive(Default)]
+struct Table {
+    children: BTreeMap<SpawnId, Child>,
+    /// Children whose exit epoll has shown. Each was shown once and is not shown again, so an id
+    /// stays until its child is reaped.
+    hinted: BTreeSet<SpawnId>,
+    /// Children whose exit epoll does not show: they have no pidfd, or it could not be added.
+    unwatched: BTreeSet<SpawnId>,
+}
+
+impl Table {
+    /// The children to ask, in the order of their ids.
+    fn to_ask(&self, whom: Whom) -> Vec<SpawnId> {
+        match whom {
+            Whom::All => {
+                let unreaped = self.children.iter().filter(|(_, child)| !child.reaped);
+                unreaped.map(|(spawn, _)| *spawn).collect()
+            }
+            Whom::Hinted => self.hinted.union(&self.unwatched).copied().collect(),
+        }
+    }
+}
 
 /// One child, from its registration until it is forgotten.
 struct Child {
@@ -43,17 +64,8 @@ struct Child {
     pidfd: Option<Arc<OwnedFd>>,
     /// When it started, in ticks since boot.
     start: Option<u64>,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Its exit has not been seen.
-    Running,
-    /// Not our child: it has ended, and its parent leaves it lying.
-    Unburied,
-    /// Its exit has been handed out.
-    Reaped,
+    /// Its exit has been returned.
+    reaped: bool,
 }
 
 /// A child that was reaped.
@@ -70,7 +82,7 @@ pub struct Exit {
 }
 
 /// What one [`Children::reap`] came to. Exits count also when there is an error: those children are
-/// gone, and nobody will tell of them again.
+/// gone, and no later call returns them.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Reaping {
@@ -106,14 +118,20 @@ impl Children {
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
     pub fn new() -> Result<Children, Errno> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let (table, trouble) = (Mutex::default(), Mutex::default());
-        Ok(Children { shared: Arc::new(Shared { epoll, table, trouble }) })
+        Children::with(Box::new(wait::wait))
     }
 
-    /// The epoll instance on which each child's exit shows once, with its spawn id as data. To be
-    /// nested in the loop's own, or waited on. Its events are hints: what has exited is what
-    /// [`reap`](Children::reap) returns.
+    /// As [`new`](Children::new), with another way to wait for a child than the kernel's own.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn with(wait: Waiter) -> Result<Children, Errno> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Children { shared: Arc::new(Shared { epoll, table: Mutex::default(), wait }) })
+    }
+
+    /// The epoll instance on which each child's exit shows once, with its spawn id as data. Each id
+    /// that it shows belongs into [`hint`](Children::hint).
     #[must_use]
     pub fn epoll(&self) -> &Epoll {
         &self.shared.epoll
@@ -121,151 +139,130 @@ impl Children {
 
     /// Takes in a process: the very next act after its spawn. From here on its exit is not missed.
     ///
-    /// Without `pidfd` (the host had no descriptor left) it must be our own child; it is reaped by
-    /// the next `reap`, though nothing wakes anybody for it, and a pidfd is tried for again there.
-    /// With one it may be a process that an earlier life of this program started.
+    /// Without `pidfd` (the host had no descriptor left) it must be our own child; every `reap` asks
+    /// it, though nothing wakes the loop for it, and a pidfd is tried for again there. With one it
+    /// may be a process that an earlier life of this program started.
     pub fn register(&self, spawn: SpawnId, pid: Pid, pidfd: Option<OwnedFd>) {
         let pidfd = pidfd.map(Arc::new);
-        // Held from before the watch is set: a child that has exited already is told of at once and
-        // only once, and whoever is woken by that must find it in the table.
+        // Held from before the watch is set: the exit of a child that is dead already shows at once
+        // and only once, and its hint must find the child in the table.
         let mut table = self.table();
-        if let Some(fd) = &pidfd {
-            self.watch(spawn, fd.as_fd());
+        if !pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd())) {
+            table.unwatched.insert(spawn);
         }
         // Not reaped yet, so the number is its.
         let start = identity::stat(pid).ok().map(|stat| stat.start);
-        let child = Child { pid, pidfd, start, phase: Phase::Running };
-        let replaced = table.insert(spawn, child);
+        let child = Child { pid, pidfd, start, reaped: false };
+        let replaced = table.children.insert(spawn, child);
         debug_assert!(replaced.is_none(), "{spawn:?} was registered twice");
     }
 
-    /// Reaps every registered child that has exited, and hands each out once, ever.
+    /// Takes in an id that [`epoll`](Children::epoll) has shown.
+    pub fn hint(&self, spawn: SpawnId) {
+        let mut table = self.table();
+        // An event may have been on its way while another reaping step found the exit.
+        if table.children.get(&spawn).is_some_and(|child| !child.reaped) {
+            table.hinted.insert(spawn);
+        }
+    }
+
+    /// Reaps the children that have exited: every one of them, or of those that were
+    /// [hinted](Children::hint) and those that never are. Each exit is returned exactly once.
     ///
-    /// Its bound is the children registered when it began. A child whose status somebody else has
-    /// taken is told with what its pidfd remembers, else as [`ExitStatus::Unknown`].
-    pub fn reap(&self) -> Reaping {
+    /// It asks no child that is registered after it began. A child whose status another process has
+    /// taken is returned with what its pidfd remembers, else as [`ExitStatus::Unknown`].
+    pub fn reap(&self, whom: Whom) -> Reaping {
         let mut reaping = Reaping::default();
         let mut table = self.table();
-        if let Some(errno) = self.trouble() {
-            let first = table.iter().find(|(_, child)| child.phase != Phase::Reaped);
-            let (spawn, pid) = first.map_or((SpawnId(0), Pid(0)), |(id, child)| (*id, child.pid));
-            reaping.error = Some(ReapError { spawn, pid, errno });
-            return reaping;
-        }
         let mut ended = Vec::new();
-        for (spawn, child) in table.iter_mut().filter(|(_, child)| child.phase != Phase::Reaped) {
-            match self.look(*spawn, child) {
-                Ok(Some(status)) => ended.push((*spawn, status)),
+        for spawn in table.to_ask(whom) {
+            match self.ask(&mut table, spawn) {
+                Ok(Some(status)) => ended.push((spawn, status)),
                 Ok(None) => {}
-                Err(errno) => {
-                    let error = ReapError { spawn: *spawn, pid: child.pid, errno };
-                    reaping.error = reaping.error.or(Some(error));
-                }
+                Err(error) => reaping.error = reaping.error.or(Some(error)),
             }
         }
         // After the last wait, so that one search of /proc is true of all of them.
         let living: Living = LazyCell::new(identity::living_groups);
         reaping.exits = ended
             .into_iter()
-            .filter_map(|(id, status)| Some(self.bury(id, table.get_mut(&id)?, status, &living)))
+            .filter_map(|(spawn, status)| self.reaped(&mut table, spawn, status, &living))
             .collect();
         reaping
     }
 
-    /// How `child` ended; `None` if it has not.
-    fn look(&self, spawn: SpawnId, child: &mut Child) -> Result<Option<ExitStatus>, Errno> {
+    /// How a child ended; `None` if it has not.
+    ///
+    /// Its hint stays even then, unless the exit will show again. It can be early: the pidfd of a
+    /// child under a debugger is readable, once, before the child can be reaped.
+    fn ask(&self, table: &mut Table, spawn: SpawnId) -> Result<Option<ExitStatus>, ReapError> {
+        let Some(child) = table.children.get_mut(&spawn) else { return Ok(None) };
+        let failed = |errno| ReapError { spawn, pid: child.pid, errno };
         let which = match &child.pidfd {
             Some(fd) => Which::PidFd(fd.as_fd()),
             None => Which::Pid(child.pid),
         };
-        match wait::wait(which, libc::WNOHANG) {
+        match (self.shared.wait)(which, libc::WNOHANG) {
             Ok(Some((_, status))) => Ok(Some(status)),
             Ok(None) => {
-                self.try_for_pidfd(spawn, child);
-                Ok(None)
-            }
-            Err(Errno::ECHILD) => self.look_at_foreign(spawn, child),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    /// The kernel has just said that `child` is ours and runs, so its number is its.
-    fn try_for_pidfd(&self, spawn: SpawnId, child: &mut Child) {
-        if child.pidfd.is_none()
-            && let Ok(fd) = pidfd::open(child.pid)
-        {
-            self.watch(spawn, fd.as_fd());
-            child.pidfd = Some(Arc::new(fd));
-        }
-    }
-
-    /// As [`look`](Self::look), for a process that is not our child, or no longer.
-    fn look_at_foreign(
-        &self,
-        spawn: SpawnId,
-        child: &mut Child,
-    ) -> Result<Option<ExitStatus>, Errno> {
-        let Some(fd) = &child.pidfd else { return Ok(Some(ExitStatus::Unknown)) };
-        match pidfd::stage(fd.as_fd())? {
-            Stage::Running => Ok(None),
-            Stage::Reaped => {
-                Ok(Some(pidfd::exit_status(fd.as_fd()).unwrap_or(ExitStatus::Unknown)))
-            }
-            // Reaped since, or by a kernel that shows no difference.
-            Stage::Zombie if gone(child.pid) => {
-                Ok(Some(pidfd::exit_status(fd.as_fd()).unwrap_or(ExitStatus::Unknown)))
-            }
-            Stage::Zombie => {
-                if child.phase == Phase::Running {
-                    child.phase = Phase::Unburied;
-                    // Readable from now on; only the hang-up, which is always told, is news.
-                    let mut event = EpollEvent::new(EpollFlags::EPOLLONESHOT, spawn.0);
-                    let _told_by_the_next_tick = self.shared.epoll.modify(fd.as_fd(), &mut event);
+                if table.unwatched.contains(&spawn) && self.watch_at_last(spawn, child) {
+                    table.unwatched.remove(&spawn);
                 }
                 Ok(None)
             }
+            Err(Errno::ECHILD) => match foreign(child).map_err(failed)? {
+                Foreign::Ended(status) => Ok(Some(status)),
+                Foreign::Running => Ok(None),
+                Foreign::Zombie(fd) => {
+                    // Readable from now on; only the hang-up, which always shows, is news.
+                    let mut event = EpollEvent::new(EpollFlags::EPOLLONESHOT, spawn.0);
+                    if self.shared.epoll.modify(fd, &mut event).is_ok() {
+                        table.hinted.remove(&spawn);
+                    }
+                    Ok(None)
+                }
+            },
+            Err(errno) => Err(failed(errno)),
         }
     }
 
-    /// The processes of an earlier life that have ended and that their parent leaves lying. The
-    /// caller decides how long it waits before it calls [`give_up`](Children::give_up).
-    #[must_use]
-    pub fn unburied(&self) -> Vec<SpawnId> {
-        let table = self.table();
-        table
-            .iter()
-            .filter(|(_, child)| child.phase == Phase::Unburied)
-            .map(|(id, _)| *id)
-            .collect()
-    }
-
-    /// Takes one of the [`unburied`](Children::unburied) for ended, with an unknown status.
-    #[must_use]
-    pub fn give_up(&self, spawn: SpawnId) -> Option<Exit> {
-        let mut table = self.table();
-        let child = table.get_mut(&spawn).filter(|child| child.phase == Phase::Unburied)?;
-        let living: Living = LazyCell::new(identity::living_groups);
-        Some(self.bury(spawn, child, ExitStatus::Unknown, &living))
-    }
-
-    /// Marks `child` as handed out. Its pidfd stays, for its group.
-    fn bury(&self, spawn: SpawnId, child: &mut Child, status: ExitStatus, living: &Living) -> Exit {
-        child.phase = Phase::Reaped;
-        if let Some(fd) = &child.pidfd {
-            self.unwatch(fd.as_fd());
+    /// The kernel has just answered that `child` is ours and runs, so its number is its.
+    fn watch_at_last(&self, spawn: SpawnId, child: &mut Child) -> bool {
+        if child.pidfd.is_none() {
+            child.pidfd = pidfd::open(child.pid).ok().map(Arc::new);
         }
+        child.pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd()))
+    }
+
+    /// Marks a child as reaped. Its pidfd stays, for its group.
+    fn reaped(
+        &self,
+        table: &mut Table,
+        spawn: SpawnId,
+        status: ExitStatus,
+        living: &Living,
+    ) -> Option<Exit> {
+        table.hinted.remove(&spawn);
+        table.unwatched.remove(&spawn);
+        let child = table.children.get_mut(&spawn)?;
+        child.reaped = true;
         let fd = child.pidfd.as_ref().map(|fd| fd.as_fd());
-        Exit { spawn, pid: child.pid, status, group: rest_of_group(child.pid, fd, living) }
+        if let Some(fd) = fd {
+            // ENOENT if `watch` failed.
+            let _was_not_there = self.shared.epoll.delete(fd);
+        }
+        let group = rest_of_group(child.pid, fd, living);
+        Some(Exit { spawn, pid: child.pid, status, group })
     }
 
     /// Drops a child: after its exit is recorded and its group gone. One that was never reaped is
     /// still ours to reap, so it is kept; then this returns false.
     pub fn forget(&self, spawn: SpawnId) -> bool {
         let mut table = self.table();
-        match table.get(&spawn).map(|child| child.phase) {
-            Some(Phase::Running | Phase::Unburied) => false,
+        match table.children.get(&spawn).map(|child| child.reaped) {
+            Some(false) => false,
             // Out of the epoll set since it was reaped, so closing it leaves nothing behind there.
-            Some(Phase::Reaped) => table.remove(&spawn).is_some(),
+            Some(true) => table.children.remove(&spawn).is_some(),
             None => true,
         }
     }
@@ -273,7 +270,7 @@ impl Children {
     /// How many were registered and not reaped.
     #[must_use]
     pub fn unreaped(&self) -> usize {
-        self.table().values().filter(|child| child.phase != Phase::Reaped).count()
+        self.table().children.values().filter(|child| !child.reaped).count()
     }
 
     /// Reaps the orphans that fell to us as subreaper, at most `limit`, and returns their pids.
@@ -285,59 +282,38 @@ impl Children {
     /// What `waitid` says, except that there are no children.
     pub fn adopt_orphans(&self, limit: usize) -> Result<Vec<Pid>, Errno> {
         let mut pids = Vec::new();
-        let ours: BTreeSet<Pid> = {
-            let table = self.table();
-            table.values().filter(|child| child.phase != Phase::Reaped).map(|c| c.pid).collect()
-        };
         let flags = libc::WNOHANG | libc::__WNOTHREAD;
         while pids.len() < limit {
-            // Looked at first: a registered child falls to this thread when its lane ends, and its
+            // Looked at first: a registered child falls to this thread when its thread ends, and its
             // status belongs to `reap`, which will have it out of the way of those behind it.
-            let (pid, _) = match wait::wait(Which::Any, flags | libc::WNOWAIT) {
+            let (pid, _) = match (self.shared.wait)(Which::Any, flags | libc::WNOWAIT) {
                 Ok(Some(seen)) => seen,
                 Ok(None) | Err(Errno::ECHILD) => break,
                 Err(errno) => return Err(errno),
             };
-            if ours.contains(&pid) {
+            if self.table().children.values().any(|child| !child.reaped && child.pid == pid) {
                 break;
             }
-            wait::wait(Which::Pid(pid), flags)?;
+            (self.shared.wait)(Which::Pid(pid), flags)?;
             pids.push(pid);
         }
         Ok(pids)
     }
 
-    /// Lets `trouble` be asked at each `reap`; a number that it returns makes that one fail. For
-    /// tests of what comes after.
-    pub fn plant_trouble(&self, trouble: impl FnMut() -> Option<Errno> + Send + 'static) {
-        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Box::new(trouble));
-    }
-
-    fn trouble(&self) -> Option<Errno> {
-        let mut trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_mut().and_then(|ask| ask())
-    }
-
     pub(super) fn handle(&self, spawn: SpawnId) -> Option<Handle> {
         let table = self.table();
-        let child = table.get(&spawn)?;
+        let child = table.children.get(&spawn)?;
         Some(Handle { pid: child.pid, pidfd: child.pidfd.clone(), start: child.start })
     }
 
-    fn watch(&self, spawn: SpawnId, fd: BorrowedFd<'_>) {
+    /// False on ENOMEM or ENOSPC: then no wake-up tells of the exit.
+    fn watch(&self, spawn: SpawnId, fd: BorrowedFd<'_>) -> bool {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
-        // ENOMEM or ENOSPC: then the tick finds the exit instead of a wake-up.
-        let _found_by_the_tick = self.shared.epoll.add(fd, EpollEvent::new(flags, spawn.0));
+        self.shared.epoll.add(fd, EpollEvent::new(flags, spawn.0)).is_ok()
     }
 
-    fn unwatch(&self, fd: BorrowedFd<'_>) {
-        // ENOENT if `watch` failed.
-        let _was_not_there = self.shared.epoll.delete(fd);
-    }
-
-    /// A lane that panicked left the table whole: each change to it is one call.
-    fn table(&self) -> MutexGuard<'_, BTreeMap<SpawnId, Child>> {
+    /// A thread that panicked left the table whole: an id in one set too many costs a `waitid`.
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -346,6 +322,28 @@ impl fmt::Debug for Children {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Children").field("unreaped", &self.unreaped()).finish_non_exhaustive()
     }
+}
+
+/// What is known of a process that is not our child, or no longer.
+enum Foreign<'a> {
+    Running,
+    /// It has ended, and its parent has not reaped it. With its pidfd.
+    Zombie(BorrowedFd<'a>),
+    Ended(ExitStatus),
+}
+
+fn foreign(child: &Child) -> Result<Foreign<'_>, Errno> {
+    let Some(fd) = child.pidfd.as_ref().map(|fd| fd.as_fd()) else {
+        return Ok(Foreign::Ended(ExitStatus::Unknown));
+    };
+    Ok(match pidfd::stage(fd)? {
+        Stage::Running => Foreign::Running,
+        // Where the kernel shows no difference, or if it was reaped since, it is gone.
+        Stage::Zombie if !gone(child.pid) => Foreign::Zombie(fd),
+        Stage::Zombie | Stage::Reaped => {
+            Foreign::Ended(pidfd::exit_status(fd).unwrap_or(ExitStatus::Unknown))
+        }
+    })
 }
 
 /// True if there is no process with this pid, not even a zombie.

@@ -2,6 +2,7 @@
 //!
 //! * [`spawn`]: a worker that inherits nothing but what it is given.
 //! * [`children`]: who our children are; reaps each of them exactly once.
+//! * [`wait`]: `waitid`, with every status that the kernel reports.
 //! * [`signal`]: a signal to a worker's whole group, never to a bare number.
 //! * [`identity`]: which process a pid is, and whether that one is alive.
 //! * [`workspace`]: the folder in which a worker runs.
@@ -20,5 +21,5 @@ mod name;
 pub mod pidfd;
 pub mod signal;
 pub mod spawn;
-mod wait;
+pub mod wait;
 pub mod workspace;

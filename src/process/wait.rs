@@ -23,6 +23,10 @@ pub enum Which<'a> {
     Any,
 }
 
+/// A way to wait for a child, with the meaning of [`wait`], which is the kernel's own.
+pub type Waiter =
+    Box<dyn Fn(Which<'_>, i32) -> Result<Option<(Pid, ExitStatus)>, Errno> + Send + Sync>;
+
 /// Waits for a child's exit. `flags` are added to `WEXITED`. `None`: with `WNOHANG`, nobody to report.
 ///
 /// # Errors
@@ -50,7 +54,7 @@ pub fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, ExitStatus)>, E
 }
 
 /// A status in the form that `wait4` and the kernel's own notes use.
-pub fn from_raw(raw: i32) -> ExitStatus {
+pub(super) fn from_raw(raw: i32) -> ExitStatus {
     if libc::WIFEXITED(raw) {
         ExitStatus::Code(libc::WEXITSTATUS(raw))
     } else if libc::WIFSIGNALED(raw) {
@@ -61,7 +65,7 @@ pub fn from_raw(raw: i32) -> ExitStatus {
 }
 
 /// Calls again for as long as a signal interrupts the call.
-pub fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

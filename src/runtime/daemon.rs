@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::inotify::WatchDescriptor;
@@ -65,8 +64,8 @@ pub struct StartError {
 }
 
 impl StartError {
-    fn of(tried: &'static str) -> impl Fn(io::Error) -> StartError {
-        move |source| StartError { tried, source }
+    fn of<E: Into<io::Error>>(tried: &'static str) -> impl Fn(E) -> StartError {
+        move |source| StartError { tried, source: source.into() }
     }
 }
 
@@ -147,10 +146,14 @@ pub(super) struct SpawnSeat {
 impl Daemon {
     /// A daemon that has done nothing yet.
     pub fn new(settings: Settings) -> Result<Daemon, StartError> {
-        let errno = |errno: Errno| io::Error::from(errno);
+        let children = Children::new().map_err(StartError::of("making an epoll"))?;
+        Daemon::with(settings, children)
+    }
+
+    /// As [`new`](Daemon::new), with these children.
+    pub fn with(settings: Settings, children: Children) -> Result<Daemon, StartError> {
         let Settings { place, config, once, adopt } = settings;
-        let (post, inbox) = post().map_err(errno).map_err(StartError::of("making a queue"))?;
-        let children = Children::new().map_err(errno).map_err(StartError::of("making an epoll"))?;
+        let (post, inbox) = post().map_err(StartError::of("making a queue"))?;
         let lister = Lister::start(place, post.clone())
             .map_err(StartError::of("starting to list boards"))?;
         let owner = board_lane::owner().map_err(StartError::of("finding out who we are"))?;
@@ -329,7 +332,7 @@ impl Daemon {
         &mut self.machine
     }
 
-    /// The children, to be looked at, or to let their reaping fail.
+    /// The children, to be looked at.
     #[must_use]
     pub fn children(&self) -> &Children {
         &self.children
@@ -342,7 +345,7 @@ impl Daemon {
         let asked = signals.as_mut().filter(|_| stirred.signals).map(|signals| signals.asked());
         let (orphans, asked) = asked.unwrap_or_default();
         // A worker's exit shows in two ways; it is one reason to reap.
-        let exits = stirred.children && self.children_stir();
+        let exits = stirred.children && self.take_hints();
         if exits || orphans {
             self.feed(Event::KernelReady);
         }
@@ -393,13 +396,15 @@ impl Daemon {
         }
     }
 
-    fn children_stir(&self) -> bool {
-        let mut hints = [EpollEvent::empty(); 64];
+    /// Hands on which children have exited. False if none has.
+    fn take_hints(&self) -> bool {
+        let mut events = [EpollEvent::empty(); 64];
         let mut any = false;
         // Each hint shows once. Where all of them are taken, there may be more.
-        while let Ok(count @ 1..) = self.children.epoll().wait(&mut hints, EpollTimeout::ZERO) {
+        while let Ok(count @ 1..) = self.children.epoll().wait(&mut events, EpollTimeout::ZERO) {
             any = true;
-            if count < hints.len() {
+            events.iter().take(count).for_each(|event| self.children.hint(SpawnId(event.data())));
+            if count < events.len() {
                 break;
             }
         }

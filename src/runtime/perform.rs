@@ -7,7 +7,7 @@ use super::board_lane::{Job, Texts};
 use super::daemon::Daemon;
 use super::report;
 use super::spawn_lane::{self, LanesError};
-use crate::machine::effect::{Effect, Report};
+use crate::machine::effect::{Effect, Report, Whom};
 use crate::machine::event::Event;
 use crate::machine::exchange::{Change, Request};
 use crate::machine::ids::{BoardId, SpawnId, WorkerId};
@@ -20,7 +20,7 @@ impl Daemon {
     /// Makes one effect real. What is known at once comes back as events.
     pub(super) fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
-            Effect::Reap { seq, whom: _ } => self.reap(seq, events),
+            Effect::Reap { seq, whom } => self.reap(seq, whom, events),
             Effect::Signal { spawn, signal } => {
                 let outcome = signal_group(&self.children, spawn, signal);
                 events.push_back(Event::Signalled { spawn, signal, outcome });
@@ -51,8 +51,8 @@ impl Daemon {
         }
     }
 
-    fn reap(&mut self, seq: u64, events: &mut VecDeque<Event>) {
-        let reaping = self.children.reap();
+    fn reap(&mut self, seq: u64, whom: Whom, events: &mut VecDeque<Event>) {
+        let reaping = self.children.reap(whom);
         events.extend(reaping.exits.into_iter().map(|exit| Event::ChildExited {
             spawn: exit.spawn,
             pid: exit.pid,

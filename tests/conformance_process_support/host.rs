@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollEvent;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use sexton::machine::effect::Whom;
 use sexton::machine::event::{Signal, SignalOutcome};
 use sexton::machine::ids::{Pid, SpawnId};
 use sexton::process::children::{Children, Exit, become_subreaper};
@@ -274,7 +275,7 @@ impl Host {
     }
 
     pub fn reap_untold(&mut self) -> Result<(Vec<Exit>, Vec<Pid>), String> {
-        let reaping = self.children.reap();
+        let reaping = self.children.reap(Whom::All);
         if let Some(error) = reaping.error {
             return Err(error.to_string());
         }
@@ -343,7 +344,7 @@ impl Drop for Host {
         for person in self.people.values() {
             wait_until_readable(&person.fd);
         }
-        let _told = self.children.reap();
+        let _told = self.children.reap(Whom::All);
         let _reaped = self.children.adopt_orphans(4096);
         if let Some((lane, thread)) = self.lane.take() {
             drop(lane);
