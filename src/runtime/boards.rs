@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use nix::sys::inotify::AddWatchFlags;
 
-use super::board_lane::{BoardLane, Job};
+use super::board_thread::{BoardThread, Job};
 use super::daemon::Daemon;
 use super::listing::{self, Listing};
-use super::spawn_lane::SpawnLanes;
+use super::spawn_thread::SpawnThreads;
 use crate::machine::event::Event;
 use crate::machine::ids::BoardId;
 use crate::machine::time::Mono;
@@ -28,8 +28,8 @@ pub(super) struct BoardSeat {
     pub(super) paths: BoardPaths,
     pub(super) listed: bool,
     /// There while the machine knows the board.
-    pub(super) lane: Option<BoardLane>,
-    pub(super) spawns: SpawnLanes,
+    pub(super) lane: Option<BoardThread>,
+    pub(super) spawns: SpawnThreads,
 }
 
 impl Daemon {
@@ -84,7 +84,7 @@ impl Daemon {
 
     fn new_seat(&mut self, paths: BoardPaths) -> BoardId {
         let id = BoardId(u32::try_from(self.boards.len()).unwrap_or(u32::MAX));
-        let spawns = SpawnLanes::new(
+        let spawns = SpawnThreads::new(
             paths.clone(),
             self.children.clone(),
             self.post.clone(),
@@ -99,7 +99,7 @@ impl Daemon {
     fn list_seat(&mut self, id: BoardId) -> io::Result<()> {
         let Some(seat) = self.boards.get_mut(&id) else { return Ok(()) };
         if seat.lane.is_none() {
-            seat.lane = Some(BoardLane::start(id, &seat.paths.db, &self.owner, &self.post)?);
+            seat.lane = Some(BoardThread::start(id, &seat.paths.db, &self.owner, &self.post)?);
             *self.lanes.entry(id).or_default() += 1;
         }
         seat.listed = true;

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use nix::sys::inotify::WatchDescriptor;
 
-use super::board_lane;
+use super::board_thread;
 use super::boards::BoardSeat;
 use super::clock;
 use super::listing::{Lister, Place};
@@ -20,7 +20,7 @@ use super::post::{Inbox, Message, Post, post};
 use super::reload::Reloader;
 use super::report::{Names, Tally};
 use super::signals::{Asked, Signals};
-use super::spawn_lane::{Fingerprints, Gate};
+use super::spawn_thread::{Fingerprints, Gate};
 use super::status::Teller;
 use crate::board::{BoardError, Owner, SpawnFacts};
 use crate::config::{Config, ConfigError};
@@ -38,7 +38,7 @@ use crate::root::BoardPaths;
 /// Milliseconds between two looks whether a run that ends by itself is over.
 const END_MS: u64 = 100;
 /// Milliseconds for which lanes may take their leave at the end.
-const FAREWELL_MS: u64 = 2_000;
+const SHUTDOWN_MS: u64 = 2_000;
 /// Milliseconds in which everything must have been killed and recorded after a second signal.
 const ABORT_MS: u64 = 3_000;
 
@@ -156,7 +156,7 @@ impl Daemon {
         let (post, inbox) = post().map_err(StartError::of("making a queue"))?;
         let lister = Lister::start(place, post.clone())
             .map_err(StartError::of("starting to list boards"))?;
-        let owner = board_lane::owner().map_err(StartError::of("finding out who we are"))?;
+        let owner = board_thread::owner().map_err(StartError::of("finding out who we are"))?;
         let policy = config.policy.clone();
         let config = Arc::new(config);
         let reloader = Reloader::start(Arc::clone(&config), post.clone())
@@ -280,17 +280,17 @@ impl Daemon {
 
     /// Lets the board lanes close their files, and scratch workspaces be removed; what hangs is left
     /// to the end of the process. Gives the boards that are there.
-    pub fn farewell(&mut self) -> Vec<Known> {
+    pub fn shutdown(&mut self) -> Vec<Known> {
         let cleaners: Vec<_> =
             self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
         let boards = mem::take(&mut self.boards).into_iter().filter(|(_, seat)| seat.listed);
         let boards: Vec<_> = boards.map(|(id, seat)| (id, seat.paths.clone())).collect();
-        let deadline = clock::now().mono.after(FAREWELL_MS);
+        let deadline = clock::now().mono.after(SHUTDOWN_MS);
         while !self.lanes.is_empty()
             && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
         {
-            if let Message::LaneEnded(id) = message {
-                self.lane_ended(id);
+            if let Message::BoardThreadEnded(id) = message {
+                self.board_thread_ended(id);
             }
         }
         for cleaner in cleaners {
@@ -301,7 +301,7 @@ impl Daemon {
         boards.into_iter().map(known).collect()
     }
 
-    fn lane_ended(&mut self, id: BoardId) {
+    fn board_thread_ended(&mut self, id: BoardId) {
         if let Some(lanes) = self.lanes.get_mut(&id) {
             *lanes -= 1;
         }
@@ -453,7 +453,7 @@ impl Daemon {
             }
             Message::Listed(listing) => self.listed(listing),
             Message::Configured(read) => self.configured(read),
-            Message::LaneEnded(id) => self.lane_ended(id),
+            Message::BoardThreadEnded(id) => self.board_thread_ended(id),
         }
     }
 
@@ -497,7 +497,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.farewell();
+        self.shutdown();
     }
 }
 

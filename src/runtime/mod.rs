@@ -3,8 +3,8 @@
 //! * [`daemon`]: the loop. It only makes calls that return at once.
 //! * `perform`: the machine's effects made real, one arm each.
 //! * `boards`: the boards that there are, listed and watched, as the loop knows them.
-//! * [`board_lane`]: SQLite, one thread for each board.
-//! * [`spawn_lane`]: workspaces, log files and spawns, a few threads for each board.
+//! * [`board_thread`]: SQLite, one thread for each board.
+//! * [`spawn_thread`]: workspaces, log files and spawns, a few threads for each board.
 //! * [`cleaner`]: scratch workspaces that nobody needs any more, removed.
 //! * [`listing`]: which boards there are, and their folders watched.
 //! * [`reload`]: the configuration, read again.
@@ -15,7 +15,7 @@
 //! * [`status`]: what only a dispatcher knows, told to other processes.
 //! * [`clock`]: the only place that reads a clock.
 
-pub mod board_lane;
+pub mod board_thread;
 mod boards;
 pub mod cleaner;
 pub mod clock;
@@ -26,6 +26,6 @@ pub mod post;
 pub mod reload;
 pub mod report;
 pub mod signals;
-pub mod spawn_lane;
+pub mod spawn_thread;
 pub mod status;
 pub mod worker;

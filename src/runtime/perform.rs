@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::board_lane::{Job, Texts};
+use super::board_thread::{Job, Texts};
 use super::daemon::Daemon;
 use super::report;
-use super::spawn_lane::{self, LanesError};
+use super::spawn_thread::{self, SpawnThreadsError};
 use crate::machine::effect::{Effect, Report, Whom};
 use crate::machine::event::Event;
 use crate::machine::exchange::{Change, Request};
@@ -27,12 +27,12 @@ impl Daemon {
             }
             Effect::ListBoards => self.lister.ask(),
             Effect::Connect { board, seq, if_changed } => {
-                self.ask_lane(board, Job::Connect { seq, if_changed });
+                self.ask_board(board, Job::Connect { seq, if_changed });
             }
             Effect::Exchange { board, seq, request } => {
                 let texts = self.texts(&request);
                 let config = Arc::clone(&self.config);
-                self.ask_lane(board, Job::Exchange { seq, request, config, texts });
+                self.ask_board(board, Job::Exchange { seq, request, config, texts });
             }
             Effect::Disconnect { board } => self.disconnect(board),
             Effect::Spawn { spawn, worker, board: _, task: _, run: _ } => {
@@ -74,7 +74,7 @@ impl Daemon {
         });
     }
 
-    fn ask_lane(&self, board: BoardId, job: Job) {
+    fn ask_board(&self, board: BoardId, job: Job) {
         if let Some(lane) = self.boards.get(&board).and_then(|seat| seat.lane.as_ref()) {
             lane.ask(job);
         }
@@ -108,19 +108,23 @@ impl Daemon {
 
     /// Hands a spawn to the board's lanes; an event if they do not take it.
     fn spawn(&mut self, spawn: SpawnId, worker: WorkerId) -> Option<Event> {
-        let error = self.ask_spawn_lane(spawn, worker).err()?;
+        let error = self.ask_spawn_threads(spawn, worker).err()?;
         let (blame, errno) = error.blame();
         self.names.errors.insert(spawn, error.to_string());
         Some(Event::SpawnFailed { spawn, blame, errno })
     }
 
-    fn ask_spawn_lane(&mut self, spawn: SpawnId, worker: WorkerId) -> Result<(), LanesError> {
-        let seat = self.spawns.get(&spawn).ok_or(LanesError::NoClaim)?;
-        let board = self.boards.get(&seat.board).ok_or(LanesError::NoClaim)?;
+    fn ask_spawn_threads(
+        &mut self,
+        spawn: SpawnId,
+        worker: WorkerId,
+    ) -> Result<(), SpawnThreadsError> {
+        let seat = self.spawns.get(&spawn).ok_or(SpawnThreadsError::NoClaim)?;
+        let board = self.boards.get(&seat.board).ok_or(SpawnThreadsError::NoClaim)?;
         self.names.runs.insert(spawn, (seat.board, seat.facts.task));
         let (facts, gate) = (Arc::clone(&seat.facts), Arc::clone(&seat.gate));
         let config = Arc::clone(&self.config);
-        board.spawns.ask(spawn_lane::Job { spawn, worker, facts, config, gate })
+        board.spawns.ask(spawn_thread::Job { spawn, worker, facts, config, gate })
     }
 
     fn call_off(&mut self, spawn: SpawnId) -> Option<Event> {

@@ -34,7 +34,7 @@ pub enum Message {
     /// The configuration was read again.
     Configured(Result<Arc<Config>, ConfigError>),
     /// A board's lane has ended.
-    LaneEnded(BoardId),
+    BoardThreadEnded(BoardId),
 }
 
 /// The loop's end.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::daemon::Daemon;
 use super::report::{Names, errno_text};
-use super::spawn_lane::LanesError;
+use super::spawn_thread::SpawnThreadsError;
 use crate::machine::fault::FaultClass;
 use crate::machine::hold::{BoardHold, End};
 use crate::machine::ids::{BoardId, Pid};
@@ -33,7 +33,7 @@ use crate::root::{Environment, state_folder};
 
 /// How long the end of a dispatcher waits for its file to be removed. If it is not, its readers
 /// find its writer dead.
-const FAREWELL: Duration = Duration::from_millis(500);
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 /// A hold as it is told to other processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,7 +234,7 @@ impl Drop for Teller {
         let mut state = self.shared.state();
         (state.wanted, state.ending) = (Some(Vec::new()), true);
         self.shared.changed.notify_all();
-        let _ended_or_hung = self.shared.changed.wait_timeout_while(state, FAREWELL, |s| !s.ended);
+        let _ended_or_hung = self.shared.changed.wait_timeout_while(state, SHUTDOWN, |s| !s.ended);
     }
 }
 
@@ -356,7 +356,7 @@ fn told(board: Option<BoardId>, hold: BoardHold, names: &Names, now: Now) -> Tol
         }
         BoardHold::Hung => (Kind::Hung, None, None),
         BoardHold::SpawnLanesStuck => {
-            (Kind::SpawnLanesStuck, None, Some(LanesError::Stuck.to_string()))
+            (Kind::SpawnLanesStuck, None, Some(SpawnThreadsError::Stuck.to_string()))
         }
         BoardHold::FoldersFail { .. } => (Kind::FoldersFail, None, None),
         BoardHold::HostRefuses { errno, .. } => {

@@ -45,7 +45,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     dispatcher::log_unrecorded(&outcome);
     let (tally, config) = (daemon.take_tally(), daemon.config());
     // Closes its connections before anything else in this process opens the files.
-    let boards = daemon.farewell();
+    let boards = daemon.shutdown();
     drop(daemon);
     // After a second signal there is no time for that.
     let left = (!outcome.aborted).then(|| end::what_is_left(boards, &config));

@@ -73,7 +73,7 @@ pub type Fingerprints = Arc<Mutex<BTreeMap<SpawnId, String>>>;
 
 /// The spawn lanes of one board.
 #[derive(Debug)]
-pub struct SpawnLanes {
+pub struct SpawnThreads {
     shared: Arc<Shared>,
 }
 
@@ -104,7 +104,7 @@ impl State {
     }
 
     /// Whether `jobs` that wait call for another lane.
-    fn lacks_lane(&self, jobs: usize) -> bool {
+    fn lacks_thread(&self, jobs: usize) -> bool {
         self.idle < jobs && self.lanes < LANES + self.stuck()
     }
 
@@ -116,7 +116,7 @@ impl State {
     }
 }
 
-impl SpawnLanes {
+impl SpawnThreads {
     /// No lane yet: they are started when there is work.
     #[must_use]
     pub fn new(
@@ -124,21 +124,21 @@ impl SpawnLanes {
         children: Children,
         post: Post,
         fingerprints: Fingerprints,
-    ) -> SpawnLanes {
+    ) -> SpawnThreads {
         let (state, more) = (Mutex::default(), Condvar::new());
         let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
         let shared = Shared { board, children, post, fingerprints, cleaner, state, more };
-        SpawnLanes { shared: Arc::new(shared) }
+        SpawnThreads { shared: Arc::new(shared) }
     }
 
     /// Hands in a job; the answer comes by post.
-    pub fn ask(&self, job: Job) -> Result<(), LanesError> {
+    pub fn ask(&self, job: Job) -> Result<(), SpawnThreadsError> {
         let mut state = self.shared.state();
         if state.stuck() >= STUCK {
-            return Err(LanesError::Stuck);
+            return Err(SpawnThreadsError::Stuck);
         }
-        if state.lacks_lane(state.jobs.len() + 1) {
-            self.start_lane(&mut state)?;
+        if state.lacks_thread(state.jobs.len() + 1) {
+            self.start_thread(&mut state)?;
         }
         state.jobs.push_back(job);
         drop(state);
@@ -146,14 +146,14 @@ impl SpawnLanes {
         Ok(())
     }
 
-    fn start_lane(&self, state: &mut State) -> Result<(), LanesError> {
+    fn start_thread(&self, state: &mut State) -> Result<(), SpawnThreadsError> {
         let shared = Arc::clone(&self.shared);
         let name = format!("spawn-{}", self.shared.board.slug);
         match thread::Builder::new().name(name).spawn(move || shared.serve()) {
             Ok(_) => state.lanes += 1,
             // The lanes that there are will do, one after the other.
             Err(_) if state.lanes > state.stuck() => {}
-            Err(error) => return Err(LanesError::NoThread(error)),
+            Err(error) => return Err(SpawnThreadsError::NoThread(error)),
         }
         Ok(())
     }
@@ -181,9 +181,9 @@ impl SpawnLanes {
         if let Some(late) = state.at_work.get_mut(&spawn) {
             *late = true;
         }
-        if state.lacks_lane(state.jobs.len()) {
+        if state.lacks_thread(state.jobs.len()) {
             // Refused, the next job tries again.
-            let _started = self.start_lane(&mut state);
+            let _started = self.start_thread(&mut state);
         }
         in_time
     }
@@ -191,7 +191,7 @@ impl SpawnLanes {
 
 /// A job that could not be handed in.
 #[derive(Debug, thiserror::Error)]
-pub enum LanesError {
+pub enum SpawnThreadsError {
     /// There is no claim to go by.
     #[error("nothing is known of its claim; its row, or its board, went as soon as it was claimed")]
     NoClaim,
@@ -203,13 +203,15 @@ pub enum LanesError {
     NoThread(#[source] io::Error),
 }
 
-impl LanesError {
+impl SpawnThreadsError {
     /// Who is charged, and the error number.
     #[must_use]
     pub fn blame(&self) -> (Blame, i32) {
         match self {
-            LanesError::NoClaim | LanesError::Stuck => (Blame::Board, 0),
-            LanesError::NoThread(error) => (Blame::Host, error.raw_os_error().unwrap_or_default()),
+            SpawnThreadsError::NoClaim | SpawnThreadsError::Stuck => (Blame::Board, 0),
+            SpawnThreadsError::NoThread(error) => {
+                (Blame::Host, error.raw_os_error().unwrap_or_default())
+            }
         }
     }
 }
@@ -344,12 +346,12 @@ mod tests {
     use crate::machine::ids::{RunId, TaskId};
     use crate::root::Environment;
 
-    fn lanes(root: &Path) -> (SpawnLanes, Inbox) {
+    fn lanes(root: &Path) -> (SpawnThreads, Inbox) {
         let slug = "default".parse().unwrap();
         let board = BoardPaths::new(root, slug, &Environment::default());
         let (post, inbox) = post().unwrap();
         let children = Children::new().unwrap();
-        (SpawnLanes::new(board, children, post, Fingerprints::default()), inbox)
+        (SpawnThreads::new(board, children, post, Fingerprints::default()), inbox)
     }
 
     fn job(n: u64, gate: &Arc<Gate>) -> Job {
@@ -371,7 +373,7 @@ mod tests {
     }
 
     /// A job that a lane has taken and does not come back from.
-    fn hanging(lanes: &SpawnLanes, n: u64, past_the_gate: bool) -> Arc<Gate> {
+    fn hanging(lanes: &SpawnThreads, n: u64, past_the_gate: bool) -> Arc<Gate> {
         let gate = Arc::default();
         let mut state = lanes.shared.state();
         state.jobs.push_back(job(n, &gate));
@@ -394,7 +396,7 @@ mod tests {
             }
             assert!(lanes.are_stuck());
             let refused = lanes.ask(job(9, &Arc::default()));
-            assert!(matches!(refused, Err(LanesError::Stuck)));
+            assert!(matches!(refused, Err(SpawnThreadsError::Stuck)));
             // One returns, and counts no more.
             lanes.shared.state().at_work.remove(&SpawnId(5));
             assert!(!lanes.are_stuck());

@@ -52,11 +52,11 @@ pub struct Texts {
 
 /// The loop's end of a lane. The lane ends when it is dropped.
 #[derive(Debug)]
-pub struct BoardLane {
+pub struct BoardThread {
     jobs: Sender<Job>,
 }
 
-impl BoardLane {
+impl BoardThread {
     /// Starts a lane.
     pub fn start(id: BoardId, path: &Path, owner: &Arc<Owner>, post: &Post) -> io::Result<Self> {
         let (jobs, inbox) = channel();
@@ -69,7 +69,7 @@ impl BoardLane {
             refused: None,
         };
         thread::Builder::new().name(format!("board-{}", id.0)).spawn(move || lane.serve(&inbox))?;
-        Ok(BoardLane { jobs })
+        Ok(BoardThread { jobs })
     }
 
     /// Hands it a job; the answer comes by post.
@@ -101,7 +101,7 @@ impl Lane {
             }
         }
         self.board = None;
-        self.post.send(Message::LaneEnded(self.id));
+        self.post.send(Message::BoardThreadEnded(self.id));
     }
 
     fn connect(&mut self, seq: u64, if_changed: bool) {
