@@ -49,7 +49,8 @@ fn daemon_with(s: &Sandbox, children: Children) -> Daemon {
     let place =
         Place { root: s.root(), env: Environment::of(&[("HOME", "/nonexistent")]), only: None };
     let config = Config::parse(CONFIG, &PathBuf::from("sexton.toml")).unwrap();
-    Daemon::with(Settings { place, config, once: false, adopt: false }, children).unwrap()
+    Daemon::with(Settings { place, config, once: false, adopt: false, signals: None }, children)
+        .unwrap()
 }
 
 /// Turns the loop until `condition` holds.
@@ -57,7 +58,7 @@ fn turn_until(daemon: &mut Daemon, what: &str, mut condition: impl FnMut(&Daemon
     wait_until(what, || {
         let done = condition(daemon);
         if !done {
-            daemon.turn(clock::now().mono.after(50), None);
+            daemon.turn(clock::now().mono.after(50));
         }
         done
     });
@@ -306,7 +307,7 @@ fn overlapping_ticks_are_safe() {
     }
     wait_until("all to be done", || {
         daemon.feed(Event::Tick);
-        daemon.turn(clock::now().mono.after(5), None);
+        daemon.turn(clock::now().mono.after(5));
         daemon.feed(Event::Tick);
         s.rows("SELECT count(*) FROM tasks WHERE status = 'done'") == ["9"]
     });

@@ -6,6 +6,7 @@ use crate::process::{children, descriptors};
 use crate::runtime::daemon::{Daemon, Outcome, Settings};
 use crate::runtime::listing;
 use crate::runtime::report::meaning;
+use crate::runtime::signals::Signals;
 
 use super::failure::Failure;
 use super::globals::Globals;
@@ -21,6 +22,8 @@ pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon,
         // Fails if that board does not exist.
         place.board()?;
     }
+    let signals = Signals::listen()
+        .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
     let settings = Settings {
         place: listing::Place {
             root: place.root.path.clone(),
@@ -30,6 +33,7 @@ pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon,
         config: place.config()?,
         once,
         adopt: true,
+        signals: Some(signals),
     };
     Daemon::new(settings).map_err(|error| Failure::Refused(error.to_string()))
 }

@@ -19,6 +19,10 @@ use crate::machine::event::Group;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::verdict::ExitStatus;
 
+/// Data in the [epoll](Children::epoll) from here on is never a spawn id. It is for descriptors that
+/// others wait for beside the children.
+pub const OTHERS: u64 = 1 << 63;
+
 /// The children of this process. Cheap to clone; all clones are the same.
 ///
 /// Spawn threads put them in, the event loop reaps them. No call here waits for anything but the
@@ -131,7 +135,8 @@ impl Children {
     }
 
     /// The epoll instance on which each child's exit shows once, with its spawn id as data. Each id
-    /// that it shows belongs into [`hint`](Children::hint).
+    /// that it shows belongs into [`hint`](Children::hint). Others may add descriptors of their own,
+    /// with data from [`OTHERS`] on.
     #[must_use]
     pub fn epoll(&self) -> &Epoll {
         &self.shared.epoll

@@ -1,43 +1,40 @@
-//! The loop: events to the machine, its effects to kernel and lanes. Nothing here waits for anything
-//! but the next event.
+//! The loop: events to the machine, its effects to the kernel and to threads. Nothing here waits for
+//! anything but the next event.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use nix::sys::inotify::WatchDescriptor;
-
-use super::board_thread;
-use super::boards::BoardSeat;
+use super::attempts::Attempts;
+use super::board_thread::{self, Job};
+use super::boards::{Boards, Known};
 use super::clock;
-use super::listing::{Lister, Place};
-use super::post::{Inbox, Message, Post, post};
+use super::listing::{self, Lister, Place};
+use super::post::{Message, post};
 use super::reload::Reloader;
-use super::report::{Names, Tally};
+use super::report::{self, Names, Tally};
 use super::signals::{Asked, Signals};
-use super::spawn_thread::{Fingerprints, Gate};
-use super::status::Teller;
-use crate::board::{BoardError, Owner, SpawnFacts};
+use super::spawn_thread::Spawning;
+use super::status::StatusWriter;
+use super::wakeups::Wakeups;
+use crate::board::BoardError;
 use crate::config::{Config, ConfigError};
 use crate::machine::attempt::End;
 use crate::machine::effect::Effect;
 use crate::machine::event::Event;
 use crate::machine::fault::{Fault, FaultClass};
-use crate::machine::ids::{BoardId, SpawnId};
+use crate::machine::ids::BoardId;
 use crate::machine::time::Mono;
 use crate::machine::verdict::Verdict;
 use crate::machine::{Dispatcher, Mode};
 use crate::process::children::Children;
-use crate::root::BoardPaths;
+use crate::root::Environment;
 
 /// Milliseconds between two looks whether a run that ends by itself is over.
 const END_MS: u64 = 100;
-/// Milliseconds for which lanes may take their leave at the end.
+/// Time limit in milliseconds for threads to shut down.
 const SHUTDOWN_MS: u64 = 2_000;
 /// Milliseconds in which everything must have been killed and recorded after a second signal.
 const ABORT_MS: u64 = 3_000;
@@ -53,6 +50,8 @@ pub struct Settings {
     pub once: bool,
     /// Reap adopted orphans: only where this is the program's main thread.
     pub adopt: bool,
+    /// The signals to obey.
+    pub signals: Option<Signals>,
 }
 
 /// Why a daemon could not begin.
@@ -89,58 +88,19 @@ pub struct Outcome {
     pub aborted: bool,
 }
 
-/// A board that a daemon knows.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Where it is.
-    pub paths: BoardPaths,
-    /// True if it does not answer: whoever touches it may hang, too.
-    pub hangs: bool,
-}
-
 /// One dispatcher at work.
 #[derive(Debug)]
 pub struct Daemon {
-    pub(super) machine: Dispatcher,
-    pub(super) config: Arc<Config>,
-    pub(super) owner: Arc<Owner>,
-    pub(super) children: Children,
-    pub(super) adopt: bool,
-    pub(super) lister: Lister,
-    pub(super) reloader: Reloader,
-    pub(super) post: Post,
-    pub(super) inbox: Inbox,
-    pub(super) boards: BTreeMap<BoardId, BoardSeat>,
-    /// How many lanes of each board have not ended: that of the board, and those that were let go.
-    pub(super) lanes: BTreeMap<BoardId, usize>,
-    pub(super) watches: BTreeMap<WatchDescriptor, PathBuf>,
-    pub(super) spawns: BTreeMap<SpawnId, SpawnSeat>,
-    pub(super) fingerprints: Fingerprints,
-    pub(super) wake_at: Option<Mono>,
-    pub(super) poll_at: Mono,
-    pub(super) deaf_until: Mono,
-    pub(super) list_error: Option<String>,
-    pub(super) names: Names,
-    pub(super) tally: Tally,
-    pub(super) teller: Option<Teller>,
-    pub(super) effects: Vec<Effect>,
-}
-
-/// What may have something to say.
-#[derive(Clone, Copy)]
-struct Stirred {
-    children: bool,
-    post: bool,
-    folders: bool,
-    signals: bool,
-}
-
-/// An attempt's place in the runtime.
-#[derive(Debug)]
-pub(super) struct SpawnSeat {
-    pub(super) board: BoardId,
-    pub(super) facts: Arc<SpawnFacts>,
-    pub(super) gate: Arc<Gate>,
+    machine: Dispatcher,
+    config: Arc<Config>,
+    wakeups: Wakeups,
+    boards: Boards,
+    attempts: Attempts,
+    reloader: Reloader,
+    names: Names,
+    tally: Tally,
+    status: Option<StatusWriter>,
+    effects: Vec<Effect>,
 }
 
 impl Daemon {
@@ -152,51 +112,42 @@ impl Daemon {
 
     /// As [`new`](Daemon::new), with these children.
     pub fn with(settings: Settings, children: Children) -> Result<Daemon, StartError> {
-        let Settings { place, config, once, adopt } = settings;
+        let Settings { place, config, once, adopt, signals } = settings;
         let (post, inbox) = post().map_err(StartError::of("making a queue"))?;
-        let lister = Lister::start(place, post.clone())
+        let inotify = listing::inotify().map_err(StartError::of("making an inotify"))?;
+        let lister = Lister::start(place, Arc::clone(&inotify), post.clone())
             .map_err(StartError::of("starting to list boards"))?;
+        let wakeups = Wakeups::new(children.clone(), inbox, inotify, signals)
+            .map_err(StartError::of("adding to the epoll"))?;
         let owner = board_thread::owner().map_err(StartError::of("finding out who we are"))?;
         let policy = config.policy.clone();
         let config = Arc::new(config);
         let reloader = Reloader::start(Arc::clone(&config), post.clone())
             .map_err(StartError::of("starting to read the configuration again"))?;
+        let spawning = Spawning::new(children.clone(), post.clone());
         Ok(Daemon {
             machine: if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) },
             config,
-            owner: Arc::new(owner),
-            children,
-            adopt,
-            lister,
+            wakeups,
+            attempts: Attempts::new(children, adopt, spawning.fingerprints()),
+            boards: Boards::new(lister, owner, post, spawning),
             reloader,
-            post,
-            inbox,
-            boards: BTreeMap::new(),
-            lanes: BTreeMap::new(),
-            watches: BTreeMap::new(),
-            spawns: BTreeMap::new(),
-            fingerprints: Fingerprints::default(),
-            wake_at: None,
-            poll_at: Mono(0),
-            deaf_until: Mono(0),
-            list_error: None,
             names: Names::default(),
             tally: Tally::default(),
-            teller: None,
+            status: None,
             effects: Vec::new(),
         })
     }
 
     /// Runs the loop, ticking at the configured interval.
-    pub fn run(&mut self, until: Until, signals: Option<Signals>, grace_ms: u64) -> Outcome {
-        self.run_watched(until, signals, grace_ms, |_| {})
+    pub fn run(&mut self, until: Until, grace_ms: u64) -> Outcome {
+        self.run_watched(until, grace_ms, |_| {})
     }
 
     /// As [`run`](Daemon::run); `watch` is called after each turn of the loop.
     pub fn run_watched(
         &mut self,
         until: Until,
-        mut signals: Option<Signals>,
         grace_ms: u64,
         mut watch: impl FnMut(&Daemon),
     ) -> Outcome {
@@ -212,7 +163,7 @@ impl Daemon {
                 ticked_at = Some(clock::now().mono);
             }
             let next_tick = next_tick(ticked_at, self.config.policy.interval_ms);
-            self.tell_standing();
+            self.write_status();
             watch(self);
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
                 return self.outcome(abort_at.is_some());
@@ -220,7 +171,7 @@ impl Daemon {
             let ends_by_itself = until != Until::Stopped || self.machine.mode() != Mode::Running;
             let limit = abort_at.map_or(next_tick, |at: Mono| at.min(next_tick));
             let limit = if ends_by_itself { limit.min(soon()) } else { limit };
-            for asked in self.turn(limit, signals.as_mut()) {
+            for asked in self.turn(limit) {
                 match asked {
                     Asked::Reload => self.reloader.ask(),
                     Asked::Stop if self.machine.mode() == Mode::Running => {
@@ -256,7 +207,7 @@ impl Daemon {
         self.feed(Event::Tick);
         let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
         while !self.machine.is_settled() && clock::now().mono < deadline {
-            let _none_without_signals = self.turn(deadline, None);
+            let _nothing_ends_a_tick = self.turn(deadline);
         }
         self.take_tally()
     }
@@ -278,34 +229,26 @@ impl Daemon {
         Arc::clone(&self.config)
     }
 
-    /// Lets the board lanes close their files, and scratch workspaces be removed; what hangs is left
-    /// to the end of the process. Gives the boards that are there.
+    /// Lets the board threads close their files, and scratch workspaces be removed; what hangs is
+    /// left to the end of the process. Returns the boards that are listed.
     pub fn shutdown(&mut self) -> Vec<Known> {
-        let cleaners: Vec<_> =
-            self.boards.values().map(|seat| seat.spawns.cleaner().clone()).collect();
-        let boards = mem::take(&mut self.boards).into_iter().filter(|(_, seat)| seat.listed);
-        let boards: Vec<_> = boards.map(|(id, seat)| (id, seat.paths.clone())).collect();
-        let deadline = clock::now().mono.after(SHUTDOWN_MS);
-        while !self.lanes.is_empty()
-            && let Some(message) = self.inbox.next_within(deadline.since(clock::now().mono))
-        {
-            if let Message::BoardThreadEnded(id) = message {
-                self.board_thread_ended(id);
-            }
-        }
-        for cleaner in cleaners {
-            cleaner.finish(deadline.since(clock::now().mono));
-        }
-        let lanes = mem::take(&mut self.lanes);
-        let known = |(id, paths)| Known { paths, hangs: lanes.contains_key(&id) };
-        boards.into_iter().map(known).collect()
+        self.boards.shut_down(self.wakeups.inbox(), SHUTDOWN_MS)
     }
 
-    fn board_thread_ended(&mut self, id: BoardId) {
-        if let Some(lanes) = self.lanes.get_mut(&id) {
-            *lanes -= 1;
+    /// From now on other processes can read what only this one knows of the boards.
+    pub fn tell_others(&mut self, root: PathBuf, env: Environment) {
+        match StatusWriter::start(root, env) {
+            Ok(writer) => self.status = Some(writer),
+            Err(error) => tracing::warn!("no thread for telling others how boards are: {error}"),
         }
-        self.lanes.retain(|_, lanes| *lanes > 0);
+    }
+
+    /// Has the status file written if what it holds has changed. While all is well this costs a look
+    /// at each board.
+    fn write_status(&mut self) {
+        if let Some(writer) = &mut self.status {
+            writer.update(&self.machine, &self.boards, &self.names);
+        }
     }
 
     /// What has happened so far.
@@ -335,80 +278,31 @@ impl Daemon {
     /// The children, to be looked at.
     #[must_use]
     pub fn children(&self) -> &Children {
-        &self.children
+        self.attempts.children()
     }
 
-    /// Waits for the next thing to happen, not beyond `limit`, and deals with it, except for what
-    /// somebody asks by signal.
-    pub fn turn(&mut self, limit: Mono, mut signals: Option<&mut Signals>) -> Vec<Asked> {
-        let stirred = self.wait(limit, signals.as_deref());
-        let asked = signals.as_mut().filter(|_| stirred.signals).map(|signals| signals.asked());
-        let (orphans, asked) = asked.unwrap_or_default();
+    /// Waits for the next thing to happen, not beyond `limit`, and deals with it, except for what is
+    /// asked by signal, which it returns.
+    pub fn turn(&mut self, limit: Mono) -> Vec<Asked> {
+        let limit = self.boards.poll_at().map_or(limit, |at| at.min(limit));
+        let woken = self.wakeups.wait(limit);
+        let (orphans, asked) =
+            if woken.signals { self.wakeups.asked() } else { Default::default() };
         // A worker's exit shows in two ways; it is one reason to reap.
-        let exits = stirred.children && self.take_hints();
-        if exits || orphans {
+        if woken.exits || orphans {
             self.feed(Event::KernelReady);
         }
-        if stirred.post {
-            self.inbox.quiet();
-        }
-        while let Some(message) = self.inbox.next() {
+        while let Some(message) = self.wakeups.message() {
             self.take_in(message);
         }
-        let now = clock::now().mono;
-        for board in self.changed_boards(now, stirred.folders) {
+        let changes = if woken.changes { self.wakeups.changes() } else { Vec::new() };
+        for board in self.boards.changed(clock::now().mono, changes) {
             self.feed(Event::BoardChanged { board });
         }
-        if self.wake_at.is_some_and(|at| clock::now().mono >= at) {
-            self.wake_at = None;
+        if self.wakeups.is_due() {
             self.feed(Event::Wake);
         }
         asked
-    }
-
-    fn wait(&self, limit: Mono, signals: Option<&Signals>) -> Stirred {
-        let until = self.wake_at.map_or(limit, |at| at.min(limit));
-        let until = if self.must_poll() { until.min(self.poll_at) } else { until };
-        let now = clock::now().mono;
-        let is_deaf = now < self.deaf_until;
-        let until = if is_deaf { until.min(self.deaf_until) } else { until };
-        let timeout = PollTimeout::try_from(until.since(now)).unwrap_or(PollTimeout::MAX);
-        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let folders = if is_deaf { PollFlags::empty() } else { PollFlags::POLLIN };
-        let mut fds: Vec<PollFd<'_>> = vec![
-            readable(self.children.epoll().0.as_fd()),
-            readable(self.inbox.bell()),
-            PollFd::new(self.lister.descriptor(), folders),
-        ];
-        fds.extend(signals.iter().flat_map(|signals| signals.descriptors()).map(readable));
-        if poll(&mut fds, timeout).is_err() {
-            // Interrupted or refused, there is nothing to do but to look at everything.
-            return Stirred { children: true, post: true, folders: true, signals: true };
-        }
-        // An error on a descriptor counts too: reading it says more.
-        let stirs = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        let mut ready = fds.iter().map(stirs);
-        Stirred {
-            children: ready.next().unwrap_or(true),
-            post: ready.next().unwrap_or(true),
-            folders: ready.next().unwrap_or(true),
-            signals: ready.any(|stirs| stirs),
-        }
-    }
-
-    /// Hands on which children have exited. False if none has.
-    fn take_hints(&self) -> bool {
-        let mut events = [EpollEvent::empty(); 64];
-        let mut any = false;
-        // Each hint shows once. Where all of them are taken, there may be more.
-        while let Ok(count @ 1..) = self.children.epoll().wait(&mut events, EpollTimeout::ZERO) {
-            any = true;
-            events.iter().take(count).for_each(|event| self.children.hint(SpawnId(event.data())));
-            if count < events.len() {
-                break;
-            }
-        }
-        any
     }
 
     fn configured(&mut self, read: Result<Arc<Config>, ConfigError>) {
@@ -423,7 +317,7 @@ impl Daemon {
         }
     }
 
-    /// Turns a lane's message into the event that the machine knows.
+    /// Turns a thread's message into the event that the machine knows.
     fn take_in(&mut self, message: Message) {
         match message {
             Message::Connected(board, seq) => self.feed(Event::Connected { board, seq }),
@@ -433,11 +327,10 @@ impl Daemon {
             }
             Message::Exchanged(board, seq, exchanged) => {
                 for (spawn, facts) in exchanged.facts {
-                    let (facts, gate) = (Arc::new(facts), Arc::default());
-                    self.spawns.insert(spawn, SpawnSeat { board, facts, gate });
+                    self.attempts.claimed(spawn, board, facts);
                 }
-                if let Some(seat) = self.boards.get(&board) {
-                    exchanged.unneeded.into_iter().for_each(|s| seat.spawns.cleaner().ask(s));
+                if let Some(spawns) = self.boards.spawns(board) {
+                    exchanged.unneeded.into_iter().for_each(|s| spawns.cleaner().ask(s));
                 }
                 let answer = Box::new(exchanged.answer);
                 self.feed(Event::Exchanged { board, seq, answer });
@@ -451,9 +344,13 @@ impl Daemon {
                 self.names.errors.insert(spawn, text);
                 self.feed(Event::SpawnFailed { spawn, blame, errno });
             }
-            Message::Listed(listing) => self.listed(listing),
+            Message::Listed(listing) => {
+                for event in self.boards.listed(listing, &mut self.names) {
+                    self.feed(event);
+                }
+            }
             Message::Configured(read) => self.configured(read),
-            Message::BoardThreadEnded(id) => self.board_thread_ended(id),
+            Message::BoardThreadEnded(id) => self.boards.thread_ended(id),
         }
     }
 
@@ -482,6 +379,45 @@ impl Daemon {
         }
     }
 
+    /// Makes one effect real. What is known at once comes back as events.
+    fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Reap { seq, whom } => self.attempts.reap(seq, whom, events),
+            Effect::Signal { spawn, signal } => {
+                events.push_back(self.attempts.signal(spawn, signal));
+            }
+            Effect::ListBoards => self.boards.list(),
+            Effect::Connect { board, seq, if_changed } => {
+                self.boards.ask(board, Job::Connect { seq, if_changed });
+            }
+            Effect::Exchange { board, seq, request } => {
+                let texts = self.attempts.texts(&request, &self.names);
+                let config = Arc::clone(&self.config);
+                self.boards.ask(board, Job::Exchange { seq, request, config, texts });
+            }
+            Effect::Disconnect { board } => {
+                let is_forgotten = self.machine.boards().all(|known| known.id() != board);
+                self.boards.disconnect(board, is_forgotten);
+            }
+            Effect::Spawn { spawn, worker, board: _, task: _, run: _ } => {
+                let (config, names) = (&self.config, &mut self.names);
+                events.extend(self.attempts.spawn(spawn, worker, config, &self.boards, names));
+            }
+            Effect::CancelSpawn { spawn } => {
+                events.extend(self.attempts.call_off(spawn, &self.boards));
+            }
+            Effect::Forget { spawn } => {
+                self.attempts.forget(spawn);
+                self.names.forget(spawn);
+            }
+            Effect::WakeAt(at) => self.wakeups.wake_at(at),
+            Effect::Report(report) => {
+                report::log(&report, &self.names);
+                self.tally.count(&report);
+            }
+        }
+    }
+
     fn outcome(&self, aborted: bool) -> Outcome {
         let unrecorded =
             self.machine.attempts().filter_map(|(board, attempt)| match attempt.debt().end() {
@@ -504,15 +440,4 @@ impl Drop for Daemon {
 /// When an end that nothing announces (patience with a sick board) is looked for again.
 fn soon() -> Mono {
     clock::now().mono.after(END_MS)
-}
-
-#[cfg(test)]
-impl Daemon {
-    /// One that works in a root without boards, and has not begun.
-    pub(super) fn of_nothing(root: &std::path::Path) -> Daemon {
-        let env = crate::root::Environment::default();
-        let place = Place { root: root.to_owned(), env, only: None };
-        let settings = Settings { place, config: Config::default(), once: false, adopt: false };
-        Daemon::new(settings).unwrap()
-    }
 }

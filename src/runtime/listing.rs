@@ -9,18 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::clock;
-use super::post::{Message, Post};
+use super::post::{Listing, Message, Post};
 use crate::root::{self, BoardPaths, Environment, Slug};
 
 /// Milliseconds without an answer after which whoever looks at boards is taken to hang.
@@ -37,36 +35,34 @@ pub struct Place {
     pub only: Option<Slug>,
 }
 
-/// What was found.
-#[derive(Debug)]
-pub struct Listing {
-    /// The boards; `Err` says why that is not known.
-    pub boards: Result<Vec<BoardPaths>, String>,
-    /// Which watch is on which folder.
-    pub watches: BTreeMap<WatchDescriptor, PathBuf>,
-}
-
 /// The loop's end.
 #[derive(Debug)]
 pub struct Lister {
     asks: Sender<Ask>,
-    inotify: Arc<Inotify>,
+}
+
+/// What the watches are set on: the lister's end, and the loop's, which reads the changes.
+pub fn inotify() -> io::Result<Arc<Inotify>> {
+    Ok(Arc::new(Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?))
 }
 
 impl Lister {
-    /// Starts the lane.
-    pub fn start(place: Place, post: Post) -> io::Result<Lister> {
-        Lister::start_with(place, post, root::is_dispatched)
+    /// Starts the thread.
+    pub fn start(place: Place, inotify: Arc<Inotify>, post: Post) -> io::Result<Lister> {
+        Lister::start_with(place, inotify, post, root::is_dispatched)
     }
 
-    fn start_with(place: Place, post: Post, look: Look) -> io::Result<Lister> {
-        let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
-        let inotify = Arc::new(Inotify::init(flags)?);
+    fn start_with(
+        place: Place,
+        inotify: Arc<Inotify>,
+        post: Post,
+        look: Look,
+    ) -> io::Result<Lister> {
         let (asks, inbox) = channel();
         let (queue, jobs) = channel();
-        let (answers, watcher) = (asks.clone(), Arc::clone(&inotify));
+        let answers = asks.clone();
         let jobs = Arc::new(Mutex::new(jobs));
-        let looker = Looker { jobs, answers, inotify: watcher, look };
+        let looker = Looker { jobs, answers, inotify, look };
         thread::Builder::new().name("listing".to_owned()).spawn(move || {
             let lane = Lane {
                 place,
@@ -81,29 +77,12 @@ impl Lister {
             };
             lane.serve(&post);
         })?;
-        Ok(Lister { asks, inotify })
+        Ok(Lister { asks })
     }
 
     /// Asks for a listing; it comes by post.
     pub fn ask(&self) {
         let _ends_with_us = self.asks.send(Ask::List);
-    }
-
-    /// Readable when something in a watched folder changed.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
-    }
-
-    /// What changed since last time.
-    pub fn changes(&self) -> Vec<InotifyEvent> {
-        let mut changes = Vec::new();
-        loop {
-            match self.inotify.read_events() {
-                Ok(events) => changes.extend(events),
-                Err(Errno::EINTR) => {}
-                Err(_) => return changes,
-            }
-        }
     }
 }
 
@@ -359,7 +338,7 @@ mod tests {
         let env = Environment::default();
         let place = Place { root: root.path().to_owned(), env, only: None };
         let (post, inbox) = post().unwrap();
-        let lister = Lister::start_with(place, post, look).unwrap();
+        let lister = Lister::start_with(place, inotify().unwrap(), post, look).unwrap();
         let (without, with) = (["default", "a", "z"], ["default", "a", "hangs", "z"]);
         // However often one asks: that is no answer of whoever hangs.
         let (stop, stopped) = channel::<()>();

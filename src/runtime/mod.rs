@@ -1,31 +1,33 @@
-//! The event loop and its lanes: effects made real.
+//! The event loop and its threads: effects made real.
 //!
 //! * [`daemon`]: the loop. It only makes calls that return at once.
-//! * `perform`: the machine's effects made real, one arm each.
-//! * `boards`: the boards that there are, listed and watched, as the loop knows them.
+//! * `wakeups`: what wakes it, in one epoll.
+//! * [`boards`]: the boards that there are, listed and watched, as the loop knows them.
+//! * `attempts`: the attempts, as the loop knows them.
 //! * [`board_thread`]: SQLite, one thread for each board.
-//! * [`spawn_thread`]: workspaces, log files and spawns, a few threads for each board.
-//! * [`cleaner`]: scratch workspaces that nobody needs any more, removed.
-//! * [`listing`]: which boards there are, and their folders watched.
+//! * [`spawn_thread`]: workspaces, worker logs and spawns, a few threads for each board.
+//! * [`cleaner`]: removes scratch workspaces that are no longer needed.
+//! * [`listing`]: which boards there are, and their directories watched.
 //! * [`reload`]: the configuration, read again.
-//! * [`post`]: how lanes talk to the loop.
+//! * [`post`]: how threads talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
 //! * [`report`]: what happened, as log lines and as numbers.
-//! * [`status`]: what only a dispatcher knows, told to other processes.
+//! * [`status`]: what only a dispatcher knows, for other processes to read.
 //! * [`clock`]: the only place that reads a clock.
 
+mod attempts;
 pub mod board_thread;
-mod boards;
+pub mod boards;
 pub mod cleaner;
 pub mod clock;
 pub mod daemon;
 pub mod listing;
-mod perform;
 pub mod post;
 pub mod reload;
 pub mod report;
 pub mod signals;
 pub mod spawn_thread;
 pub mod status;
+mod wakeups;
 pub mod worker;

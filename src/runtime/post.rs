@@ -1,20 +1,23 @@
-//! How lanes talk to the loop: a queue, and a descriptor that wakes it.
+//! How threads talk to the loop: a queue of messages, and a descriptor that wakes it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::inotify::WatchDescriptor;
 
-use super::listing::Listing;
 use crate::board::{BoardError, Exchanged};
 use crate::config::{Config, ConfigError};
 use crate::machine::fault::{Blame, Commit};
 use crate::machine::ids::{BoardId, Pid, SpawnId};
+use crate::root::BoardPaths;
 
-/// What a lane has to say.
+/// What a thread sends.
 #[derive(Debug)]
 pub enum Message {
     /// A board is open.
@@ -33,38 +36,47 @@ pub enum Message {
     Listed(Listing),
     /// The configuration was read again.
     Configured(Result<Arc<Config>, ConfigError>),
-    /// A board's lane has ended.
+    /// A board's thread has ended.
     BoardThreadEnded(BoardId),
+}
+
+/// Which boards there are.
+#[derive(Debug)]
+pub struct Listing {
+    /// The boards; `Err` says why that is not known.
+    pub boards: Result<Vec<BoardPaths>, String>,
+    /// New watches, and the directory that each is on.
+    pub watches: BTreeMap<WatchDescriptor, PathBuf>,
 }
 
 /// The loop's end.
 #[derive(Debug)]
 pub struct Inbox {
     queue: Receiver<Message>,
-    bell: Arc<EventFd>,
+    wake: Arc<EventFd>,
 }
 
-/// A lane's end.
+/// A thread's end.
 #[derive(Clone, Debug)]
 pub struct Post {
     queue: Sender<Message>,
-    bell: Arc<EventFd>,
+    wake: Arc<EventFd>,
 }
 
 /// A new pair of ends.
 pub fn post() -> Result<(Post, Inbox), Errno> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    let bell = Arc::new(EventFd::from_value_and_flags(0, flags)?);
+    let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
     let (sender, queue) = channel();
-    Ok((Post { queue: sender, bell: Arc::clone(&bell) }, Inbox { queue, bell }))
+    Ok((Post { queue: sender, wake: Arc::clone(&wake) }, Inbox { queue, wake }))
 }
 
 impl Post {
-    /// Sends a message. If the loop is gone there is nobody to tell.
+    /// Sends a message. If the loop is gone there is no reader.
     pub fn send(&self, message: Message) {
-        let _nobody_left = self.queue.send(message);
-        // Fails only if the counter is full, and then the bell is ringing already.
-        let _rings_already = self.bell.write(1);
+        let _no_reader_left = self.queue.send(message);
+        // Fails only if the counter is full, and then the descriptor is readable already.
+        let _readable_already = self.wake.write(1);
     }
 }
 
@@ -74,18 +86,18 @@ impl Inbox {
         self.queue.try_recv().ok()
     }
 
-    /// The next message, waited for so long at the most.
+    /// The next message, waited for so many milliseconds at most.
     pub fn next_within(&self, millis: u64) -> Option<Message> {
         self.queue.recv_timeout(Duration::from_millis(millis)).ok()
     }
 
-    /// Quiets the bell: to be called before the queue is emptied.
-    pub fn quiet(&self) {
-        let _was_quiet = self.bell.read();
+    /// Makes the descriptor unreadable: to be called before the queue is emptied.
+    pub fn reset(&self) {
+        let _was_not_readable = self.wake.read();
     }
 
     /// Readable while there may be messages.
-    pub fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
     }
 }

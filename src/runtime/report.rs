@@ -66,6 +66,12 @@ pub struct Names {
 }
 
 impl Names {
+    /// Drops the words for an attempt.
+    pub fn forget(&mut self, spawn: SpawnId) {
+        self.errors.remove(&spawn);
+        self.runs.remove(&spawn);
+    }
+
     fn board(&self, id: BoardId) -> &str {
         self.boards.get(&id).map_or("?", String::as_str)
     }

@@ -68,8 +68,49 @@ impl Gate {
     }
 }
 
+/// What the spawn threads of all boards share with the loop.
+#[derive(Clone, Debug)]
+pub struct Spawning {
+    children: Children,
+    post: Post,
+    fingerprints: Fingerprints,
+}
+
+impl Spawning {
+    /// Children go into that table, answers to that post.
+    pub fn new(children: Children, post: Post) -> Spawning {
+        Spawning { children, post, fingerprints: Fingerprints::default() }
+    }
+
+    /// The fingerprints of the workers that exist.
+    pub fn fingerprints(&self) -> Fingerprints {
+        self.fingerprints.clone()
+    }
+}
+
 /// What tells each worker from others with its pid, known from before its exit can be seen.
-pub type Fingerprints = Arc<Mutex<BTreeMap<SpawnId, String>>>;
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprints(Arc<Mutex<BTreeMap<SpawnId, String>>>);
+
+impl Fingerprints {
+    /// That of one worker.
+    pub fn get(&self, spawn: SpawnId) -> Option<String> {
+        self.all().get(&spawn).cloned()
+    }
+
+    /// Drops that of one worker.
+    pub fn forget(&self, spawn: SpawnId) {
+        self.all().remove(&spawn);
+    }
+
+    fn note(&self, spawn: SpawnId, fingerprint: String) {
+        self.all().insert(spawn, fingerprint);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<SpawnId, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The spawn lanes of one board.
 #[derive(Debug)]
@@ -80,9 +121,7 @@ pub struct SpawnThreads {
 #[derive(Debug)]
 struct Shared {
     board: BoardPaths,
-    children: Children,
-    post: Post,
-    fingerprints: Fingerprints,
+    spawning: Spawning,
     cleaner: Cleaner,
     state: Mutex<State>,
     more: Condvar,
@@ -119,15 +158,10 @@ impl State {
 impl SpawnThreads {
     /// No lane yet: they are started when there is work.
     #[must_use]
-    pub fn new(
-        board: BoardPaths,
-        children: Children,
-        post: Post,
-        fingerprints: Fingerprints,
-    ) -> SpawnThreads {
+    pub fn new(board: BoardPaths, spawning: Spawning) -> SpawnThreads {
         let (state, more) = (Mutex::default(), Condvar::new());
         let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
-        let shared = Shared { board, children, post, fingerprints, cleaner, state, more };
+        let shared = Shared { board, spawning, cleaner, state, more };
         SpawnThreads { shared: Arc::new(shared) }
     }
 
@@ -227,7 +261,7 @@ impl Shared {
             let message = self.start(&job);
             self.state().at_work.remove(&job.spawn);
             if let Some(message) = message {
-                self.post.send(message);
+                self.spawning.post.send(message);
             }
         }
     }
@@ -303,11 +337,8 @@ impl Shared {
             Ok(spawned) => {
                 // Before it can be reaped, so that the number is certainly its.
                 let fingerprint = identity::fingerprint(spawned.pid);
-                let mut fingerprints =
-                    self.fingerprints.lock().unwrap_or_else(PoisonError::into_inner);
-                fingerprints.insert(spawn, fingerprint);
-                drop(fingerprints);
-                self.children.register(spawn, spawned.pid, spawned.pidfd);
+                self.spawning.fingerprints.note(spawn, fingerprint);
+                self.spawning.children.register(spawn, spawned.pid, spawned.pidfd);
                 Message::Spawned(spawn, spawned.pid)
             }
             Err(error) => {
@@ -350,8 +381,8 @@ mod tests {
         let slug = "default".parse().unwrap();
         let board = BoardPaths::new(root, slug, &Environment::default());
         let (post, inbox) = post().unwrap();
-        let children = Children::new().unwrap();
-        (SpawnThreads::new(board, children, post, Fingerprints::default()), inbox)
+        let spawning = Spawning::new(Children::new().unwrap(), post);
+        (SpawnThreads::new(board, spawning), inbox)
     }
 
     fn job(n: u64, gate: &Arc<Gate>) -> Job {

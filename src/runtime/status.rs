@@ -19,14 +19,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::boards::Boards;
 use super::clock;
-use super::daemon::Daemon;
 use super::report::{Names, errno_text};
-use super::spawn_thread::SpawnThreadsError;
+use super::spawn_thread::{SpawnThreads, SpawnThreadsError};
+use crate::machine::Dispatcher;
 use crate::machine::fault::FaultClass;
 use crate::machine::hold::{BoardHold, End};
 use crate::machine::ids::{BoardId, Pid};
-use crate::machine::time::Now;
+use crate::machine::time::{Mono, Now};
 use crate::process::identity::{self, Alive};
 use crate::regular;
 use crate::root::{Environment, state_folder};
@@ -181,7 +182,7 @@ type Standing = Vec<(Option<BoardId>, BoardHold)>;
 
 /// The loop's end of the thread that writes the file. Dropped, it has the file removed.
 #[derive(Debug)]
-pub struct Teller {
+pub struct StatusWriter {
     last: Standing,
     shared: Arc<Shared>,
 }
@@ -208,16 +209,23 @@ impl Shared {
     }
 }
 
-impl Teller {
+impl StatusWriter {
     /// Starts the thread, which also removes the files of writers that died.
-    pub fn start(root: PathBuf, env: Environment) -> io::Result<Teller> {
+    pub fn start(root: PathBuf, env: Environment) -> io::Result<StatusWriter> {
         let shared = Arc::new(Shared::default());
         let lane = Lane { shared: Arc::clone(&shared), root, env, trouble: None };
         thread::Builder::new().name("status".to_owned()).spawn(move || lane.serve())?;
-        Ok(Teller { last: Standing::new(), shared })
+        Ok(StatusWriter { last: Standing::new(), shared })
     }
 
     /// Has the file written if what it is to tell has changed. Never waits for it.
+    pub fn update(&mut self, machine: &Dispatcher, boards: &Boards, names: &Names) {
+        let now = clock::now();
+        self.tell(standing(machine, boards, now.mono), |standing| {
+            standing.iter().map(|(board, hold)| told(*board, *hold, names, now)).collect()
+        });
+    }
+
     fn tell(&mut self, standing: Standing, words: impl FnOnce(&Standing) -> Vec<Told>) {
         if standing == self.last {
             return;
@@ -229,7 +237,7 @@ impl Teller {
     }
 }
 
-impl Drop for Teller {
+impl Drop for StatusWriter {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         (state.wanted, state.ending) = (Some(Vec::new()), true);
@@ -311,40 +319,19 @@ fn remove_dead(folder: &Path) {
     }
 }
 
-impl Daemon {
-    /// From now on other processes are told what only this one knows of the boards.
-    pub fn tell_others(&mut self, root: PathBuf, env: Environment) {
-        match Teller::start(root, env) {
-            Ok(teller) => self.teller = Some(teller),
-            Err(error) => tracing::warn!("no thread for telling others how boards are: {error}"),
-        }
+/// What there is to tell now.
+fn standing(machine: &Dispatcher, boards: &Boards, now: Mono) -> Standing {
+    let mut standing = Standing::new();
+    standing.extend(machine.host_hold(now).map(|hold| (None, hold)));
+    for board in machine.boards().filter(|board| board.is_listed()) {
+        let id = Some(board.id());
+        standing.extend(board.file_hold().map(|hold| (id, hold)));
+        let stuck = boards.spawns(board.id()).is_some_and(SpawnThreads::are_stuck);
+        let directories =
+            if stuck { Some(BoardHold::SpawnLanesStuck) } else { board.directory_hold(now) };
+        standing.extend(directories.map(|hold| (id, hold)));
     }
-
-    /// Tells what has changed, if anything has. While all is well this costs a look at each board.
-    pub(super) fn tell_standing(&mut self) {
-        let Some(mut teller) = self.teller.take() else { return };
-        teller.tell(self.standing(), |standing| {
-            let now = clock::now();
-            let told = standing.iter().map(|(board, hold)| told(*board, *hold, &self.names, now));
-            told.collect()
-        });
-        self.teller = Some(teller);
-    }
-
-    fn standing(&self) -> Standing {
-        let mut standing = Standing::new();
-        let now = clock::now().mono;
-        standing.extend(self.machine.host_hold(now).map(|hold| (None, hold)));
-        for board in self.machine.boards().filter(|board| board.is_listed()) {
-            let id = Some(board.id());
-            standing.extend(board.file_hold().map(|hold| (id, hold)));
-            let stuck = self.boards.get(&board.id()).is_some_and(|seat| seat.spawns.are_stuck());
-            let folders =
-                if stuck { Some(BoardHold::SpawnLanesStuck) } else { board.directory_hold(now) };
-            standing.extend(folders.map(|hold| (id, hold)));
-        }
-        standing
-    }
+    standing
 }
 
 /// A hold in words.
@@ -383,7 +370,6 @@ fn class_name(class: FaultClass) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::time::Mono;
 
     fn names() -> Names {
         let mut names = Names::default();
@@ -484,14 +470,14 @@ mod tests {
         let (_dir, root, env) = place();
         let file = state_folder(&root, &env).unwrap();
         let file = file.join(format!("status.{}.json", std::process::id()));
-        let mut teller = Teller::start(root, env).unwrap();
+        let mut writer = StatusWriter::start(root, env).unwrap();
         let standing = vec![(Some(BoardId(0)), quarantined(9_500))];
-        teller.tell(standing.clone(), |_| some());
-        while teller.shared.state().wanted.is_some() {
+        writer.tell(standing.clone(), |_| some());
+        while writer.shared.state().wanted.is_some() {
             thread::yield_now();
         }
-        teller.tell(standing, |_| panic!("the same again"));
-        drop(teller);
+        writer.tell(standing, |_| panic!("the same again"));
+        drop(writer);
         assert!(!file.exists());
     }
 
@@ -513,15 +499,15 @@ mod tests {
         let new = folder.join(format!("status.{}.new", std::process::id()));
         // Nobody ever reads from it, so that whoever opens it to write waits.
         nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let mut teller = Teller::start(root, env).unwrap();
+        let mut writer = StatusWriter::start(root, env).unwrap();
         for n in 0..3 {
-            teller.tell(vec![(Some(BoardId(0)), quarantined(n))], |_| some());
-            while n == 0 && teller.shared.state().wanted.is_some() {
+            writer.tell(vec![(Some(BoardId(0)), quarantined(n))], |_| some());
+            while n == 0 && writer.shared.state().wanted.is_some() {
                 thread::yield_now();
             }
         }
-        assert!(teller.shared.state().wanted.is_some(), "the lane hangs over the first");
-        drop(teller);
+        assert!(writer.shared.state().wanted.is_some(), "the lane hangs over the first");
+        drop(writer);
         assert!(new.exists());
     }
 
@@ -529,8 +515,8 @@ mod tests {
     fn a_state_folder_that_fails_delays_nothing() {
         let (dir, root, env) = place();
         fs::write(dir.path().join("state"), "a file").unwrap();
-        let mut teller = Teller::start(root, env).unwrap();
-        teller.tell(vec![(None, BoardHold::Hung)], |_| some());
-        drop(teller);
+        let mut writer = StatusWriter::start(root, env).unwrap();
+        writer.tell(vec![(None, BoardHold::Hung)], |_| some());
+        drop(writer);
     }
 }

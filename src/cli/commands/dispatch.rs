@@ -16,7 +16,6 @@ use crate::root::{self, BoardPaths};
 use crate::runtime::clock;
 use crate::runtime::daemon::{Daemon, Until};
 use crate::runtime::report::HANGS;
-use crate::runtime::signals::Signals;
 
 /// Run one tick over all boards, and record how the workers that it started ended.
 #[derive(Debug, clap::Args)]
@@ -45,10 +44,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
         return dry_run(&place, globals).map(|()| 0);
     }
     let mut daemon = dispatcher::begin(&place, globals, true)?;
-    let signals = Signals::listen()
-        .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
     let until = if args.no_wait { Until::Started(PATIENCE_MS) } else { Until::Idle(PATIENCE_MS) };
-    let outcome = daemon.run(until, Some(signals), PATIENCE_MS);
+    let outcome = daemon.run(until, PATIENCE_MS);
     dispatcher::log_unrecorded(&outcome);
     print(&daemon, globals.json)?;
     Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))

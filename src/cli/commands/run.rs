@@ -9,7 +9,6 @@ use crate::cli::logging;
 use crate::cli::place::Place;
 use crate::cli::times;
 use crate::runtime::daemon::Until;
-use crate::runtime::signals::Signals;
 
 /// Run the tasks of all boards, until told to stop.
 ///
@@ -38,10 +37,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     let mut daemon = dispatcher::begin(&place, globals, false)?;
     daemon.tell_others(place.root.path.clone(), place.env.clone());
     daemon.count_only();
-    let signals = Signals::listen()
-        .map_err(|error| Failure::Refused(format!("cannot listen to signals: {error}")))?;
     let until = if args.until_idle { Until::Idle(args.grace) } else { Until::Stopped };
-    let outcome = daemon.run(until, Some(signals), args.grace);
+    let outcome = daemon.run(until, args.grace);
     dispatcher::log_unrecorded(&outcome);
     let (tally, config) = (daemon.take_tally(), daemon.config());
     // Closes its connections before anything else in this process opens the files.

@@ -13,8 +13,9 @@ use crate::cli::plain::plain;
 use crate::cli::read_boards;
 use crate::config::Config;
 use crate::root::{BoardPaths, Slug};
+use crate::runtime::boards::Known;
 use crate::runtime::clock;
-use crate::runtime::daemon::{Known, Outcome};
+use crate::runtime::daemon::Outcome;
 use crate::runtime::report::{HANGS, Tally, meaning};
 
 /// What one board still holds.
