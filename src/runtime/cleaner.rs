@@ -1,129 +1,72 @@
-//! The lane that removes the scratch workspaces of completed tasks: one thread for each board. A
-//! folder can hold any number of files, and its disk can hang; then folders stay, and nothing else
-//! happens. It is no spawn lane, so that a removal that hangs keeps no worker from starting.
+//! Removes the scratch workspaces of completed tasks: one thread for each board. A directory can hold
+//! any number of files, and its disk can hang; then directories stay, and nothing else happens. It
+//! is not a spawn thread, so that a removal that hangs keeps no worker from starting.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::threads::{Job, Threads};
 use crate::board::Scratch;
 use crate::machine::ids::TaskId;
 use crate::process::workspace::{self, WorkspaceError};
 
-/// Folders that wait, at the most: with more, their disk hangs, and what is beyond stays.
+/// Queue limit. A longer queue means a hung disk; further directories are kept.
 const WAITING: usize = 4096;
 
-/// The loop's end, and that of the spawn lanes.
+/// The end of the loop, and that of the spawn threads.
 #[derive(Clone, Debug)]
 pub struct Cleaner {
-    shared: Arc<Shared>,
+    threads: Arc<Threads<Scratch>>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    board: String,
-    /// The board's folder of scratch workspaces.
-    root: PathBuf,
-    state: Mutex<State>,
-    changed: Condvar,
-}
+impl Job for Scratch {
+    type Key = TaskId;
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Scratch>,
-    /// Whose folder is being removed.
-    now: Option<TaskId>,
-    /// Whether there is a thread.
-    served: bool,
-}
-
-impl State {
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.now.is_none()
+    fn key(&self) -> TaskId {
+        self.task
     }
 }
 
 impl Cleaner {
-    /// No thread yet: it is started when there is something to remove.
+    /// No thread yet: it is started when there is something to remove. `root` is the board's
+    /// directory of scratch workspaces.
     #[must_use]
     pub fn new(board: String, root: PathBuf) -> Cleaner {
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        Cleaner { shared: Arc::new(Shared { board, root, state, changed }) }
+        let name = format!("clean-{board}");
+        let clean = move |scratch| clean(&board, &root, &scratch);
+        Cleaner { threads: Arc::new(Threads::new(name, 1, clean)) }
     }
 
-    /// Asks for a folder to be removed.
+    /// Asks for a directory to be removed.
     pub fn ask(&self, scratch: Scratch) {
-        let mut state = self.shared.state();
-        if state.waiting.len() >= WAITING {
-            return;
+        if self.threads.waiting() < WAITING {
+            let _tried_again_next_time = self.threads.leave(scratch);
         }
-        state.waiting.push_back(scratch);
-        if !state.served {
-            let shared = Arc::clone(&self.shared);
-            let name = format!("clean-{}", self.shared.board);
-            // Refused, the next time tries again.
-            state.served = thread::Builder::new().name(name).spawn(move || shared.serve()).is_ok();
-        }
-        drop(state);
-        self.shared.changed.notify_all();
     }
 
-    /// The task runs again: its folder is not to be removed. Waits for a removal that is under way,
-    /// so that it does not take what is put there anew; to be called by lanes only.
+    /// The task runs again: its directory is not to be removed. Waits for a removal that is under
+    /// way, so that it does not take what is put there anew; to be called by spawn threads only.
     pub fn withdraw(&self, task: TaskId) {
-        let mut state = self.shared.state();
-        state.waiting.retain(|scratch| scratch.task != task);
-        while state.now == Some(task) {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.threads.withdraw(&task);
+        self.threads.wait_for(&task);
     }
 
     /// Waits until nothing is left to be removed, but not longer than this.
     pub fn finish(&self, millis: u64) {
-        let state = self.shared.state();
-        let patience = Duration::from_millis(millis);
-        let _done_or_not =
-            self.shared.changed.wait_timeout_while(state, patience, |s| s.served && !s.is_idle());
+        self.threads.finish(Duration::from_millis(millis));
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn serve(&self) {
-        loop {
-            let scratch = self.next();
-            self.remove(&scratch);
-            self.state().now = None;
-            self.changed.notify_all();
+fn clean(board: &str, root: &Path, scratch: &Scratch) {
+    let task = scratch.task.as_str();
+    match remove(scratch, root) {
+        Ok(_) => {}
+        // Not ours to remove.
+        Err(error @ WorkspaceError::Request(_)) => {
+            tracing::debug!(board, task, "its workspace stays: {error}");
         }
-    }
-
-    fn next(&self) -> Scratch {
-        let mut state = self.state();
-        loop {
-            if let Some(scratch) = state.waiting.pop_front() {
-                state.now = Some(scratch.task);
-                return scratch;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn remove(&self, scratch: &Scratch) {
-        let (board, task) = (self.board.as_str(), scratch.task.as_str());
-        match remove(scratch, &self.root) {
-            Ok(_) => {}
-            // Not ours to remove.
-            Err(error @ WorkspaceError::Request(_)) => {
-                tracing::debug!(board, task, "its workspace stays: {error}");
-            }
-            Err(error) => tracing::warn!(board, task, "its workspace stays: {error}"),
-        }
+        Err(error) => tracing::warn!(board, task, "its workspace stays: {error}"),
     }
 }
 
@@ -136,7 +79,7 @@ pub fn remove(scratch: &Scratch, root: &Path) -> Result<bool, WorkspaceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::{fs, thread};
 
     fn task(id: &str) -> TaskId {
         TaskId::new(id).unwrap()
@@ -166,21 +109,18 @@ mod tests {
     fn the_folder_of_a_task_that_runs_again_stays() {
         let root = tempfile::tempdir().unwrap();
         let cleaner = Cleaner::new("default".to_owned(), root.path().to_owned());
-        // As if the lane were at work on another folder, so that these wait.
-        cleaner.shared.state().served = true;
+        // While the thread is at another directory, these wait.
+        cleaner.threads.hang(&scratch("t_0"));
         cleaner.ask(scratch("t_1"));
         cleaner.ask(scratch("t_2"));
         cleaner.withdraw(task("t_1"));
-        let waiting: Vec<_> = cleaner.shared.state().waiting.iter().map(|s| s.task).collect();
-        assert_eq!(waiting, [task("t_2")]);
-        // Under way: it is waited for.
-        cleaner.shared.state().now = Some(task("t_2"));
-        let lane = cleaner.clone();
-        let waits = thread::spawn(move || lane.withdraw(task("t_2")));
+        assert_eq!(cleaner.threads.keys(), [task("t_2")]);
+        // A removal that is under way is waited for.
+        let spawn_thread = cleaner.clone();
+        let waits = thread::spawn(move || spawn_thread.withdraw(task("t_0")));
         cleaner.withdraw(task("t_3"));
         assert!(!waits.is_finished());
-        cleaner.shared.state().now = None;
-        cleaner.shared.changed.notify_all();
+        cleaner.threads.return_from(&task("t_0"));
         waits.join().unwrap();
     }
 }

@@ -1,17 +1,17 @@
-//! Which boards there are. A lane of its own looks, because a folder may hang; it also sets the
-//! watches on the folders, for the same reason.
+//! Which boards there are. A thread of its own looks, because a directory may hang; it also sets the
+//! watches on the directories, for the same reason.
 //!
-//! What belongs to a single board (its folder may be a link to somewhere else) is looked at by further
-//! threads, so that one that hangs there is left behind, and its board is what it was before until
-//! it comes back.
+//! What belongs to a single board (its directory may be a link to somewhere else) is looked at by
+//! further threads, so that one that hangs there is left behind, and its board is what it was before
+//! until it comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::clock;
 use super::post::{Listing, Message, Post};
+use super::threads::{Job, Threads};
 use crate::root::{self, BoardPaths, Environment, Slug};
 
 /// Milliseconds without an answer after which whoever looks at boards is taken to hang.
@@ -59,23 +60,22 @@ impl Lister {
         look: Look,
     ) -> io::Result<Lister> {
         let (asks, inbox) = channel();
-        let (queue, jobs) = channel();
-        let answers = asks.clone();
-        let jobs = Arc::new(Mutex::new(jobs));
-        let looker = Looker { jobs, answers, inotify, look };
+        let (answers, watches) = (asks.clone(), Arc::clone(&inotify));
+        let looks = Threads::new("look".to_owned(), 1, move |board| {
+            let _no_reader_left = answers.send(Ask::Seen(look_at(board, look, &watches)));
+        });
         thread::Builder::new().name("listing".to_owned()).spawn(move || {
-            let lane = Lane {
+            let listing = ListingThread {
                 place,
                 inbox,
-                queue,
-                looker,
-                lookers: 0,
+                inotify,
+                looks,
                 out: BTreeSet::new(),
                 hung: BTreeSet::new(),
                 known: BTreeMap::new(),
                 watches: BTreeMap::new(),
             };
-            lane.serve(&post);
+            listing.serve(&post);
         })?;
         Ok(Lister { asks })
     }
@@ -92,14 +92,14 @@ impl Drop for Lister {
     }
 }
 
-/// What comes to the lane.
+/// What comes to the thread.
 #[derive(Debug)]
 enum Ask {
     /// List the boards.
     List,
     /// A board was looked at.
     Seen(Seen),
-    /// Nobody asks any more.
+    /// The loop is gone.
     End,
 }
 
@@ -116,15 +116,21 @@ struct Seen {
 /// Whether a board is to be dispatched.
 type Look = fn(&BoardPaths) -> bool;
 
+impl Job for BoardPaths {
+    type Key = Slug;
+
+    fn key(&self) -> Slug {
+        self.slug.clone()
+    }
+}
+
 /// The thread that lists.
-struct Lane {
+struct ListingThread {
     place: Place,
     inbox: Receiver<Ask>,
-    /// Boards to be looked at.
-    queue: Sender<BoardPaths>,
-    /// What each thread that looks is made of, and how many there are.
-    looker: Looker,
-    lookers: usize,
+    inotify: Arc<Inotify>,
+    /// The threads that look at boards.
+    looks: Threads<BoardPaths>,
     /// What is queued, or being looked at.
     out: BTreeSet<Slug>,
     /// Of those, what hangs.
@@ -135,7 +141,7 @@ struct Lane {
     watches: BTreeMap<WatchDescriptor, PathBuf>,
 }
 
-impl Lane {
+impl ListingThread {
     fn serve(mut self, post: &Post) {
         let mut listed = Ok(Vec::new());
         while let Ok(ask) = self.inbox.recv() {
@@ -165,12 +171,13 @@ impl Lane {
     /// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into
     /// a folder that holds no board yet, gives notice.
     fn possible(&mut self) -> Result<Vec<BoardPaths>, String> {
-        // Boards at which nobody can look are not boards that are gone.
-        if self.lookers == 0 && !self.another_looker() {
+        // Boards that no thread can look at are not boards that are gone.
+        if let Err(error) = self.looks.start() {
+            tracing::warn!("no thread to look at boards: {error}");
             return Err("no thread can be started to look at them".to_owned());
         }
         for folder in ["", "kanban", "kanban/boards"] {
-            self.watches.extend(self.looker.watch(&self.place.root.join(folder)));
+            self.watches.extend(watch(&self.inotify, &self.place.root.join(folder)));
         }
         let all = root::possible_boards(&self.place.root, &self.place.env);
         let mut boards = all.map_err(|error| error.to_string())?;
@@ -179,14 +186,13 @@ impl Lane {
         Ok(boards)
     }
 
-    /// Has the boards looked at, except for those at which somebody hangs already.
+    /// Has the boards looked at, except for those at which a thread hangs already.
     fn look_at(&mut self, boards: &[BoardPaths]) -> Next {
-        // With more of them than boards are out, one waits for work.
-        let mut can_look = self.lookers > self.out.len() || self.another_looker();
         let mut pending = BTreeSet::new();
+        let mut can_look = true;
         for board in boards.iter().filter(|board| !self.out.contains(&board.slug)) {
             pending.insert(board.slug.clone());
-            let _there_as_long_as_we_are = self.queue.send(board.clone());
+            can_look = was_provided(self.looks.leave(board.clone()));
         }
         self.out.extend(pending.iter().cloned());
         let mut next = Next::Done;
@@ -201,9 +207,9 @@ impl Lane {
                 }
                 Ok(Ask::List) => next = Next::Again,
                 Ok(Ask::End) | Err(RecvTimeoutError::Disconnected) => return Next::End,
-                Err(RecvTimeoutError::Timeout) if self.lookers > self.out.len() => break,
+                Err(RecvTimeoutError::Timeout) if self.looks.waiting() == 0 => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    can_look = self.another_looker();
+                    can_look = pending.iter().all(|slug| was_provided(self.looks.replace(slug)));
                     deadline = clock::now().mono.after(PATIENCE_MS);
                 }
             }
@@ -214,6 +220,8 @@ impl Lane {
         for slug in pending {
             let board = slug.as_str();
             tracing::warn!(board, "its folder does not answer; its disk may hang");
+            // Nothing waits, so no thread is started for it: the next board gets one.
+            let _none_needed_yet = self.looks.replace(&slug);
             self.hung.insert(slug);
         }
         next
@@ -227,61 +235,32 @@ impl Lane {
         self.known.insert(seen.slug, seen.listed);
         self.watches.extend(seen.watch);
     }
+}
 
-    /// Starts a thread that looks at boards. False if the host refused.
-    fn another_looker(&mut self) -> bool {
-        let looker = self.looker.clone();
-        let thread = thread::Builder::new().name("look".to_owned());
-        match thread.spawn(move || looker.serve()) {
-            Ok(_) => self.lookers += 1,
-            // The next listing tries again.
-            Err(error) => {
-                tracing::warn!("no thread to look at boards: {error}");
-                return false;
-            }
-        }
-        true
-    }
+/// False if the host refused a thread; the next listing tries again.
+fn was_provided(thread: io::Result<()>) -> bool {
+    thread.inspect_err(|error| tracing::warn!("no thread to look at boards: {error}")).is_ok()
 }
 
 /// How a listing goes on.
 enum Next {
     /// It is complete, but for what hangs.
     Done,
-    /// Somebody asked again, because something changed meanwhile.
+    /// The loop asked again, because something changed meanwhile.
     Again,
-    /// Nobody asks any more.
+    /// The loop is gone.
     End,
 }
 
-/// A thread that looks at boards, one after the other.
-#[derive(Clone)]
-struct Looker {
-    jobs: Arc<Mutex<Receiver<BoardPaths>>>,
-    answers: Sender<Ask>,
-    inotify: Arc<Inotify>,
-    look: Look,
+fn look_at(board: BoardPaths, look: Look, inotify: &Inotify) -> Seen {
+    // Set before the look: what comes later gives notice.
+    let watch = board.db.parent().and_then(|directory| watch(inotify, directory));
+    Seen { listed: look(&board), slug: board.slug, watch }
 }
 
-impl Looker {
-    fn serve(&self) {
-        while let Some(board) = self.next_job() {
-            // Each before what is inside: what comes later gives notice.
-            let watch = board.db.parent().and_then(|folder| self.watch(folder));
-            let listed = (self.look)(&board);
-            let _nobody_left =
-                self.answers.send(Ask::Seen(Seen { slug: board.slug, listed, watch }));
-        }
-    }
-
-    fn next_job(&self) -> Option<BoardPaths> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-    }
-
-    fn watch(&self, folder: &Path) -> Option<(WatchDescriptor, PathBuf)> {
-        let watched = self.inotify.add_watch(folder, mask());
-        watched.ok().map(|watch| (watch, folder.to_owned()))
-    }
+fn watch(inotify: &Inotify, directory: &Path) -> Option<(WatchDescriptor, PathBuf)> {
+    let watched = inotify.add_watch(directory, mask());
+    watched.ok().map(|watch| (watch, directory.to_owned()))
 }
 
 /// What changes a file or a folder. Not the closing of a file that was open for writing: that is

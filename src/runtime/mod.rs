@@ -9,6 +9,7 @@
 //! * [`cleaner`]: removes scratch workspaces that are no longer needed.
 //! * [`listing`]: which boards there are, and their directories watched.
 //! * [`reload`]: the configuration, read again.
+//! * `threads`: a queue of jobs that may hang, and the threads that do them.
 //! * [`post`]: how threads talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
@@ -29,5 +30,6 @@ pub mod report;
 pub mod signals;
 pub mod spawn_thread;
 pub mod status;
+mod threads;
 mod wakeups;
 pub mod worker;

@@ -1,48 +1,55 @@
-//! Reading the configuration again. A lane of its own does it, because its disk may hang.
+//! Reads the configuration again, on a thread of its own, because its disk may hang.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::post::{Message, Post};
+use super::threads::{Job, Threads};
 use crate::config::{Config, ConfigError};
 
 /// The loop's end.
 #[derive(Debug)]
 pub struct Reloader {
-    requests: Sender<()>,
+    threads: Threads<Read>,
+}
+
+/// Asks for the file to be read.
+struct Read;
+
+impl Job for Read {
+    type Key = ();
+
+    fn key(&self) {}
 }
 
 impl Reloader {
-    /// Starts the lane; `config` is the configuration in force.
+    /// Starts the thread; `config` is the configuration in force.
     pub fn start(config: Arc<Config>, post: Post) -> io::Result<Reloader> {
         Reloader::start_with(config, post, Config::reload)
     }
 
     fn start_with(
-        mut config: Arc<Config>,
+        config: Arc<Config>,
         post: Post,
-        reload: impl Fn(&Config) -> Result<Config, ConfigError> + Send + 'static,
+        reload: impl Fn(&Config) -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> io::Result<Reloader> {
-        let (requests, inbox) = channel();
-        thread::Builder::new().name("config".to_owned()).spawn(move || {
-            while inbox.recv().is_ok() {
-                // One read serves all who asked before it.
-                while inbox.try_recv().is_ok() {}
-                let read = reload(&config).map(Arc::new);
-                if let Ok(new) = &read {
-                    config = Arc::clone(new);
-                }
-                post.send(Message::Configured(read));
+        let config = Mutex::new(config);
+        let threads = Threads::new("config".to_owned(), 1, move |Read| {
+            let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+            let read = reload(&config).map(Arc::new);
+            if let Ok(new) = &read {
+                *config = Arc::clone(new);
             }
-        })?;
-        Ok(Reloader { requests })
+            post.send(Message::Configured(read));
+        });
+        threads.start()?;
+        Ok(Reloader { threads })
     }
 
     /// Asks for the file to be read; what is in it comes by post.
     pub fn ask(&self) {
-        let _ends_with_us = self.requests.send(());
+        // One read serves all that asked before it.
+        let _there_is_a_thread = self.threads.ask_only(Read);
     }
 }
 

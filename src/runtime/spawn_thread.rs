@@ -1,20 +1,21 @@
-//! Spawn lanes: workspace, log file and spawn of a worker. Each of the three can take a minute on a
-//! bad disk, so a few threads of each board do them, and none of them is waited for.
+//! Spawn threads: workspace, worker log and spawn of a worker. Each of the three can take a minute on
+//! a bad disk, so a few threads of each board do them, and none of them is waited for.
 //!
-//! A lane that hangs, in a folder or because the program lies on a disk that hangs, is replaced by
-//! another, up to a bound; after that the board's folders count as failing. Lanes live as long as the
-//! program: the children of a thread that ends fall to the main thread, which would take them for
-//! orphans.
+//! A thread that hangs, in a directory or because the program lies on a disk that hangs, is replaced
+//! by another, up to a bound; after that the board's directories count as failing. The threads live
+//! as long as the program: the children of a thread that ends fall to the main thread, which would
+//! take them for orphans.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cleaner::Cleaner;
 use super::post::{Message, Post};
+use super::threads::{self, Threads};
 use super::worker;
 use crate::board::SpawnFacts;
 use crate::config::Config;
@@ -25,9 +26,9 @@ use crate::process::workspace::{self, Kind, Workspace};
 use crate::process::{identity, logfile, spawn};
 use crate::root::{BoardPaths, Metadata};
 
-/// Lanes of a board while none hangs.
-const LANES: usize = 2;
-/// Most lanes of a board that may hang at the same time.
+/// Spawn threads of a board while none hangs.
+const THREADS: usize = 2;
+/// Most spawn threads of a board that may hang at the same time.
 const STUCK: usize = 8;
 
 /// One worker to be started.
@@ -45,17 +46,18 @@ pub struct Job {
     pub gate: Arc<Gate>,
 }
 
-/// The point of no return of one spawn: passed once, by the lane or by whoever calls it off.
+/// The point of no return of one spawn: passed once, by the thread or by the caller
+/// that calls it off.
 #[derive(Debug, Default)]
 pub struct Gate(AtomicU8);
 
 impl Gate {
-    const LANE: u8 = 1;
+    const THREAD: u8 = 1;
     const CALLER: u8 = 2;
 
-    /// The lane is about to make the process. False if it was called off.
+    /// The thread is about to make the process. False if it was called off.
     fn pass(&self) -> bool {
-        self.take(Gate::LANE)
+        self.take(Gate::THREAD)
     }
 
     /// Calls the spawn off. False if it is too late.
@@ -112,113 +114,69 @@ impl Fingerprints {
     }
 }
 
-/// The spawn lanes of one board.
+/// The spawn threads of one board.
 #[derive(Debug)]
 pub struct SpawnThreads {
-    shared: Arc<Shared>,
+    /// Never dropped, so that they do not end.
+    threads: ManuallyDrop<Threads<Job>>,
+    cleaner: Cleaner,
 }
 
+/// What each of them works with.
 #[derive(Debug)]
-struct Shared {
+struct Spawner {
     board: BoardPaths,
     spawning: Spawning,
     cleaner: Cleaner,
-    state: Mutex<State>,
-    more: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    jobs: VecDeque<Job>,
-    lanes: usize,
-    idle: usize,
-    /// What lanes are at, and whether it was called off: those should have returned by now.
-    at_work: BTreeMap<SpawnId, bool>,
-}
+impl threads::Job for Job {
+    type Key = SpawnId;
 
-impl State {
-    /// How many lanes hang, or may.
-    fn stuck(&self) -> usize {
-        self.at_work.values().filter(|late| **late).count()
-    }
-
-    /// Whether `jobs` that wait call for another lane.
-    fn lacks_thread(&self, jobs: usize) -> bool {
-        self.idle < jobs && self.lanes < LANES + self.stuck()
-    }
-
-    /// A job for a lane, which has it until it returns.
-    fn take(&mut self) -> Option<Job> {
-        let job = self.jobs.pop_front()?;
-        self.at_work.insert(job.spawn, false);
-        Some(job)
+    fn key(&self) -> SpawnId {
+        self.spawn
     }
 }
 
 impl SpawnThreads {
-    /// No lane yet: they are started when there is work.
+    /// No thread yet: they are started when there is work.
     #[must_use]
     pub fn new(board: BoardPaths, spawning: Spawning) -> SpawnThreads {
-        let (state, more) = (Mutex::default(), Condvar::new());
+        let name = format!("spawn-{}", board.slug);
         let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
-        let shared = Shared { board, spawning, cleaner, state, more };
-        SpawnThreads { shared: Arc::new(shared) }
+        let spawner = Spawner { board, spawning, cleaner: cleaner.clone() };
+        let threads = Threads::new(name, THREADS, move |job| spawner.serve(&job));
+        SpawnThreads { threads: ManuallyDrop::new(threads), cleaner }
     }
 
     /// Hands in a job; the answer comes by post.
     pub fn ask(&self, job: Job) -> Result<(), SpawnThreadsError> {
-        let mut state = self.shared.state();
-        if state.stuck() >= STUCK {
+        if self.are_stuck() {
             return Err(SpawnThreadsError::Stuck);
         }
-        if state.lacks_thread(state.jobs.len() + 1) {
-            self.start_thread(&mut state)?;
-        }
-        state.jobs.push_back(job);
-        drop(state);
-        self.shared.more.notify_one();
-        Ok(())
+        self.threads.ask(job).map_err(SpawnThreadsError::NoThread)
     }
 
-    fn start_thread(&self, state: &mut State) -> Result<(), SpawnThreadsError> {
-        let shared = Arc::clone(&self.shared);
-        let name = format!("spawn-{}", self.shared.board.slug);
-        match thread::Builder::new().name(name).spawn(move || shared.serve()) {
-            Ok(_) => state.lanes += 1,
-            // The lanes that there are will do, one after the other.
-            Err(_) if state.lanes > state.stuck() => {}
-            Err(error) => return Err(SpawnThreadsError::NoThread(error)),
-        }
-        Ok(())
-    }
-
-    /// Who removes what the board's completed tasks no longer need.
+    /// The thread that removes what the board's completed tasks no longer need.
     #[must_use]
     pub fn cleaner(&self) -> &Cleaner {
-        &self.shared.cleaner
+        &self.cleaner
     }
 
-    /// Whether so many lanes hang that no more is started.
+    /// Whether so many threads hang that no more is started.
     #[must_use]
     pub fn are_stuck(&self) -> bool {
-        self.shared.state().stuck() >= STUCK
+        self.threads.stuck() >= STUCK
     }
 
-    /// Calls a spawn off. False if it is too late. A lane that has it counts as stuck until it
+    /// Calls a spawn off. False if it is too late. A thread that has it counts as stuck until it
     /// returns, in both cases: a program can hang when it is executed, too.
     pub fn call_off(&self, spawn: SpawnId, gate: &Gate) -> bool {
-        let mut state = self.shared.state();
         let in_time = gate.call_off();
         if in_time {
-            state.jobs.retain(|job| job.spawn != spawn);
+            self.threads.withdraw(&spawn);
         }
-        if let Some(late) = state.at_work.get_mut(&spawn) {
-            *late = true;
-        }
-        if state.lacks_thread(state.jobs.len()) {
-            // Refused, the next job tries again.
-            let _started = self.start_thread(&mut state);
-        }
+        let _tried_again_with_the_next_job = self.threads.replace(&spawn);
         in_time
     }
 }
@@ -229,7 +187,7 @@ pub enum SpawnThreadsError {
     /// There is no claim to go by.
     #[error("nothing is known of its claim; its row, or its board, went as soon as it was claimed")]
     NoClaim,
-    /// Too many lanes hang.
+    /// Too many threads hang.
     #[error("{STUCK} spawns hang in the board's folders; check the disk they are on")]
     Stuck,
     /// The host refused a thread.
@@ -250,35 +208,14 @@ impl SpawnThreadsError {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn serve(&self) {
-        loop {
-            let job = self.next_job();
-            let message = self.start(&job);
-            self.state().at_work.remove(&job.spawn);
-            if let Some(message) = message {
-                self.spawning.post.send(message);
-            }
+impl Spawner {
+    fn serve(&self, job: &Job) {
+        if let Some(message) = self.start(job) {
+            self.spawning.post.send(message);
         }
     }
 
-    fn next_job(&self) -> Job {
-        let mut state = self.state();
-        loop {
-            if let Some(job) = state.take() {
-                return job;
-            }
-            state.idle += 1;
-            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
-        }
-    }
-
-    /// Starts one worker. Gives what to tell the loop; nothing if it was called off meanwhile.
+    /// Starts one worker. Returns what to send to the loop; nothing if it was called off meanwhile.
     fn start(&self, job: &Job) -> Option<Message> {
         match self.prepare(job) {
             Ok(command) if job.gate.pass() => Some(self.make(job.spawn, &command)),
@@ -377,7 +314,7 @@ mod tests {
     use crate::machine::ids::{RunId, TaskId};
     use crate::root::Environment;
 
-    fn lanes(root: &Path) -> (SpawnThreads, Inbox) {
+    fn spawn_threads(root: &Path) -> (SpawnThreads, Inbox) {
         let slug = "default".parse().unwrap();
         let board = BoardPaths::new(root, slug, &Environment::default());
         let (post, inbox) = post().unwrap();
@@ -403,63 +340,60 @@ mod tests {
         Job { spawn: SpawnId(n), worker, facts, config, gate: Arc::clone(gate) }
     }
 
-    /// A job that a lane has taken and does not come back from.
-    fn hanging(lanes: &SpawnThreads, n: u64, past_the_gate: bool) -> Arc<Gate> {
+    /// A job that a thread has taken and does not come back from.
+    fn hanging(spawns: &SpawnThreads, n: u64, past_the_gate: bool) -> Arc<Gate> {
         let gate = Arc::default();
-        let mut state = lanes.shared.state();
-        state.jobs.push_back(job(n, &gate));
-        assert_eq!(state.take().unwrap().spawn, SpawnId(n));
+        spawns.threads.hang(&job(n, &gate));
         assert!(!past_the_gate || gate.pass());
         gate
     }
 
     #[test]
     fn a_board_is_stuck_when_as_many_spawns_hang_as_may() {
-        // In a folder, or when their program is executed.
+        // In a directory, or when their program is executed.
         for past_the_gate in [false, true] {
-            let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
+            let (spawns, _inbox) = spawn_threads(Path::new("/nonexistent"));
             for n in 1..=8 {
-                let gate = hanging(&lanes, n, past_the_gate);
-                assert!(!lanes.are_stuck(), "after {n}");
-                assert_eq!(lanes.call_off(SpawnId(n), &gate), !past_the_gate);
+                let gate = hanging(&spawns, n, past_the_gate);
+                assert!(!spawns.are_stuck(), "after {n}");
+                assert_eq!(spawns.call_off(SpawnId(n), &gate), !past_the_gate);
                 // Once is enough.
-                assert!(!lanes.call_off(SpawnId(n), &gate));
+                assert!(!spawns.call_off(SpawnId(n), &gate));
             }
-            assert!(lanes.are_stuck());
-            let refused = lanes.ask(job(9, &Arc::default()));
+            assert!(spawns.are_stuck());
+            let refused = spawns.ask(job(9, &Arc::default()));
             assert!(matches!(refused, Err(SpawnThreadsError::Stuck)));
             // One returns, and counts no more.
-            lanes.shared.state().at_work.remove(&SpawnId(5));
-            assert!(!lanes.are_stuck());
+            spawns.threads.return_from(&SpawnId(5));
+            assert!(!spawns.are_stuck());
         }
     }
 
     #[test]
-    fn what_waits_behind_spawns_that_hang_gets_a_lane() {
-        let (lanes, inbox) = lanes(Path::new("/nonexistent"));
-        let gates = [1, 2].map(|n| hanging(&lanes, n, true));
-        lanes.shared.state().lanes = LANES;
-        lanes.ask(job(3, &Arc::default())).unwrap();
-        assert_eq!(lanes.shared.state().jobs.len(), 1, "nobody is there to take it");
-        assert!(!lanes.call_off(SpawnId(1), &gates[0]));
-        // It comes to nothing, for want of a worker; but a lane took it.
+    fn what_waits_behind_spawns_that_hang_gets_a_thread() {
+        let (spawns, inbox) = spawn_threads(Path::new("/nonexistent"));
+        let gates = [1, 2].map(|n| hanging(&spawns, n, true));
+        spawns.ask(job(3, &Arc::default())).unwrap();
+        assert_eq!(spawns.threads.keys(), [SpawnId(3)], "no thread is there to take it");
+        assert!(!spawns.call_off(SpawnId(1), &gates[0]));
+        // It comes to nothing, for want of a worker; but a thread took it.
         let message = inbox.next_within(60_000);
         assert!(matches!(message, Some(Message::SpawnFailed(SpawnId(3), ..))), "{message:?}");
-        assert_eq!(lanes.shared.state().stuck(), 1);
-        assert!(!lanes.shared.state().at_work.contains_key(&SpawnId(3)), "it has returned");
+        spawns.threads.wait_for(&SpawnId(3));
+        assert_eq!(spawns.threads.stuck(), 1);
     }
 
     #[test]
     fn a_spawn_that_has_returned_or_has_not_begun_is_not_stuck() {
-        let (lanes, _inbox) = lanes(Path::new("/nonexistent"));
+        let (spawns, _inbox) = spawn_threads(Path::new("/nonexistent"));
+        let _hang = [8, 9].map(|n| hanging(&spawns, n, true));
         let gate = Arc::default();
-        lanes.shared.state().jobs.push_back(job(1, &gate));
-        lanes.shared.state().lanes = LANES;
-        assert!(lanes.call_off(SpawnId(1), &gate), "it waits");
-        assert!(lanes.shared.state().jobs.is_empty());
-        let gate = hanging(&lanes, 2, true);
-        lanes.shared.state().at_work.remove(&SpawnId(2));
-        assert!(!lanes.call_off(SpawnId(2), &gate), "it is done");
-        assert_eq!(lanes.shared.state().stuck(), 0);
+        spawns.ask(job(1, &gate)).unwrap();
+        assert!(spawns.call_off(SpawnId(1), &gate), "it waits");
+        assert_eq!(spawns.threads.waiting(), 0);
+        let gate = hanging(&spawns, 2, true);
+        spawns.threads.return_from(&SpawnId(2));
+        assert!(!spawns.call_off(SpawnId(2), &gate), "it is done");
+        assert_eq!(spawns.threads.stuck(), 0);
     }
 }

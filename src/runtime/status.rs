@@ -13,8 +13,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +22,7 @@ use super::boards::Boards;
 use super::clock;
 use super::report::{Names, errno_text};
 use super::spawn_thread::{SpawnThreads, SpawnThreadsError};
+use super::threads::{Job, Threads};
 use crate::machine::Dispatcher;
 use crate::machine::fault::FaultClass;
 use crate::machine::hold::{BoardHold, End};
@@ -184,38 +184,27 @@ type Standing = Vec<(Option<BoardId>, BoardHold)>;
 #[derive(Debug)]
 pub struct StatusWriter {
     last: Standing,
-    shared: Arc<Shared>,
+    threads: Threads<Contents>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+/// What the file is to hold.
+struct Contents(Vec<Told>);
 
-#[derive(Debug, Default)]
-struct State {
-    /// What the file is to hold, if it is to change: only the newest counts.
-    wanted: Option<Vec<Told>>,
-    /// True once the loop is gone.
-    ending: bool,
-    /// True once the thread is gone.
-    ended: bool,
-}
+impl Job for Contents {
+    type Key = ();
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    fn key(&self) {}
 }
 
 impl StatusWriter {
     /// Starts the thread, which also removes the files of writers that died.
     pub fn start(root: PathBuf, env: Environment) -> io::Result<StatusWriter> {
-        let shared = Arc::new(Shared::default());
-        let lane = Lane { shared: Arc::clone(&shared), root, env, trouble: None };
-        thread::Builder::new().name("status".to_owned()).spawn(move || lane.serve())?;
-        Ok(StatusWriter { last: Standing::new(), shared })
+        let file = Mutex::new(StatusFile { root, env, swept: false, trouble: None });
+        let threads = Threads::new("status".to_owned(), 1, move |Contents(holds)| {
+            file.lock().unwrap_or_else(PoisonError::into_inner).write(holds);
+        });
+        threads.ask(Contents(Vec::new()))?;
+        Ok(StatusWriter { last: Standing::new(), threads })
     }
 
     /// Has the file written if what it is to tell has changed. Never waits for it.
@@ -232,50 +221,36 @@ impl StatusWriter {
         }
         let told = words(&standing);
         self.last = standing;
-        self.shared.state().wanted = Some(told);
-        self.shared.changed.notify_all();
+        // Only the newest counts.
+        let _there_is_a_thread = self.threads.ask_only(Contents(told));
     }
 }
 
 impl Drop for StatusWriter {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        (state.wanted, state.ending) = (Some(Vec::new()), true);
-        self.shared.changed.notify_all();
-        let _ended_or_hung = self.shared.changed.wait_timeout_while(state, SHUTDOWN, |s| !s.ended);
+        let _there_is_a_thread = self.threads.ask_only(Contents(Vec::new()));
+        self.threads.finish(SHUTDOWN);
     }
 }
 
-/// The thread that writes.
-struct Lane {
-    shared: Arc<Shared>,
+/// The thread's end.
+struct StatusFile {
     root: PathBuf,
     env: Environment,
+    /// Whether files of dead writers were removed.
+    swept: bool,
     /// What went wrong last time.
     trouble: Option<String>,
 }
 
-impl Lane {
-    fn serve(mut self) {
-        if let Ok(folder) = state_folder(&self.root, &self.env) {
+impl StatusFile {
+    fn write(&mut self, holds: Vec<Told>) {
+        if !self.swept
+            && let Ok(folder) = state_folder(&self.root, &self.env)
+        {
             remove_dead(&folder);
         }
-        loop {
-            let mut state = self.shared.state();
-            while state.wanted.is_none() && !state.ending {
-                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            let (wanted, ending) = (state.wanted.take(), state.ending);
-            drop(state);
-            self.write(wanted.unwrap_or_default());
-            if ending {
-                self.shared.state().ended = true;
-                return self.shared.changed.notify_all();
-            }
-        }
-    }
-
-    fn write(&mut self, holds: Vec<Told>) {
+        self.swept = true;
         let Err(error) = write(&self.root, &self.env, holds) else { return self.trouble = None };
         if self.trouble.as_ref() != Some(&error) {
             tracing::warn!("other processes are not told which boards are out of use: {error}");
@@ -369,7 +344,12 @@ fn class_name(class: FaultClass) -> Class {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
+
+    /// Long enough for anything on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(45);
 
     fn names() -> Names {
         let mut names = Names::default();
@@ -473,9 +453,8 @@ mod tests {
         let mut writer = StatusWriter::start(root, env).unwrap();
         let standing = vec![(Some(BoardId(0)), quarantined(9_500))];
         writer.tell(standing.clone(), |_| some());
-        while writer.shared.state().wanted.is_some() {
-            thread::yield_now();
-        }
+        writer.threads.finish(PATIENCE);
+        assert!(file.exists());
         writer.tell(standing, |_| panic!("the same again"));
         drop(writer);
         assert!(!file.exists());
@@ -502,11 +481,11 @@ mod tests {
         let mut writer = StatusWriter::start(root, env).unwrap();
         for n in 0..3 {
             writer.tell(vec![(Some(BoardId(0)), quarantined(n))], |_| some());
-            while n == 0 && writer.shared.state().wanted.is_some() {
+            while n == 0 && writer.threads.waiting() > 0 {
                 thread::yield_now();
             }
         }
-        assert!(writer.shared.state().wanted.is_some(), "the lane hangs over the first");
+        assert_eq!(writer.threads.waiting(), 1, "the thread hangs over the first");
         drop(writer);
         assert!(new.exists());
     }

@@ -1,0 +1,300 @@
+//! A queue of jobs, and threads that do them. A job may hang, with its disk; a thread that hangs
+//! can be counted as stuck, and is then replaced by another.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// What threads do. Two jobs with one key must not be at work at the same time.
+pub trait Job: Send + 'static {
+    /// What tells it from other jobs.
+    type Key: Clone + Ord + Send;
+
+    /// Its key.
+    fn key(&self) -> Self::Key;
+}
+
+/// Threads for one kind of job. They end when this is dropped and nothing waits.
+pub struct Threads<J: Job> {
+    shared: Arc<Shared<J>>,
+}
+
+struct Shared<J: Job> {
+    name: String,
+    /// How many threads there are at most while none is stuck.
+    limit: usize,
+    work: Box<dyn Fn(J) + Send + Sync>,
+    state: Mutex<State<J>>,
+    /// A job waits, or the end has come.
+    more: Condvar,
+    /// A thread has returned from its job.
+    returned: Condvar,
+}
+
+struct State<J: Job> {
+    waiting: VecDeque<J>,
+    /// The jobs that threads are at, and whether each of them is stuck.
+    at_work: BTreeMap<J::Key, bool>,
+    threads: usize,
+    idle: usize,
+    ending: bool,
+}
+
+impl<J: Job> State<J> {
+    fn stuck(&self) -> usize {
+        self.at_work.values().filter(|stuck| **stuck).count()
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.at_work.is_empty()
+    }
+
+    fn take(&mut self) -> Option<J> {
+        let job = self.waiting.pop_front()?;
+        self.at_work.insert(job.key(), false);
+        Some(job)
+    }
+}
+
+impl<J: Job> Threads<J> {
+    /// No thread yet: they are started when there is work.
+    pub fn new(name: String, limit: usize, work: impl Fn(J) + Send + Sync + 'static) -> Threads<J> {
+        let state = State {
+            waiting: VecDeque::new(),
+            at_work: BTreeMap::new(),
+            threads: 0,
+            idle: 0,
+            ending: false,
+        };
+        let (work, state) = (Box::new(work), Mutex::new(state));
+        let (more, returned) = Default::default();
+        Threads { shared: Arc::new(Shared { name, limit, work, state, more, returned }) }
+    }
+
+    /// Starts the first thread, or another if what waits calls for one. Fails if there is none.
+    pub fn start(&self) -> io::Result<()> {
+        let mut state = self.shared.state();
+        if state.threads == 0 {
+            return self.shared.start_thread(&mut state);
+        }
+        let _those_that_there_are_will_do = self.shared.provide_for(&mut state, 0);
+        Ok(())
+    }
+
+    /// Hands in a job. Fails if it would have no thread.
+    pub fn ask(&self, job: J) -> io::Result<()> {
+        let mut state = self.shared.state();
+        self.shared.provide_for(&mut state, 1)?;
+        state.waiting.push_back(job);
+        drop(state);
+        self.shared.more.notify_one();
+        Ok(())
+    }
+
+    /// Hands in a job in place of all that wait. Fails as [`ask`](Threads::ask) does.
+    pub fn ask_only(&self, job: J) -> io::Result<()> {
+        self.shared.state().waiting.clear();
+        self.ask(job)
+    }
+
+    /// Hands in a job that waits also without a thread. Then this fails, and the next job that is
+    /// handed in tries again to start one.
+    pub fn leave(&self, job: J) -> io::Result<()> {
+        let mut state = self.shared.state();
+        state.waiting.push_back(job);
+        let provided = self.shared.provide_for(&mut state, 0);
+        drop(state);
+        self.shared.more.notify_one();
+        provided
+    }
+
+    /// Takes back the jobs with this key that wait.
+    pub fn withdraw(&self, key: &J::Key) {
+        self.shared.state().waiting.retain(|job| job.key() != *key);
+    }
+
+    /// Counts the thread that is at this job, if one is, as stuck until it returns, and provides
+    /// another for what waits. Fails if the host refuses that one.
+    pub fn replace(&self, key: &J::Key) -> io::Result<()> {
+        let mut state = self.shared.state();
+        if let Some(stuck) = state.at_work.get_mut(key) {
+            *stuck = true;
+        }
+        self.shared.provide_for(&mut state, 0)
+    }
+
+    /// Waits until no thread is at this job.
+    pub fn wait_for(&self, key: &J::Key) {
+        let is_at_work = |state: &mut State<J>| state.at_work.contains_key(key);
+        let state = self.shared.returned.wait_while(self.shared.state(), is_at_work);
+        drop(state.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits until all jobs are done, but not longer than this, nor without a thread.
+    pub fn finish(&self, patience: Duration) {
+        let is_busy = |state: &mut State<J>| state.threads > 0 && !state.is_done();
+        let state = self.shared.state();
+        let _done_or_not = self.shared.returned.wait_timeout_while(state, patience, is_busy);
+    }
+
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.state().waiting.len()
+    }
+
+    /// How many threads are stuck.
+    pub fn stuck(&self) -> usize {
+        self.shared.state().stuck()
+    }
+}
+
+impl<J: Job> Drop for Threads<J> {
+    fn drop(&mut self) {
+        self.shared.state().ending = true;
+        self.shared.more.notify_all();
+    }
+}
+
+impl<J: Job> fmt::Debug for Threads<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+impl<J: Job> Shared<J> {
+    fn state(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts another thread if the jobs that wait, and so many more, call for it.
+    fn provide_for(self: &Arc<Self>, state: &mut State<J>, more: usize) -> io::Result<()> {
+        let is_lacking = state.idle < state.waiting.len() + more;
+        if !is_lacking || state.threads >= self.limit + state.stuck() {
+            return Ok(());
+        }
+        match self.start_thread(state) {
+            // The threads that there are will do, one job after the other.
+            Err(_) if state.threads > state.stuck() => Ok(()),
+            started => started,
+        }
+    }
+
+    fn start_thread(self: &Arc<Self>, state: &mut State<J>) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        thread::Builder::new().name(self.name.clone()).spawn(move || shared.serve())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    fn serve(&self) {
+        while let Some(job) = self.next() {
+            let key = job.key();
+            (self.work)(job);
+            self.state().at_work.remove(&key);
+            self.returned.notify_all();
+        }
+    }
+
+    /// The next job; `None` when the thread is to end.
+    fn next(&self) -> Option<J> {
+        let mut state = self.state();
+        loop {
+            let job = state.take();
+            if job.is_some() || state.ending {
+                return job;
+            }
+            state.idle += 1;
+            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+impl<J: Job> Threads<J> {
+    /// As if a thread had taken this job and did not come back.
+    pub fn hang(&self, job: &J) {
+        let mut state = self.shared.state();
+        state.threads += 1;
+        state.at_work.insert(job.key(), false);
+    }
+
+    /// As if that thread had returned, and ended.
+    pub fn return_from(&self, key: &J::Key) {
+        let mut state = self.shared.state();
+        state.threads -= 1;
+        state.at_work.remove(key);
+        self.shared.returned.notify_all();
+    }
+
+    /// The keys of the jobs that wait.
+    pub fn keys(&self) -> Vec<J::Key> {
+        self.shared.state().waiting.iter().map(Job::key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// Long enough for anything on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(45);
+
+    impl Job for u32 {
+        type Key = u32;
+
+        fn key(&self) -> u32 {
+            *self
+        }
+    }
+
+    #[test]
+    fn a_stuck_thread_is_replaced_for_what_waits_and_counts_until_it_returns() {
+        let (tell, told) = channel();
+        let (release, gate) = channel::<()>();
+        let gate = Mutex::new(gate);
+        let threads = Threads::new("test".to_owned(), 1, move |job: u32| {
+            if job == 1 {
+                gate.lock().unwrap().recv().unwrap();
+            }
+            tell.send(job).unwrap();
+        });
+        threads.finish(PATIENCE);
+        threads.ask(1).unwrap();
+        threads.ask(2).unwrap();
+        assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "one thread, and it hangs");
+        threads.replace(&3).unwrap();
+        assert_eq!(threads.stuck(), 0, "no thread is at that");
+        threads.replace(&1).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+        assert_eq!(threads.stuck(), 1);
+        release.send(()).unwrap();
+        threads.wait_for(&1);
+        assert_eq!((told.try_recv(), threads.stuck()), (Ok(1), 0));
+    }
+
+    #[test]
+    fn what_waits_can_be_taken_back_or_left_for_later_and_is_done_before_the_end() {
+        let (tell, told) = channel();
+        let threads = Threads::new("test".to_owned(), 1, move |job: u32| tell.send(job).unwrap());
+        threads.hang(&1);
+        for job in [2, 3, 4] {
+            threads.ask(job).unwrap();
+        }
+        threads.withdraw(&3);
+        assert_eq!(threads.keys(), [2, 4]);
+        threads.ask_only(5).unwrap();
+        threads.leave(6).unwrap();
+        assert_eq!((threads.keys(), threads.waiting()), (vec![5, 6], 2));
+        threads.return_from(&1);
+        threads.start().unwrap();
+        drop(threads);
+        let done: Vec<u32> = told.iter().collect();
+        assert_eq!(done, [5, 6], "and the thread has ended");
+    }
+}
