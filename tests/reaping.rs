@@ -28,7 +28,7 @@ use sexton::root::Environment;
 use sexton::runtime::clock;
 use sexton::runtime::daemon::{Daemon, Settings};
 use sexton::runtime::listing::Place;
-use sexton::runtime::report::Tally;
+use sexton::runtime::tally::Tally;
 
 const CONFIG: &str = r#"
 [dispatch]

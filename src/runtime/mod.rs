@@ -13,7 +13,8 @@
 //! * [`post`]: how threads talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
 //! * [`worker`]: what a worker is given: command line and environment.
-//! * [`report`]: what happened, as log lines and as numbers.
+//! * [`report`]: what happened, as log lines, and the words for it.
+//! * [`tally`]: what happened, as numbers.
 //! * [`status`]: what only a dispatcher knows, for other processes to read.
 //! * [`clock`]: the only place that reads a clock.
 
@@ -30,6 +31,7 @@ pub mod report;
 pub mod signals;
 pub mod spawn_thread;
 pub mod status;
+pub mod tally;
 mod threads;
 mod wakeups;
 pub mod worker;

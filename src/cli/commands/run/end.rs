@@ -16,7 +16,8 @@ use crate::root::{BoardPaths, Slug};
 use crate::runtime::boards::Known;
 use crate::runtime::clock;
 use crate::runtime::daemon::Outcome;
-use crate::runtime::report::{HANGS, Tally, meaning};
+use crate::runtime::report::{HANGS, meaning};
+use crate::runtime::tally::Tally;
 
 /// What one board still holds.
 #[derive(Debug)]
