@@ -118,7 +118,7 @@ fn a_board_on_a_file_system_that_hangs_holds_no_other_board_up() {
     wait_for_state(&s.db(), &on_default, "done|0|NULL");
     let on_other = s.create(&["task", "--board", "other", "--body", "exit 0"]);
     wait_for_state(&boards.join("other/kanban.db"), &on_other, "done|0|NULL");
-    sexton.wait_for_log("its folder does not answer");
+    sexton.wait_for_log("its directory does not answer");
     stop(sexton);
 
     let id = create(&s, "exit 0");

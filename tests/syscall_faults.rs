@@ -216,7 +216,7 @@ fn folders_that_go_on_failing_are_not_waited_for_without_end() {
     command.env("HERMES_KANBAN_WORKSPACES_ROOT", &disk.0).process_group(0);
     let mut sexton = Running::start(&mut command, &s.path(""), "run");
     assert_eq!(sexton.code(), 0);
-    assert!(sexton.log().contains("the board's folders are to blame"), "{}", sexton.log());
+    assert!(sexton.log().contains("the board's directories are to blame"), "{}", sexton.log());
     assert_eq!(state(&s.db(), &id), "ready|0|NULL");
 }
 

@@ -77,7 +77,7 @@ struct Child {
 pub struct Exit {
     /// Whose worker.
     pub spawn: SpawnId,
-    /// Its pid, free from now on unless something of its group is alive.
+    /// Its pid, unused from now on unless something of its group is alive.
     pub pid: Pid,
     /// How it ended.
     pub status: ExitStatus,
@@ -284,7 +284,7 @@ impl Children {
     /// have started is theirs and is not touched, which makes everything that is left an orphan.
     ///
     /// # Errors
-    /// What `waitid` says, except that there are no children.
+    /// What `waitid` returns, except ECHILD.
     pub fn adopt_orphans(&self, limit: usize) -> Result<Vec<Pid>, Errno> {
         let mut pids = Vec::new();
         let flags = libc::WNOHANG | libc::__WNOTHREAD;
@@ -311,7 +311,7 @@ impl Children {
         Some(Handle { pid: child.pid, pidfd: child.pidfd.clone(), start: child.start })
     }
 
-    /// False on ENOMEM or ENOSPC: then no wake-up tells of the exit.
+    /// False on ENOMEM or ENOSPC: then epoll does not show the exit.
     fn watch(&self, spawn: SpawnId, fd: BorrowedFd<'_>) -> bool {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         self.shared.epoll.add(fd, EpollEvent::new(flags, spawn.0)).is_ok()
@@ -361,8 +361,8 @@ type Living = LazyCell<Option<BTreeSet<Pid>>>;
 
 /// What is left of the group of a leader that has ended. In doubt it is alive.
 fn rest_of_group(pid: Pid, pidfd: Option<BorrowedFd<'_>>, living: &Living) -> Group {
-    // The kernel knows if nobody is left; only if somebody is, /proc is searched for whether those
-    // are more than zombies.
+    // ESRCH: no process is left. Otherwise /proc is searched for whether those that are left are
+    // more than zombies.
     let empty = pidfd.is_some_and(|fd| pidfd::send(fd, 0, Reach::Group) == Err(Errno::ESRCH));
     if empty || identity::is_empty_group(pid) {
         return Group::Gone;
@@ -376,7 +376,7 @@ fn rest_of_group(pid: Pid, pidfd: Option<BorrowedFd<'_>>, living: &Living) -> Gr
 /// Makes this process the one to which orphaned descendants fall, instead of pid 1.
 ///
 /// # Errors
-/// What the kernel says; it has no reason to refuse.
+/// What the kernel returns; it has no reason to refuse.
 pub fn become_subreaper() -> Result<(), Errno> {
     let (on, unused) = (libc::c_ulong::from(true), libc::c_ulong::MIN);
     // SAFETY: takes integers only.

@@ -27,7 +27,7 @@ pub enum Which<'a> {
 pub type Waiter =
     Box<dyn Fn(Which<'_>, i32) -> Result<Option<(Pid, ExitStatus)>, Errno> + Send + Sync>;
 
-/// Waits for a child's exit. `flags` are added to `WEXITED`. `None`: with `WNOHANG`, nobody to report.
+/// Waits for a child's exit. `flags` are added to `WEXITED`. `None`: with `WNOHANG`, no child has exited.
 ///
 /// # Errors
 /// ECHILD if no child of ours is meant. EINTR is retried.
@@ -37,13 +37,13 @@ pub fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, ExitStatus)>, E
         Which::Pid(pid) => (libc::P_PID, pid.0.cast_unsigned()),
         Which::Any => (libc::P_ALL, 0),
     };
-    // SAFETY: the structure consists of integers and pointers that nobody follows; zero is a value.
+    // SAFETY: the structure consists of integers and pointers that are not followed; zero is a value.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
     uninterrupted(|| {
         // SAFETY: `info` outlives the call, and the kernel writes nothing else.
         Errno::result(unsafe { libc::waitid(kind, id, &raw mut info, libc::WEXITED | flags) })
     })?;
-    // SAFETY: after waitid these fields are set, or still zero where WNOHANG found nobody.
+    // SAFETY: after waitid these fields are set, or still zero where WNOHANG found no child.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     let status = match info.si_code {
         libc::CLD_EXITED => ExitStatus::Code(status),

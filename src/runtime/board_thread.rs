@@ -1,4 +1,4 @@
-//! A board's lane: the one thread that talks to its SQLite file. It may hang with its disk; nobody
+//! A board's thread: the only one that talks to its SQLite file. It may hang with its disk; nothing
 //! waits for it.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::machine::fault::{Commit, FaultClass};
 use crate::machine::ids::{BoardId, Pid, SpawnId};
 use crate::process::identity::{self, Alive};
 
-/// What a lane is asked to do.
+/// What a board thread is asked to do.
 #[derive(Debug)]
 pub enum Job {
     /// Check and open the board.
@@ -46,21 +46,21 @@ pub enum Job {
 pub struct Texts {
     /// Why a worker could not be started.
     pub errors: BTreeMap<SpawnId, String>,
-    /// What tells a worker from others with its pid.
+    /// What distinguishes a worker from other processes with its pid.
     pub fingerprints: BTreeMap<SpawnId, String>,
 }
 
-/// The loop's end of a lane. The lane ends when it is dropped.
+/// The loop's end of a board thread, which ends when this is dropped.
 #[derive(Debug)]
 pub struct BoardThread {
     jobs: Sender<Job>,
 }
 
 impl BoardThread {
-    /// Starts a lane.
+    /// Starts a thread.
     pub fn start(id: BoardId, path: &Path, owner: &Arc<Owner>, post: &Post) -> io::Result<Self> {
         let (jobs, inbox) = channel();
-        let lane = Lane {
+        let server = Server {
             id,
             path: path.to_owned(),
             owner: Arc::clone(owner),
@@ -68,18 +68,21 @@ impl BoardThread {
             board: None,
             refused: None,
         };
-        thread::Builder::new().name(format!("board-{}", id.0)).spawn(move || lane.serve(&inbox))?;
+        thread::Builder::new()
+            .name(format!("board-{}", id.0))
+            .spawn(move || server.serve(&inbox))?;
         Ok(BoardThread { jobs })
     }
 
     /// Hands it a job; the answer comes by post.
     pub fn ask(&self, job: Job) {
-        // A lane ends only after its sender; were it gone all the same, its deadline tells.
-        let _told_by_the_deadline = self.jobs.send(job);
+        // The thread ends only after its sender. If it panicked, the board's deadline passes.
+        let _seen_at_the_deadline = self.jobs.send(job);
     }
 }
 
-struct Lane {
+/// The thread's end.
+struct Server {
     id: BoardId,
     path: PathBuf,
     owner: Arc<Owner>,
@@ -89,7 +92,7 @@ struct Lane {
     refused: Option<Stamps>,
 }
 
-impl Lane {
+impl Server {
     fn serve(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             match job {
@@ -173,7 +176,7 @@ pub fn owner() -> io::Result<Owner> {
     Ok(Owner::new(&host.to_string_lossy(), pid, &identity_text(pid)?))
 }
 
-/// What tells this process from any other that ever had its pid, on any host of this name.
+/// What distinguishes this process from any other that ever had its pid, on any host of this name.
 fn identity_text(pid: Pid) -> io::Result<String> {
     let start = identity::stat(pid).map_err(io::Error::other)?.start;
     let (boot, namespace) = (identity::boot_id()?, identity::pid_namespace()?);

@@ -46,7 +46,7 @@ impl Cleaner {
     }
 
     /// The task runs again: its directory is not to be removed. Waits for a removal that is under
-    /// way, so that it does not take what is put there anew; to be called by spawn threads only.
+    /// way, so that it does not take what the next attempt puts there; for spawn threads only.
     pub fn withdraw(&self, task: TaskId) {
         self.threads.withdraw(&task);
         self.threads.wait_for(&task);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_of_a_task_that_runs_again_stays() {
+    fn the_directory_of_a_task_that_runs_again_stays() {
         let root = tempfile::tempdir().unwrap();
         let cleaner = Cleaner::new("default".to_owned(), root.path().to_owned());
         // While the thread is at another directory, these wait.

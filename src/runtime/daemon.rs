@@ -155,7 +155,7 @@ impl Daemon {
         let mut ticked_at: Option<Mono> = None;
         let mut abort_at = None;
         loop {
-            // Reckoned anew each time: the interval may have become a shorter one.
+            // Computed each time: the interval may have become a shorter one.
             let next_tick =
                 |at: Option<Mono>, interval| at.map_or(Mono(0), |at| at.after(interval));
             if clock::now().mono >= next_tick(ticked_at, self.config.policy.interval_ms) {
@@ -208,14 +208,14 @@ impl Daemon {
         self.feed(Event::Tick);
         let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
         while !self.machine.is_settled() && clock::now().mono < deadline {
-            let _nothing_ends_a_tick = self.turn(deadline);
+            let _a_tick_is_not_stopped = self.turn(deadline);
         }
         self.take_tally()
     }
 
     /// What has happened since this was last asked.
     pub fn take_tally(&mut self) -> Tally {
-        let next = self.tally.begin_anew();
+        let next = self.tally.emptied();
         mem::replace(&mut self.tally, next)
     }
 

@@ -22,13 +22,13 @@ use super::post::{Listing, Message, Post};
 use super::threads::{Job, Threads};
 use crate::root::{self, BoardPaths, Environment, Slug};
 
-/// Milliseconds without an answer after which whoever looks at boards is taken to hang.
+/// Milliseconds without an answer after which a thread that looks at a board is taken to hang.
 const PATIENCE_MS: u64 = 2_000;
 
 /// Where to look.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The folder that holds the boards.
+    /// The directory that holds the boards.
     pub root: PathBuf,
     /// The variables that may move things.
     pub env: Environment,
@@ -109,7 +109,7 @@ struct Seen {
     slug: Slug,
     /// Whether it is to be dispatched.
     listed: bool,
-    /// The watch on its folder.
+    /// The watch on its directory.
     watch: Option<(WatchDescriptor, PathBuf)>,
 }
 
@@ -169,15 +169,15 @@ impl ListingThread {
     }
 
     /// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into
-    /// a folder that holds no board yet, gives notice.
+    /// a directory that holds no board yet, gives notice.
     fn possible(&mut self) -> Result<Vec<BoardPaths>, String> {
         // Boards that no thread can look at are not boards that are gone.
         if let Err(error) = self.looks.start() {
             tracing::warn!("no thread to look at boards: {error}");
             return Err("no thread can be started to look at them".to_owned());
         }
-        for folder in ["", "kanban", "kanban/boards"] {
-            self.watches.extend(watch(&self.inotify, &self.place.root.join(folder)));
+        for directory in ["", "kanban", "kanban/boards"] {
+            self.watches.extend(watch(&self.inotify, &self.place.root.join(directory)));
         }
         let all = root::possible_boards(&self.place.root, &self.place.env);
         let mut boards = all.map_err(|error| error.to_string())?;
@@ -219,7 +219,7 @@ impl ListingThread {
         }
         for slug in pending {
             let board = slug.as_str();
-            tracing::warn!(board, "its folder does not answer; its disk may hang");
+            tracing::warn!(board, "its directory does not answer; its disk may hang");
             // Nothing waits, so no thread is started for it: the next board gets one.
             let _none_needed_yet = self.looks.replace(&slug);
             self.hung.insert(slug);
@@ -230,7 +230,7 @@ impl ListingThread {
     fn note(&mut self, seen: Seen) {
         self.out.remove(&seen.slug);
         if self.hung.remove(&seen.slug) {
-            tracing::info!(board = seen.slug.as_str(), "its folder answers again");
+            tracing::info!(board = seen.slug.as_str(), "its directory answers again");
         }
         self.known.insert(seen.slug, seen.listed);
         self.watches.extend(seen.watch);
@@ -263,7 +263,7 @@ fn watch(inotify: &Inotify, directory: &Path) -> Option<(WatchDescriptor, PathBu
     watched.ok().map(|watch| (watch, directory.to_owned()))
 }
 
-/// What changes a file or a folder. Not the closing of a file that was open for writing: that is
+/// What changes a file or a directory. Not the closing of a file that was open for writing: that is
 /// what an attempt of our own to open a board ends with, too.
 fn mask() -> AddWatchFlags {
     AddWatchFlags::IN_ONLYDIR
@@ -274,8 +274,8 @@ fn mask() -> AddWatchFlags {
         | AddWatchFlags::IN_MOVED_TO
 }
 
-/// Whether a change of this name in a board's folder can be a change of the board: its file or its
-/// log, not its locks and not the memory that its readers share.
+/// Whether a change of this name in a board's directory can be a change of the board: its file or
+/// its WAL, not its locks and not its shm.
 #[must_use]
 pub fn concerns(name: &OsStr, db: &Path) -> bool {
     let (Some(name), Some(db)) = (name.to_str(), db.file_name().and_then(OsStr::to_str)) else {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_hangs_costs_its_own_board_only() {
+    fn a_directory_that_hangs_costs_its_own_board_only() {
         let root = tempfile::tempdir().unwrap();
         let boards = root.path().join("kanban/boards");
         for name in ["a", "hangs", "z"] {
@@ -319,7 +319,7 @@ mod tests {
         let (post, inbox) = post().unwrap();
         let lister = Lister::start_with(place, inotify().unwrap(), post, look).unwrap();
         let (without, with) = (["default", "a", "z"], ["default", "a", "hangs", "z"]);
-        // However often one asks: that is no answer of whoever hangs.
+        // However often the loop asks: a request is no answer of the thread that hangs.
         let (stop, stopped) = channel::<()>();
         let asks = lister.asks.clone();
         let asking = thread::spawn(move || {
@@ -331,7 +331,7 @@ mod tests {
         while listed(&inbox) != without {}
         drop(stop);
         asking.join().unwrap();
-        // It is not looked at again before it comes back, and then nobody has to ask.
+        // It is not looked at again before it comes back, and then no request is needed.
         drop(File::options().write(true).open(&gate).unwrap());
         while listed(&inbox) != with {}
         // It hangs again, and stays what it was.

@@ -69,12 +69,12 @@ mod tests {
 
     fn interval_ms(inbox: &Inbox) -> Option<u64> {
         let Message::Configured(read) = inbox.next_within(PATIENCE_MS)? else {
-            panic!("a message of somebody else");
+            panic!("another message");
         };
         Some(read.unwrap().policy.interval_ms)
     }
 
-    /// Returns when the lane reads it.
+    /// Returns when the thread reads it.
     fn opened(fifo: &Path) -> File {
         File::options().write(true).open(fifo).unwrap()
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_while_a_read_is_under_way_gets_one_further_read_after_it() {
+    fn requests_during_a_read_are_served_by_one_more_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sexton.toml");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -109,6 +109,6 @@ mod tests {
         assert_eq!(interval_ms(&inbox), Some(2_000));
 
         drop(reloader);
-        assert_eq!(interval_ms(&inbox), None, "the lane has ended without a third read");
+        assert_eq!(interval_ms(&inbox), None, "the thread has ended without a third read");
     }
 }

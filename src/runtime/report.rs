@@ -67,7 +67,7 @@ pub fn log(report: &Report, names: &Names) {
         Report::ClaimRefused(task, id, refusal) => log_refusal(*task, names.board(*id), *refusal),
         Report::Promoted(task, id) => info!(board = names.board(*id), task = %task, "ready"),
         Report::Freed(task, id) => {
-            info!(board = names.board(*id), task = %task, "freed from a claim that had ended");
+            info!(board = names.board(*id), task = %task, "reclaimed: its claim had ended");
         }
         Report::Started(spawn, pid) => {
             let (board, task) = names.run(*spawn);
@@ -123,7 +123,9 @@ fn log_not_started(spawn: SpawnId, blame: Blame, names: &Names) {
     match blame {
         Blame::Task => warn!(board, task, "not started: {why}"),
         Blame::Host => warn!(board, task, "not started, the host is to blame: {why}"),
-        Blame::Board => warn!(board, task, "not started, the board's folders are to blame: {why}"),
+        Blame::Board => {
+            warn!(board, task, "not started, the board's directories are to blame: {why}")
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::machine::time::Mono;
 /// then the whole group, and so do supervisors. A person's second Ctrl-C comes later.
 const TOGETHER_MS: u64 = 200;
 
-/// What somebody asks of us by signal.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// TERM or INT: come to an end.
@@ -59,7 +59,7 @@ impl Signals {
     /// for adopted processes, which have none), and what was asked.
     pub fn asked(&mut self) -> (bool, Vec<Asked>) {
         let mut asked = Vec::new();
-        if drain(&mut self.stop) && self.stops_anew() {
+        if drain(&mut self.stop) && self.is_another_stop() {
             asked.push(Asked::Stop);
         }
         if drain(&mut self.reload) {
@@ -68,14 +68,14 @@ impl Signals {
         (drain(&mut self.children), asked)
     }
 
-    /// Whether a stop that has just come is one more, and not an echo of the last.
-    fn stops_anew(&mut self) -> bool {
+    /// Whether a stop that has just come is a second request, and not part of the last one.
+    fn is_another_stop(&mut self) -> bool {
         let now = clock::now().mono;
-        let anew = self.stopped_at.is_none_or(|at| now >= at.after(TOGETHER_MS));
-        if anew {
+        let is_another = self.stopped_at.is_none_or(|at| now >= at.after(TOGETHER_MS));
+        if is_another {
             self.stopped_at = Some(now);
         }
-        anew
+        is_another
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Job {
     pub spawn: SpawnId,
     /// Who is to run it.
     pub worker: WorkerId,
-    /// Which task it is, and all that its worker is told.
+    /// Which task it is, and what its worker gets to know of it.
     pub facts: Arc<SpawnFacts>,
     /// The configuration in force.
     pub config: Arc<Config>,
@@ -90,7 +90,7 @@ impl Spawning {
     }
 }
 
-/// What tells each worker from others with its pid, known from before its exit can be seen.
+/// What distinguishes each worker from other processes with its pid; known before its exit can be seen.
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprints(Arc<Mutex<BTreeMap<SpawnId, String>>>);
 
@@ -188,7 +188,7 @@ pub enum SpawnThreadsError {
     #[error("nothing is known of its claim; its row, or its board, went as soon as it was claimed")]
     NoClaim,
     /// Too many threads hang.
-    #[error("{STUCK} spawns hang in the board's folders; check the disk they are on")]
+    #[error("{STUCK} spawns hang in the board's directories; check the disk they are on")]
     Stuck,
     /// The host refused a thread.
     #[error("cannot start a thread: {0}")]
@@ -219,7 +219,7 @@ impl Spawner {
     fn start(&self, job: &Job) -> Option<Message> {
         match self.prepare(job) {
             Ok(command) if job.gate.pass() => Some(self.make(job.spawn, &command)),
-            Err(failed) if job.gate.pass() => Some(failed.told(job.spawn)),
+            Err(failed) if job.gate.pass() => Some(failed.message(job.spawn)),
             Ok(_) | Err(_) => None,
         }
     }
@@ -280,7 +280,7 @@ impl Spawner {
             }
             Err(error) => {
                 Failed { blame: error.blame(), errno: error.errno(), text: error.to_string() }
-                    .told(spawn)
+                    .message(spawn)
             }
         }
     }
@@ -298,7 +298,7 @@ impl Failed {
         Failed { blame: Blame::Task, errno: 0, text: text.to_owned() }
     }
 
-    fn told(self, spawn: SpawnId) -> Message {
+    fn message(self, spawn: SpawnId) -> Message {
         Message::SpawnFailed(spawn, self.blame, self.errno, self.text)
     }
 }

@@ -25,7 +25,7 @@ use crate::machine::ids::Pid;
 use crate::process::identity::{self, Alive};
 use crate::regular;
 
-/// A hold as it is told to other processes.
+/// A hold as other processes read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The board that it holds; `None`: all of them.
@@ -102,7 +102,7 @@ impl Writer {
         })
     }
 
-    /// Whether it is alive; that of another boot or namespace cannot be told.
+    /// Whether it is alive; that is not known of one in another boot or namespace.
     fn alive(&self) -> Alive {
         let here = identity::boot_id().is_ok_and(|boot| boot == self.boot)
             && identity::pid_namespace().is_ok_and(|namespace| namespace == self.pid_namespace);

@@ -39,7 +39,7 @@ pub struct Each {
     pub claimed: Vec<(BoardId, TaskId)>,
     /// Tasks that were made ready.
     pub promoted: Vec<(BoardId, TaskId)>,
-    /// Tasks that were freed from a claim that had ended.
+    /// Tasks that were reclaimed, because their claim had ended.
     pub freed: Vec<(BoardId, TaskId)>,
     /// Ends that were recorded.
     pub recorded: Vec<(SpawnId, Verdict)>,
@@ -60,7 +60,7 @@ impl Tally {
 
     /// An empty one of the same kind.
     #[must_use]
-    pub fn begin_anew(&self) -> Tally {
+    pub fn emptied(&self) -> Tally {
         Tally { only_counts: self.only_counts, ..Tally::default() }
     }
 
@@ -99,7 +99,7 @@ impl Tally {
 }
 
 impl Each {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is counted at the most")]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is counted at most")]
     fn note(&mut self, report: &Report) {
         match report {
             Report::Reaped { pids, .. } => self.reaped.extend(pids),
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(tally.sick, [BoardId(3)].into());
         assert_eq!((tally.reaped, tally.each.reaped.as_slice()), (2, &[Pid(7), Pid(8)][..]));
         tally.count_only();
-        let mut tally = tally.begin_anew();
+        let mut tally = tally.emptied();
         tally.count(&reaped);
         assert_eq!((tally.reaped, tally.each), (2, Each::default()));
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// What threads do. Two jobs with one key must not be at work at the same time.
 pub trait Job: Send + 'static {
-    /// What tells it from other jobs.
+    /// What distinguishes it from other jobs.
     type Key: Clone + Ord + Send;
 
     /// Its key.

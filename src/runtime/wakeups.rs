@@ -18,7 +18,7 @@ use crate::process::children::{self, Children};
 
 /// Milliseconds for which no further change notices are taken in after some were: each page that a
 /// commit writes is one, and the looks that follow the first cover the others.
-const DEAF_MS: u64 = 16;
+const PAUSE_MS: u64 = 16;
 
 const MESSAGE: u64 = children::OTHERS;
 const CHANGE: u64 = children::OTHERS + 1;
@@ -31,7 +31,7 @@ pub struct Wakeups {
     inbox: Inbox,
     inotify: Arc<Inotify>,
     /// Until when change notices are not waited for.
-    deaf_until: Option<Mono>,
+    paused_until: Option<Mono>,
     signals: Option<Signals>,
     /// When the machine wants to be woken.
     wake_at: Option<Mono>,
@@ -64,7 +64,7 @@ impl Wakeups {
         for fd in signals.iter().flat_map(Signals::descriptors) {
             add(fd, EpollFlags::EPOLLIN, SIGNAL)?;
         }
-        Ok(Wakeups { children, inbox, inotify, deaf_until: None, signals, wake_at: None })
+        Ok(Wakeups { children, inbox, inotify, paused_until: None, signals, wake_at: None })
     }
 
     /// Has [`is_due`](Wakeups::is_due) become true at this moment; replaces any earlier one.
@@ -80,7 +80,7 @@ impl Wakeups {
     /// Waits until something happens, not beyond `limit`, and takes in which children have exited.
     pub fn wait(&mut self, limit: Mono) -> Woken {
         let limit = self.wake_at.map_or(limit, |at| at.min(limit));
-        let limit = self.end_of_deafness().map_or(limit, |at| at.min(limit));
+        let limit = self.end_of_pause().map_or(limit, |at| at.min(limit));
         let wait_ms = limit.since(clock::now().mono);
         let mut timeout = EpollTimeout::try_from(wait_ms).unwrap_or(EpollTimeout::MAX);
         let mut woken = Woken::default();
@@ -111,15 +111,15 @@ impl Wakeups {
     }
 
     /// When changes are waited for again, if they are not now.
-    fn end_of_deafness(&mut self) -> Option<Mono> {
-        let at = self.deaf_until?;
+    fn end_of_pause(&mut self) -> Option<Mono> {
+        let at = self.paused_until?;
         if clock::now().mono < at {
             return Some(at);
         }
         let mut event = EpollEvent::new(change_flags(), CHANGE);
         // Nothing that the kernel refuses here; if it does, ticks look at the boards all the same.
         let _there_since_the_start = self.children.epoll().modify(&*self.inotify, &mut event);
-        self.deaf_until = None;
+        self.paused_until = None;
         None
     }
 
@@ -133,8 +133,8 @@ impl Wakeups {
                 Err(_) => break,
             }
         }
-        let deaf_ms = if changes.is_empty() { 0 } else { DEAF_MS };
-        self.deaf_until = Some(clock::now().mono.after(deaf_ms));
+        let pause_ms = if changes.is_empty() { 0 } else { PAUSE_MS };
+        self.paused_until = Some(clock::now().mono.after(pause_ms));
         changes
     }
 
@@ -154,7 +154,7 @@ impl Wakeups {
     }
 }
 
-/// Shown once, and again only after the deafness that follows.
+/// Shown once, and again only after the pause that follows.
 fn change_flags() -> EpollFlags {
     EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
 }
@@ -206,11 +206,11 @@ mod tests {
         assert!(wakeups.wait(within(PATIENCE_MS)).changes);
         let (began, first) = (clock::now().mono, wakeups.changes());
         assert_eq!(first.len(), 1);
-        // The next change waits until the deafness is over, and is not lost.
+        // The next change waits until the pause is over, and is not lost.
         File::create(dir.path().join("b")).unwrap();
         assert!(!wakeups.wait(within(PATIENCE_MS)).changes);
         assert!(wakeups.wait(within(PATIENCE_MS)).changes);
-        assert!(clock::now().mono >= began.after(DEAF_MS));
+        assert!(clock::now().mono >= began.after(PAUSE_MS));
         assert_eq!(wakeups.changes().len(), 1);
     }
 }

@@ -21,8 +21,8 @@ const NOT_INHERITED: [&str; 8] = [
     "SEXTON_BRANCH",
 ];
 
-/// Folders of ours that a worker may look for in its turn, and from another folder than we did.
-const FOLDERS: [&str; 3] = ["SEXTON_ROOT", "HERMES_KANBAN_HOME", "HERMES_HOME"];
+/// Our directories that a worker may look for in its turn, and from another directory than we did.
+const DIRECTORIES: [&str; 3] = ["SEXTON_ROOT", "HERMES_KANBAN_HOME", "HERMES_HOME"];
 
 /// The longest string that the kernel takes in an environment, in bytes, with room for the name.
 const LONGEST: usize = 128 * 1024 - 64;
@@ -85,8 +85,8 @@ pub fn environment(
         spawn::own_environment().filter(|(name, _)| !given(name)).collect();
     let ours = Environment::of_this_process();
     for (name, value) in &mut all {
-        let folder = FOLDERS.into_iter().find(|folder| *folder == name);
-        if let Some(path) = folder.and_then(|folder| ours.path(folder)) {
+        let directory = DIRECTORIES.into_iter().find(|directory| *directory == name);
+        if let Some(path) = directory.and_then(|directory| ours.path(directory)) {
             *value = path.into();
         }
     }

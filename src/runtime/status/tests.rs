@@ -59,7 +59,7 @@ fn what_several_tell_is_merged_and_the_longest_of_a_kind_stays() {
     assert_eq!(short, [(Kind::Quarantined, Some(1_009)), (Kind::Hung, None)]);
 }
 
-/// A root and its environment with a state folder, all in one folder.
+/// A root and its environment with a state directory, all in one directory.
 fn place() -> (tempfile::TempDir, PathBuf, Environment) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
@@ -76,35 +76,35 @@ fn some() -> Vec<Told> {
 #[test]
 fn the_file_is_there_only_while_there_is_something_to_tell() {
     let (_dir, root, env) = place();
-    let folder = state_folder(&root, &env).unwrap();
+    let directory = state_folder(&root, &env).unwrap();
     write(&root, &env, Vec::new()).unwrap();
-    assert!(!folder.exists(), "nothing is made for nothing");
+    assert!(!directory.exists(), "nothing is made for nothing");
     write(&root, &env, some()).unwrap();
     assert_eq!(read(&root, &env), some());
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     write(&root, &env, Vec::new()).unwrap();
     assert_eq!(read(&root, &env), []);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
 }
 
 #[test]
 fn the_dead_are_neither_believed_nor_kept_and_strangers_are_only_not_believed() {
     let (_dir, root, env) = place();
-    let folder = state_folder(&root, &env).unwrap();
-    fs::create_dir_all(&folder).unwrap();
+    let directory = state_folder(&root, &env).unwrap();
+    fs::create_dir_all(&directory).unwrap();
     let me = Writer::this_process().unwrap();
     let dead = Writer { start: me.start + 1, ..me.clone() };
     let other_boot = Writer { boot: "another".to_owned(), ..me.clone() };
     for (name, writer) in [("1", dead), ("2", other_boot)] {
         let status = Status { writer, written_at: 0, holds: some() };
         let text = serde_json::to_vec(&status).unwrap();
-        fs::write(folder.join(format!("status.{name}.json")), text).unwrap();
+        fs::write(directory.join(format!("status.{name}.json")), text).unwrap();
     }
-    fs::write(folder.join("status.3.json"), "{").unwrap();
+    fs::write(directory.join("status.3.json"), "{").unwrap();
     assert_eq!(read(&root, &env), []);
-    remove_dead(&folder);
-    assert!(!folder.join("status.1.json").exists());
-    assert!(folder.join("status.2.json").exists() && folder.join("status.3.json").exists());
+    remove_dead(&directory);
+    assert!(!directory.join("status.1.json").exists());
+    assert!(directory.join("status.2.json").exists() && directory.join("status.3.json").exists());
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn a_wait_is_over_when_it_says_and_a_quarantine_when_its_writer_says() {
 }
 
 #[test]
-fn a_state_folder_that_hangs_delays_nothing() {
+fn a_state_directory_that_hangs_delays_nothing() {
     let (_dir, root, env) = place();
-    let folder = state_folder(&root, &env).unwrap();
-    fs::create_dir_all(&folder).unwrap();
-    let new = folder.join(format!("status.{}.new", std::process::id()));
-    // Nobody ever reads from it, so that whoever opens it to write waits.
+    let directory = state_folder(&root, &env).unwrap();
+    fs::create_dir_all(&directory).unwrap();
+    let new = directory.join(format!("status.{}.new", std::process::id()));
+    // It has no reader, so that opening it to write waits.
     nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut writer = StatusWriter::start(root, env).unwrap();
     for n in 0..3 {
@@ -153,7 +153,7 @@ fn a_state_folder_that_hangs_delays_nothing() {
 }
 
 #[test]
-fn a_state_folder_that_fails_delays_nothing() {
+fn a_state_directory_that_fails_delays_nothing() {
     let (dir, root, env) = place();
     fs::write(dir.path().join("state"), "a file").unwrap();
     let mut writer = StatusWriter::start(root, env).unwrap();

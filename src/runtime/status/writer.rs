@@ -103,7 +103,7 @@ impl StatusFile {
         self.swept = true;
         let Err(error) = write(&self.root, &self.env, holds) else { return self.trouble = None };
         if self.trouble.as_ref() != Some(&error) {
-            tracing::warn!("other processes are not told which boards are out of use: {error}");
+            tracing::warn!("other processes cannot see which boards are out of use: {error}");
             self.trouble = Some(error);
         }
     }
