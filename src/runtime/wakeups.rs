@@ -86,10 +86,18 @@ impl Wakeups {
         let mut woken = Woken::default();
         let mut events = [EpollEvent::empty(); 64];
         loop {
-            let Ok(count) = self.children.epoll().wait(&mut events, timeout) else {
-                // Interrupted or refused, there is nothing to do but to look at everything.
-                self.inbox.reset();
-                return Woken { exits: true, changes: true, signals: true };
+            let count = match self.children.epoll().wait(&mut events, timeout) {
+                Ok(count) => count,
+                // A SIGCHLD interrupts the wait; what it announces shows by now.
+                Err(Errno::EINTR) if timeout != EpollTimeout::ZERO => {
+                    timeout = EpollTimeout::ZERO;
+                    continue;
+                }
+                Err(_) => {
+                    // There is nothing to do but to look at everything.
+                    self.inbox.reset();
+                    return Woken { exits: true, changes: true, signals: true };
+                }
             };
             for event in events.iter().take(count) {
                 match event.data() {
