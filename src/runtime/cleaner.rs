@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::threads::{Job, Threads};
+use super::threads::Threads;
 use crate::board::Scratch;
 use crate::machine::ids::TaskId;
 use crate::process::workspace::{self, WorkspaceError};
@@ -17,15 +17,7 @@ const WAITING: usize = 4096;
 /// The end of the loop, and that of the spawn threads.
 #[derive(Clone, Debug)]
 pub struct Cleaner {
-    threads: Arc<Threads<Scratch>>,
-}
-
-impl Job for Scratch {
-    type Key = TaskId;
-
-    fn key(&self) -> TaskId {
-        self.task
-    }
+    threads: Arc<Threads<TaskId, Scratch>>,
 }
 
 impl Cleaner {
@@ -34,14 +26,14 @@ impl Cleaner {
     #[must_use]
     pub fn new(board: String, root: PathBuf) -> Cleaner {
         let name = format!("clean-{board}");
-        let clean = move |scratch| clean(&board, &root, &scratch);
+        let clean = move |scratch: Scratch| clean(&board, &root, &scratch);
         Cleaner { threads: Arc::new(Threads::new(name, 1, clean)) }
     }
 
     /// Asks for a directory to be removed.
     pub fn ask(&self, scratch: Scratch) {
         if self.threads.waiting() < WAITING {
-            let _tried_again_next_time = self.threads.leave(scratch);
+            let _tried_again_next_time = self.threads.leave(scratch.task, scratch);
         }
     }
 
@@ -110,7 +102,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cleaner = Cleaner::new("default".to_owned(), root.path().to_owned());
         // While the thread is at another directory, these wait.
-        cleaner.threads.hang(&scratch("t_0"));
+        cleaner.threads.hang(task("t_0"));
         cleaner.ask(scratch("t_1"));
         cleaner.ask(scratch("t_2"));
         cleaner.withdraw(task("t_1"));

@@ -19,7 +19,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::clock;
 use super::post::{Listing, Message, Post};
-use super::threads::{Job, Threads};
+use super::threads::Threads;
 use crate::root::{self, BoardPaths, Environment, Slug};
 
 /// Milliseconds without an answer after which a thread that looks at a board is taken to hang.
@@ -116,21 +116,13 @@ struct Seen {
 /// Whether a board is to be dispatched.
 type Look = fn(&BoardPaths) -> bool;
 
-impl Job for BoardPaths {
-    type Key = Slug;
-
-    fn key(&self) -> Slug {
-        self.slug.clone()
-    }
-}
-
 /// The thread that lists.
 struct ListingThread {
     place: Place,
     inbox: Receiver<Ask>,
     inotify: Arc<Inotify>,
     /// The threads that look at boards.
-    looks: Threads<BoardPaths>,
+    looks: Threads<Slug, BoardPaths>,
     /// What is queued, or being looked at.
     out: BTreeSet<Slug>,
     /// Of those, what hangs.
@@ -192,7 +184,7 @@ impl ListingThread {
         let mut can_look = true;
         for board in boards.iter().filter(|board| !self.out.contains(&board.slug)) {
             pending.insert(board.slug.clone());
-            can_look = was_provided(self.looks.leave(board.clone()));
+            can_look = was_provided(self.looks.leave(board.slug.clone(), board.clone()));
         }
         self.out.extend(pending.iter().cloned());
         let mut next = Next::Done;

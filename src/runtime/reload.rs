@@ -4,22 +4,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::post::{Message, Post};
-use super::threads::{Job, Threads};
+use super::threads::Threads;
 use crate::config::{Config, ConfigError};
 
 /// The loop's end.
 #[derive(Debug)]
 pub struct Reloader {
-    threads: Threads<Read>,
-}
-
-/// Asks for the file to be read.
-struct Read;
-
-impl Job for Read {
-    type Key = ();
-
-    fn key(&self) {}
+    threads: Threads<(), ()>,
 }
 
 impl Reloader {
@@ -34,7 +25,7 @@ impl Reloader {
         reload: impl Fn(&Config) -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> io::Result<Reloader> {
         let config = Mutex::new(config);
-        let threads = Threads::new("config".to_owned(), 1, move |Read| {
+        let threads = Threads::new("config".to_owned(), 1, move |()| {
             let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
             let read = reload(&config).map(Arc::new);
             if let Ok(new) = &read {
@@ -49,7 +40,7 @@ impl Reloader {
     /// Asks for the file to be read; what is in it comes by post.
     pub fn ask(&self) {
         // One read serves all that asked before it.
-        let _there_is_a_thread = self.threads.ask_only(Read);
+        let _there_is_a_thread = self.threads.ask_only((), ());
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cleaner::Cleaner;
 use super::post::{Message, Post};
-use super::threads::{self, Threads};
+use super::threads::Threads;
 use super::worker;
 use crate::board::SpawnFacts;
 use crate::config::Config;
@@ -118,7 +118,7 @@ impl Fingerprints {
 #[derive(Debug)]
 pub struct SpawnThreads {
     /// Never dropped, so that they do not end.
-    threads: ManuallyDrop<Threads<Job>>,
+    threads: ManuallyDrop<Threads<SpawnId, Job>>,
     cleaner: Cleaner,
 }
 
@@ -130,14 +130,6 @@ struct Spawner {
     cleaner: Cleaner,
 }
 
-impl threads::Job for Job {
-    type Key = SpawnId;
-
-    fn key(&self) -> SpawnId {
-        self.spawn
-    }
-}
-
 impl SpawnThreads {
     /// No thread yet: they are started when there is work.
     #[must_use]
@@ -145,7 +137,7 @@ impl SpawnThreads {
         let name = format!("spawn-{}", board.slug);
         let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
         let spawner = Spawner { board, spawning, cleaner: cleaner.clone() };
-        let threads = Threads::new(name, THREADS, move |job| spawner.serve(&job));
+        let threads = Threads::new(name, THREADS, move |job: Job| spawner.serve(&job));
         SpawnThreads { threads: ManuallyDrop::new(threads), cleaner }
     }
 
@@ -154,7 +146,7 @@ impl SpawnThreads {
         if self.are_stuck() {
             return Err(SpawnThreadsError::Stuck);
         }
-        self.threads.ask(job).map_err(SpawnThreadsError::NoThread)
+        self.threads.ask(job.spawn, job).map_err(SpawnThreadsError::NoThread)
     }
 
     /// The thread that removes what the board's completed tasks no longer need.
@@ -342,8 +334,8 @@ mod tests {
 
     /// A job that a thread has taken and does not come back from.
     fn hanging(spawns: &SpawnThreads, n: u64, past_the_gate: bool) -> Arc<Gate> {
-        let gate = Arc::default();
-        spawns.threads.hang(&job(n, &gate));
+        let gate = Arc::<Gate>::default();
+        spawns.threads.hang(SpawnId(n));
         assert!(!past_the_gate || gate.pass());
         gate
     }

@@ -8,42 +8,34 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What threads do. Two jobs with one key must not be at work at the same time.
-pub trait Job: Send + 'static {
-    /// What distinguishes it from other jobs.
-    type Key: Clone + Ord + Send;
-
-    /// Its key.
-    fn key(&self) -> Self::Key;
+/// Threads for jobs of one kind, each with a key. Two jobs with one key must not be at work at the
+/// same time. The threads end when this is dropped and nothing waits.
+pub struct Threads<K: Clone + Ord, J> {
+    shared: Arc<Shared<K, J>>,
 }
 
-/// Threads for one kind of job. They end when this is dropped and nothing waits.
-pub struct Threads<J: Job> {
-    shared: Arc<Shared<J>>,
-}
-
-struct Shared<J: Job> {
+struct Shared<K, J> {
     name: String,
     /// How many threads there are at most while none is stuck.
     limit: usize,
     work: Box<dyn Fn(J) + Send + Sync>,
-    state: Mutex<State<J>>,
+    state: Mutex<State<K, J>>,
     /// A job waits, or the end has come.
     more: Condvar,
     /// A thread has returned from its job.
     returned: Condvar,
 }
 
-struct State<J: Job> {
-    waiting: VecDeque<J>,
+struct State<K, J> {
+    waiting: VecDeque<(K, J)>,
     /// The jobs that threads are at, and whether each of them is stuck.
-    at_work: BTreeMap<J::Key, bool>,
+    at_work: BTreeMap<K, bool>,
     threads: usize,
     idle: usize,
     ending: bool,
 }
 
-impl<J: Job> State<J> {
+impl<K: Clone + Ord, J> State<K, J> {
     fn stuck(&self) -> usize {
         self.at_work.values().filter(|stuck| **stuck).count()
     }
@@ -52,16 +44,20 @@ impl<J: Job> State<J> {
         self.waiting.is_empty() && self.at_work.is_empty()
     }
 
-    fn take(&mut self) -> Option<J> {
-        let job = self.waiting.pop_front()?;
-        self.at_work.insert(job.key(), false);
-        Some(job)
+    fn take(&mut self) -> Option<(K, J)> {
+        let (key, job) = self.waiting.pop_front()?;
+        self.at_work.insert(key.clone(), false);
+        Some((key, job))
     }
 }
 
-impl<J: Job> Threads<J> {
+impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Threads<K, J> {
     /// No thread yet: they are started when there is work.
-    pub fn new(name: String, limit: usize, work: impl Fn(J) + Send + Sync + 'static) -> Threads<J> {
+    pub fn new(
+        name: String,
+        limit: usize,
+        work: impl Fn(J) + Send + Sync + 'static,
+    ) -> Threads<K, J> {
         let state = State {
             waiting: VecDeque::new(),
             at_work: BTreeMap::new(),
@@ -85,26 +81,26 @@ impl<J: Job> Threads<J> {
     }
 
     /// Hands in a job. Fails if it would have no thread.
-    pub fn ask(&self, job: J) -> io::Result<()> {
+    pub fn ask(&self, key: K, job: J) -> io::Result<()> {
         let mut state = self.shared.state();
         self.shared.provide_for(&mut state, 1)?;
-        state.waiting.push_back(job);
+        state.waiting.push_back((key, job));
         drop(state);
         self.shared.more.notify_one();
         Ok(())
     }
 
     /// Hands in a job in place of all that wait. Fails as [`ask`](Threads::ask) does.
-    pub fn ask_only(&self, job: J) -> io::Result<()> {
+    pub fn ask_only(&self, key: K, job: J) -> io::Result<()> {
         self.shared.state().waiting.clear();
-        self.ask(job)
+        self.ask(key, job)
     }
 
     /// Hands in a job that waits also without a thread. Then this fails, and the next job that is
     /// handed in tries again to start one.
-    pub fn leave(&self, job: J) -> io::Result<()> {
+    pub fn leave(&self, key: K, job: J) -> io::Result<()> {
         let mut state = self.shared.state();
-        state.waiting.push_back(job);
+        state.waiting.push_back((key, job));
         let provided = self.shared.provide_for(&mut state, 0);
         drop(state);
         self.shared.more.notify_one();
@@ -112,13 +108,13 @@ impl<J: Job> Threads<J> {
     }
 
     /// Takes back the jobs with this key that wait.
-    pub fn withdraw(&self, key: &J::Key) {
-        self.shared.state().waiting.retain(|job| job.key() != *key);
+    pub fn withdraw(&self, key: &K) {
+        self.shared.state().waiting.retain(|(waiting, _)| waiting != key);
     }
 
     /// Counts the thread that is at this job, if one is, as stuck until it returns, and provides
     /// another for what waits. Fails if the host refuses that one.
-    pub fn replace(&self, key: &J::Key) -> io::Result<()> {
+    pub fn replace(&self, key: &K) -> io::Result<()> {
         let mut state = self.shared.state();
         if let Some(stuck) = state.at_work.get_mut(key) {
             *stuck = true;
@@ -127,15 +123,15 @@ impl<J: Job> Threads<J> {
     }
 
     /// Waits until no thread is at this job.
-    pub fn wait_for(&self, key: &J::Key) {
-        let is_at_work = |state: &mut State<J>| state.at_work.contains_key(key);
+    pub fn wait_for(&self, key: &K) {
+        let is_at_work = |state: &mut State<K, J>| state.at_work.contains_key(key);
         let state = self.shared.returned.wait_while(self.shared.state(), is_at_work);
         drop(state.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits until all jobs are done, but not longer than this, nor without a thread.
     pub fn finish(&self, patience: Duration) {
-        let is_busy = |state: &mut State<J>| state.threads > 0 && !state.is_done();
+        let is_busy = |state: &mut State<K, J>| state.threads > 0 && !state.is_done();
         let state = self.shared.state();
         let _done_or_not = self.shared.returned.wait_timeout_while(state, patience, is_busy);
     }
@@ -151,26 +147,28 @@ impl<J: Job> Threads<J> {
     }
 }
 
-impl<J: Job> Drop for Threads<J> {
+impl<K: Clone + Ord, J> Drop for Threads<K, J> {
     fn drop(&mut self) {
         self.shared.state().ending = true;
         self.shared.more.notify_all();
     }
 }
 
-impl<J: Job> fmt::Debug for Threads<J> {
+impl<K: Clone + Ord, J> fmt::Debug for Threads<K, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Threads").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
 
-impl<J: Job> Shared<J> {
-    fn state(&self) -> MutexGuard<'_, State<J>> {
+impl<K: Clone + Ord, J> Shared<K, J> {
+    fn state(&self) -> MutexGuard<'_, State<K, J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
     /// Starts another thread if the jobs that wait, and so many more, call for it.
-    fn provide_for(self: &Arc<Self>, state: &mut State<J>, more: usize) -> io::Result<()> {
+    fn provide_for(self: &Arc<Self>, state: &mut State<K, J>, more: usize) -> io::Result<()> {
         let is_lacking = state.idle < state.waiting.len() + more;
         if !is_lacking || state.threads >= self.limit + state.stuck() {
             return Ok(());
@@ -182,7 +180,7 @@ impl<J: Job> Shared<J> {
         }
     }
 
-    fn start_thread(self: &Arc<Self>, state: &mut State<J>) -> io::Result<()> {
+    fn start_thread(self: &Arc<Self>, state: &mut State<K, J>) -> io::Result<()> {
         let shared = Arc::clone(self);
         thread::Builder::new().name(self.name.clone()).spawn(move || shared.serve())?;
         state.threads += 1;
@@ -190,8 +188,7 @@ impl<J: Job> Shared<J> {
     }
 
     fn serve(&self) {
-        while let Some(job) = self.next() {
-            let key = job.key();
+        while let Some((key, job)) = self.next() {
             (self.work)(job);
             self.state().at_work.remove(&key);
             self.returned.notify_all();
@@ -199,7 +196,7 @@ impl<J: Job> Shared<J> {
     }
 
     /// The next job; `None` when the thread is to end.
-    fn next(&self) -> Option<J> {
+    fn next(&self) -> Option<(K, J)> {
         let mut state = self.state();
         loop {
             let job = state.take();
@@ -214,16 +211,16 @@ impl<J: Job> Shared<J> {
 }
 
 #[cfg(test)]
-impl<J: Job> Threads<J> {
-    /// As if a thread had taken this job and did not come back.
-    pub fn hang(&self, job: &J) {
+impl<K: Clone + Ord, J> Threads<K, J> {
+    /// As if a thread had taken a job with this key and did not come back.
+    pub fn hang(&self, key: K) {
         let mut state = self.shared.state();
         state.threads += 1;
-        state.at_work.insert(job.key(), false);
+        state.at_work.insert(key, false);
     }
 
     /// As if that thread had returned, and ended.
-    pub fn return_from(&self, key: &J::Key) {
+    pub fn return_from(&self, key: &K) {
         let mut state = self.shared.state();
         state.threads -= 1;
         state.at_work.remove(key);
@@ -231,8 +228,8 @@ impl<J: Job> Threads<J> {
     }
 
     /// The keys of the jobs that wait.
-    pub fn keys(&self) -> Vec<J::Key> {
-        self.shared.state().waiting.iter().map(Job::key).collect()
+    pub fn keys(&self) -> Vec<K> {
+        self.shared.state().waiting.iter().map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -244,14 +241,6 @@ mod tests {
 
     /// Long enough for anything on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(45);
-
-    impl Job for u32 {
-        type Key = u32;
-
-        fn key(&self) -> u32 {
-            *self
-        }
-    }
 
     #[test]
     fn a_stuck_thread_is_replaced_for_what_waits_and_counts_until_it_returns() {
@@ -265,8 +254,8 @@ mod tests {
             tell.send(job).unwrap();
         });
         threads.finish(PATIENCE);
-        threads.ask(1).unwrap();
-        threads.ask(2).unwrap();
+        threads.ask(1, 1).unwrap();
+        threads.ask(2, 2).unwrap();
         assert!(told.recv_timeout(Duration::from_millis(20)).is_err(), "one thread, and it hangs");
         threads.replace(&3).unwrap();
         assert_eq!(threads.stuck(), 0, "no thread is at that");
@@ -281,15 +270,15 @@ mod tests {
     #[test]
     fn what_waits_can_be_taken_back_or_left_for_later_and_is_done_before_the_end() {
         let (tell, told) = channel();
-        let threads = Threads::new("test".to_owned(), 1, move |job: u32| tell.send(job).unwrap());
-        threads.hang(&1);
+        let threads = Threads::new("test".to_owned(), 1, move |job| tell.send(job).unwrap());
+        threads.hang(1);
         for job in [2, 3, 4] {
-            threads.ask(job).unwrap();
+            threads.ask(job, job).unwrap();
         }
         threads.withdraw(&3);
         assert_eq!(threads.keys(), [2, 4]);
-        threads.ask_only(5).unwrap();
-        threads.leave(6).unwrap();
+        threads.ask_only(5, 5).unwrap();
+        threads.leave(6, 6).unwrap();
         assert_eq!((threads.keys(), threads.waiting()), (vec![5, 6], 2));
         threads.return_from(&1);
         threads.start().unwrap();

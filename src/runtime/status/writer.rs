@@ -20,7 +20,7 @@ use crate::runtime::boards::Boards;
 use crate::runtime::clock;
 use crate::runtime::report::{Names, errno_text};
 use crate::runtime::spawn_thread::{SpawnThreads, SpawnThreadsError};
-use crate::runtime::threads::{Job, Threads};
+use crate::runtime::threads::Threads;
 
 /// How long the end of a dispatcher waits for its file to be removed. If it is not, its readers
 /// find its writer dead.
@@ -34,26 +34,18 @@ type Standing = Vec<(Option<BoardId>, BoardHold)>;
 #[derive(Debug)]
 pub struct StatusWriter {
     last: Standing,
-    pub(super) threads: Threads<Contents>,
-}
-
-/// What the file is to hold.
-pub(super) struct Contents(Vec<Told>);
-
-impl Job for Contents {
-    type Key = ();
-
-    fn key(&self) {}
+    /// A job is what the file is to hold.
+    pub(super) threads: Threads<(), Vec<Told>>,
 }
 
 impl StatusWriter {
     /// Starts the thread, which also removes the files of writers that died.
     pub fn start(root: PathBuf, env: Environment) -> io::Result<StatusWriter> {
         let file = Mutex::new(StatusFile { root, env, swept: false, trouble: None });
-        let threads = Threads::new("status".to_owned(), 1, move |Contents(holds)| {
+        let threads = Threads::new("status".to_owned(), 1, move |holds| {
             file.lock().unwrap_or_else(PoisonError::into_inner).write(holds);
         });
-        threads.ask(Contents(Vec::new()))?;
+        threads.ask((), Vec::new())?;
         Ok(StatusWriter { last: Standing::new(), threads })
     }
 
@@ -72,13 +64,13 @@ impl StatusWriter {
         let told = words(&standing);
         self.last = standing;
         // Only the newest counts.
-        let _there_is_a_thread = self.threads.ask_only(Contents(told));
+        let _there_is_a_thread = self.threads.ask_only((), told);
     }
 }
 
 impl Drop for StatusWriter {
     fn drop(&mut self) {
-        let _there_is_a_thread = self.threads.ask_only(Contents(Vec::new()));
+        let _there_is_a_thread = self.threads.ask_only((), Vec::new());
         self.threads.finish(SHUTDOWN);
     }
 }
