@@ -99,19 +99,21 @@ impl Wakeups {
                     return Woken { exits: true, changes: true, signals: true };
                 }
             };
+            let mut more = false;
             for event in events.iter().take(count) {
                 match event.data() {
                     MESSAGE => self.inbox.reset(),
                     CHANGE => woken.changes = true,
                     SIGNAL => woken.signals = true,
                     spawn => {
-                        woken.exits = true;
+                        more = true;
                         self.children.hint(SpawnId(spawn));
                     }
                 }
             }
-            // Where all of them are taken, there may be more.
-            if count < events.len() {
+            woken.exits |= more;
+            // An exit shows once, so this ends; and exits that come together are reaped together.
+            if !more {
                 return woken;
             }
             timeout = EpollTimeout::ZERO;
