@@ -142,16 +142,6 @@ impl Daemon {
 
     /// Runs the loop, ticking at the configured interval.
     pub fn run(&mut self, until: Until, grace_ms: u64) -> Outcome {
-        self.run_watched(until, grace_ms, |_| {})
-    }
-
-    /// As [`run`](Daemon::run); `watch` is called after each turn of the loop.
-    pub fn run_watched(
-        &mut self,
-        until: Until,
-        grace_ms: u64,
-        mut watch: impl FnMut(&Daemon),
-    ) -> Outcome {
         let mut ticked_at: Option<Mono> = None;
         let mut abort_at = None;
         loop {
@@ -165,7 +155,6 @@ impl Daemon {
             }
             let next_tick = next_tick(ticked_at, self.config.policy.interval_ms);
             self.write_status();
-            watch(self);
             if self.is_over(until, grace_ms) || abort_at.is_some_and(|at| clock::now().mono >= at) {
                 return self.outcome(abort_at.is_some());
             }
