@@ -8,6 +8,7 @@ mod progress;
 mod replay;
 mod shrink;
 mod sweep;
+mod table;
 mod watch;
 
 use std::fmt;
@@ -54,6 +55,7 @@ enum Command {
     Shrink(shrink::Shrink),
     Exhaust(exhaust::Exhaust),
     Bugs(bugs::Bugs),
+    Table(table::Table),
     Play(play::Play),
 }
 
@@ -66,6 +68,7 @@ impl Cli {
             Command::Shrink(shrink) => shrink.run(),
             Command::Exhaust(exhaust) => exhaust.run(),
             Command::Bugs(bugs) => bugs.run(),
+            Command::Table(table) => table.run(),
             Command::Play(play) => play.run(),
         }
     }

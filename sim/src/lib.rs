@@ -27,5 +27,6 @@ pub mod script;
 pub mod shrink;
 pub mod sometimes;
 pub mod sweep;
+pub mod table;
 pub mod trace;
 pub mod world;

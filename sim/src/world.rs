@@ -35,6 +35,7 @@ use crate::ledger::{Ledger, News};
 use crate::promise;
 use crate::saboteur::Saboteur;
 use crate::sometimes::{self, Sometimes};
+use crate::table::{Before, Cells};
 use crate::trace::{Record, Trail, What, Who};
 
 pub use scope::{Choice, Small};
@@ -66,6 +67,11 @@ pub struct Options {
     pub saboteur: Option<Saboteur>,
     /// Keep a record of everything.
     pub trace: bool,
+    /// Note what each event does in each state of the machine.
+    pub cells: bool,
+    /// Bugs to plant in the machine itself.
+    #[cfg(feature = "sabotage")]
+    pub planted: sexton::machine::sabotage::Sabotage,
 }
 
 /// What came of a run.
@@ -85,6 +91,8 @@ pub struct Run {
     pub used: usize,
     /// If it was asked for.
     pub trace: Vec<Record>,
+    /// What each event did, if that was asked for.
+    pub cells: Option<Cells>,
 }
 
 /// A broken promise.
@@ -114,6 +122,7 @@ pub fn run(entropy: Vec<u8>, options: Options) -> Run {
         broken: world.broken,
         used: world.entropy.used(),
         trace: world.trace,
+        cells: world.cells,
     }
 }
 
@@ -125,6 +134,8 @@ struct World {
     /// The fault that is to strike where it next can, if it was chosen and not drawn.
     forced: Option<Fault>,
     saboteur: Option<Saboteur>,
+    #[cfg(feature = "sabotage")]
+    planted: sexton::machine::sabotage::Sabotage,
     /// The moment: milliseconds times [`FINE`].
     moment: u64,
     /// What the wall clock is ahead of the monotonic one, in seconds.
@@ -153,6 +164,7 @@ struct World {
     broken: Option<Broken>,
     tracing: bool,
     trace: Vec<Record>,
+    cells: Option<Cells>,
     nested: bool,
     /// Workers that left something behind that may live on.
     kept: BTreeSet<Uid>,
@@ -184,6 +196,8 @@ impl World {
             faults,
             forced: None,
             saboteur: options.saboteur,
+            #[cfg(feature = "sabotage")]
+            planted: options.planted,
             moment: 0,
             ahead: 0,
             most_ahead: 0,
@@ -204,6 +218,7 @@ impl World {
             broken: None,
             tracing: options.trace,
             trace: Vec::new(),
+            cells: options.cells.then(Cells::default),
             nested: false,
             kept: BTreeSet::new(),
             look_again: 0,
@@ -375,7 +390,14 @@ impl World {
         let is_tick = matches!(event, Event::Tick);
         let told = self.saboteur.map(|_| event.clone());
         if let Some(machine) = &mut self.seats[seat].machine {
-            machine.step(now, event, effects);
+            match &mut self.cells {
+                None => machine.step(now, event, effects),
+                Some(cells) => {
+                    let before = Before::of(machine, now);
+                    machine.step(now, event.clone(), effects);
+                    cells.note(&before, &event, machine, effects);
+                }
+            }
         }
         if let Some(event) = told {
             self.sabotage_effects(seat, &event, effects);

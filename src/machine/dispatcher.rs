@@ -103,6 +103,8 @@ impl Dispatcher {
     /// Cannot fail: what went wrong out there is in the event. An event that does not fit (an answer
     /// to a question not asked, a child that was never spawned) is reported and changes nothing.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        #[cfg(feature = "sabotage")]
+        (self.shared.timers.forgets = self.sabotage.forget_a_timer);
         let (now, back_ms) = self.clamp(now);
         self.take_in(now, event, effects);
         if back_ms > 0 {

@@ -1,6 +1,9 @@
 //! The pure machine: events in, effects out. No I/O, no clock, no randomness, no panic.
 //!
-//! [`Dispatcher::step`] is the only way in. Start reading there.
+//! [`Dispatcher::step`] is the only way in. Start reading there; `attempt/table.rs` and
+//! `board/link.rs` are the two tables that it leads to.
+//!
+#![doc = include_str!("table.md")]
 
 pub mod attempt;
 mod backoff;

@@ -7,4 +7,6 @@ pub struct Sabotage {
     /// The historical bug: children are reaped inside the board's pass, after connecting, so that a
     /// board which cannot be opened stops the reaping.
     pub reap_inside_the_pass: bool,
+    /// A timer of an attempt that is moved is forgotten: nothing kills what ignores TERM.
+    pub forget_a_timer: bool,
 }

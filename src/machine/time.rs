@@ -92,6 +92,9 @@ pub enum Key {
 pub struct Timers {
     mono: BTreeSet<(Mono, Key)>,
     wall: BTreeSet<(i64, Key)>,
+    /// A planted bug.
+    #[cfg(feature = "sabotage")]
+    pub(super) forgets: bool,
 }
 
 /// They follow from what waits, which is hashed.
@@ -102,6 +105,9 @@ impl Hash for Timers {
 impl Timers {
     /// Lets `key`, which waited for `before`, wait for `after` in its place.
     pub(super) fn set(&mut self, key: Key, before: Option<Mono>, after: Option<Mono>) {
+        #[cfg(feature = "sabotage")]
+        let after = after
+            .filter(|_| !(self.forgets && before.is_some() && matches!(key, Key::Attempt(..))));
         swap(&mut self.mono, before.map(|at| (at, key)), after.map(|at| (at, key)));
     }
 

@@ -13,7 +13,8 @@ const SUBJECT: Subject<'_> =
 
 /// The first run that this planted bug breaks.
 fn broken() -> Run {
-    let options = Options { trace: true, saboteur: Some(Saboteur::ReapInsideThePass) };
+    let options =
+        Options { trace: true, saboteur: Some(Saboteur::ReapInsideThePass), ..Options::default() };
     let mut runs = (0..50).map(|seed| run(entropy(seed, SIZE), options));
     runs.find(|run| run.broken.is_some()).expect("the bug is found")
 }
@@ -80,7 +81,7 @@ fn the_page_of_a_broken_promise_names_it_and_every_process() {
 
 #[test]
 fn the_title_of_a_good_run_says_so() {
-    let run = run(entropy(62, SIZE), Options { trace: true, saboteur: None });
+    let run = run(entropy(62, SIZE), Options { trace: true, ..Options::default() });
     let page = page(&SUBJECT, &run);
     assert!(page.contains("<title>seed 0: every promise is kept</title>"));
     assert_eq!(data_in(&page)["broken"], Value::Null);
@@ -159,7 +160,7 @@ fn a_long_text_is_cut_between_two_characters() {
 #[test]
 fn ordinary_runs_have_a_page_of_a_fair_size() {
     for seed in 0..8 {
-        let run = run(entropy(seed, SIZE), Options { trace: true, saboteur: None });
+        let run = run(entropy(seed, SIZE), Options { trace: true, ..Options::default() });
         let page = page(&SUBJECT, &run);
         assert_eq!(wrong(&page), None, "seed {seed}");
         assert!(page.len() < 2_000_000, "seed {seed}: {}", page.len());
@@ -187,7 +188,7 @@ fn every_kind_of_record_is_known() {
         table.split_once("\n  },").expect("its end").0
     };
     for seed in 0..60 {
-        let run = run(entropy(seed, SIZE), Options { trace: true, saboteur: None });
+        let run = run(entropy(seed, SIZE), Options { trace: true, ..Options::default() });
         for json in run.trace.iter().map(record) {
             let kind = json["kind"].as_str().unwrap_or_default();
             if let ("event" | "effect", Some(name)) = (kind, json["name"].as_str()) {

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_said_of_processes_and_boards_fits_together() {
         for seed in 0..40 {
-            let run = run(entropy(seed, SIZE), Options { trace: true, saboteur: None });
+            let run = run(entropy(seed, SIZE), Options { trace: true, ..Options::default() });
             let mut reapers: BTreeMap<u64, Value> = BTreeMap::new();
             let mut asked = Vec::new();
             for json in run.trace.iter().map(record) {

@@ -68,11 +68,26 @@ impl World {
         let instance = Instance(self.instances);
         self.instances += 1;
         let (wakes, policy) = (self.seats[seat].wakes + 1, Arc::clone(&self.seats[seat].policy));
-        let machine = Some(Dispatcher::new((*policy).clone()));
+        let machine = Some(self.machine(&policy));
         self.seats[seat] = Seat { wakes, ..Seat::new(instance, machine, policy) };
         self.tell(Who::Dispatcher(seat), || What::Begins(instance));
         let wait = self.entropy.below(8) as u64;
         self.after(wait, Item::Tick(seat, instance));
+    }
+}
+
+impl World {
+    #[cfg(not(feature = "sabotage"))]
+    #[expect(clippy::unused_self, reason = "knows which bugs to plant, where bugs are planted")]
+    fn machine(&self, policy: &Policy) -> Dispatcher {
+        Dispatcher::new(policy.clone())
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn machine(&self, policy: &Policy) -> Dispatcher {
+        let mut machine = Dispatcher::new(policy.clone());
+        machine.sabotage = self.planted;
+        machine
     }
 }
 
