@@ -140,7 +140,7 @@ const MAY_IMPORT: [(&str, &[&str], &[&str]); 6] = [
         &["board", "machine", "regular"],
         &["exchange", "fault", "header", "hold", "ids", "plan", "policy", "verdict"],
     ),
-    ("process", &["process", "machine"], &["event", "fault", "ids", "verdict"]),
+    ("process", &["process", "machine"], &["effect", "event", "fault", "ids", "verdict"]),
     (
         "config",
         &["config", "board", "machine", "process", "regular", "root"],
