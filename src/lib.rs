@@ -58,7 +58,7 @@
 //!   Errors are classified where they occur (whose fault an errno is, which class a board's fault
 //!   has); what follows from the class is the machine's decision.
 //!
-//! `tests/pages.rs` checks the imports behind this table. To read the code, start at
+//! `tests/it/pages.rs` checks the imports behind this table. To read the code, start at
 //! [`machine::Dispatcher::step`]; [`machine::event`] and [`machine::effect`] are its whole vocabulary.
 //!
 //! # Decisions, and why

@@ -1,16 +1,20 @@
 //! The demo, run as a user would, and its claims checked one by one.
+//!
+//! A program of its own: the script of the demo runs against the clock, beside no other test.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod cli_sandbox;
-mod common;
+mod support {
+    pub mod process;
+    pub mod sandbox;
+}
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use cli_sandbox::{Done, Sandbox, finish};
-use common::{children_of, pipe_with_room, wait_until};
+use crate::support::process::{children_of, pipe_with_room, wait_until};
+use crate::support::sandbox::{Done, Sandbox, finish};
 use nix::pty::{Winsize, openpty};
 use serde_json::{Value, json};
 

@@ -1,4 +1,7 @@
 //! Every child is reaped, exactly once, and its group stays in reach.
+//!
+//! A program of its own: threads become another user here, and some tests, which count descriptors and
+//! children, limit descriptors or adopt orphans, start this program again for themselves alone.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 

@@ -1,4 +1,6 @@
 //! What a worker gets from us, and what happens when it cannot be started.
+//!
+//! A program of its own: it leaks descriptors and ignores a signal, in the whole process.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 

@@ -1,9 +1,13 @@
 //! The seven promises about reaping, against real processes and files.
+//!
+//! A program of its own: the dispatchers here reap the children of this process.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
-mod cli_sandbox;
-mod common;
+mod support {
+    pub mod process;
+    pub mod sandbox;
+}
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +15,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cli_sandbox::Sandbox;
-use common::{
+use crate::support::process::{
     Gate, Running, damage_header, is_child, is_zombie, reaped_lines, wait_until, zombies_of,
 };
+use crate::support::sandbox::Sandbox;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use sexton::config::Config;

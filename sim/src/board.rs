@@ -3,7 +3,7 @@
 //! It has the rules of the SQLite boards as far as a machine, a worker or a person can see them, in
 //! the same words: read a function here beside the one of the same name in `sexton::board`. What
 //! decides nothing (titles, texts, comments) is not kept, and of the events only what later decisions
-//! ask of them. That both agree is shown in `tests/conformance.rs` of the main package.
+//! ask of them. That both agree is shown in `tests/it/conformance.rs` of the main package.
 //!
 //! Left out on purpose: reviews, fingerprints of processes, names of workers (a task carries its
 //! [`Lane`]), transactions that fail, and two bounds that no small board reaches. More than 4096

@@ -1,5 +1,5 @@
-//! The rules, one by one. That they are those of the SQLite boards is shown in `tests/conformance.rs`
-//! of the main package.
+//! The rules, one by one. That they are those of the SQLite boards is shown in
+//! `tests/it/conformance.rs` of the main package.
 
 use std::collections::BTreeSet;
 

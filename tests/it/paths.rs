@@ -3,18 +3,14 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
-mod cli_sandbox;
-mod common;
-mod daemon_support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use cli_sandbox::{Sandbox, finish};
-use common::{Hung, Running};
-use daemon_support::{create, run, sandbox, state, stop, wait_for_state};
+use crate::support::daemon::{create, run, sandbox, state, stop, wait_for_state};
+use crate::support::process::{Hung, Running};
+use crate::support::sandbox::{Sandbox, finish};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 

@@ -2,8 +2,6 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod cli_sandbox;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cli_sandbox::{Done, Sandbox, rows, sql};
+use crate::support::sandbox::{Done, Sandbox, rows, sql};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};

@@ -2,23 +2,25 @@
 //! statuses, groups, signals, orphans and pids are compared after each step.
 //!
 //! Each scene plays in a process of its own, on its main thread, to which orphans fall.
+//!
+//! A program of its own: the workers are this program, which obeys before its `main` begins.
 #![cfg(feature = "runtime")]
 
-mod conformance_process_support;
+mod pair;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use conformance_process_support::host::Host;
-use conformance_process_support::settings::{Pids, is_alone, play, put_last_pid, skip};
-use conformance_process_support::walk::{ops, walk};
-use conformance_process_support::worker::Order;
-use conformance_process_support::{Deviation, Pair, Step, same};
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Uid, setuid};
+use pair::host::Host;
+use pair::settings::{Pids, is_alone, play, put_last_pid, skip};
+use pair::walk::{ops, walk};
+use pair::worker::Order;
+use pair::{Deviation, Pair, Step, same};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use sexton::machine::event::{Group, Signal, SignalOutcome};
 use sexton::machine::fault::Blame;

@@ -1,9 +1,7 @@
 //! What a dispatcher sees of a real board, and when it looks.
 #![cfg(feature = "runtime")]
 
-mod board_support;
-
-use board_support::{NOW, World};
+use crate::support::board::{NOW, World};
 use sexton::board::card::{self, Judge, Wait};
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
 use sexton::machine::hold::Hold;

@@ -2,24 +2,20 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
-mod cli_sandbox;
-mod common;
-mod daemon_support;
-
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cli_sandbox::{Sandbox, finish, somebody};
-use common::{
-    Gate, Hung, Running, is_alive, is_child, is_zombie, pipe_with_room, wait_until, zombies_of,
-};
-use daemon_support::{
+use crate::support::daemon::{
     configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
     was_reaped, worker, written_pid,
 };
+use crate::support::process::{
+    Gate, Hung, Running, is_alive, is_child, is_zombie, pipe_with_room, wait_until, zombies_of,
+};
+use crate::support::sandbox::{Sandbox, finish, somebody};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use serde_json::Value;

@@ -1,21 +1,20 @@
 //! The fuzz targets, replayed on their seeds and on everything they have ever found.
 #![cfg(feature = "runtime")]
-#![allow(clippy::duplicate_mod, reason = "the same files are the fuzzing workspace's library")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[path = "../fuzz/src/board_file.rs"]
+#[path = "../../fuzz/src/board_file.rs"]
 mod board_file;
-#[path = "../fuzz/src/config.rs"]
+#[path = "../../fuzz/src/config.rs"]
 mod config;
-#[path = "../fuzz/src/events.rs"]
+#[path = "../../fuzz/src/events.rs"]
 mod events;
-#[path = "../fuzz/src/header.rs"]
+#[path = "../../fuzz/src/header.rs"]
 mod header;
-#[path = "../fuzz/src/plan.rs"]
+#[path = "../../fuzz/src/plan.rs"]
 mod plan;
-#[path = "../fuzz/src/world.rs"]
+#[path = "../../fuzz/src/world.rs"]
 mod world;
 
 /// Runs a target on its inputs. The name of the one at work is printed, to be seen on failure.

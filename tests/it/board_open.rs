@@ -1,14 +1,12 @@
 //! Which files are opened as boards, which are not, and that those which are not stay as they were.
 #![cfg(feature = "runtime")]
 
-mod board_support;
-
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
-use board_support::{NOW, World, fixture, new_board, rows, task};
+use crate::support::board::{NOW, World, fixture, new_board, rows, task};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rusqlite::{Connection, OpenFlags};

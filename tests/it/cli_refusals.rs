@@ -2,8 +2,6 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-mod cli_sandbox;
-
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use cli_sandbox::{Sandbox, finish};
+use crate::support::sandbox::{Sandbox, finish};
 use rusqlite::Connection;
 
 /// Every row of the default board, and the names of the others.

@@ -1,5 +1,5 @@
 //! Scripts that a reader learns the machine's behaviour from: each file is a script with the
-//! machine's exact answers. `UPDATE=1 cargo test --test scenarios` writes them anew.
+//! machine's exact answers. `UPDATE=1 cargo test --test it scenarios` writes them anew.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;

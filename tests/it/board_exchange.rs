@@ -1,9 +1,7 @@
 //! The exchange as a whole: one transaction, which takes everything or only what the board allows.
 #![cfg(feature = "runtime")]
 
-mod board_support;
-
-use board_support::{NOW, World, task};
+use crate::support::board::{NOW, World, rows, task};
 use rusqlite::Connection;
 use sexton::board::sql;
 use sexton::machine::exchange::{Change, Refusal, Request, Taken};
@@ -63,7 +61,7 @@ fn a_commit_that_fails_may_have_happened() {
     world.board = sexton::board::Board::open(&path).expect("an open board");
     // Without a write-ahead log a reader does not keep a writer from beginning, but from ending.
     other.execute("BEGIN", []).expect("a transaction");
-    board_support::rows(&other, "SELECT * FROM tasks");
+    rows(&other, "SELECT * FROM tasks");
     let failed = world.try_send(&claiming(&world)).expect_err("busy");
     assert_eq!((failed.error.class, failed.commit), (FaultClass::Busy, Commit::Maybe));
     other.execute("COMMIT", []).expect("its end");

@@ -3,16 +3,12 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
-mod cli_sandbox;
-mod common;
-mod daemon_support;
-
 use std::fs;
 use std::path::PathBuf;
 
-use cli_sandbox::Sandbox;
-use common::{Running, wait_until};
-use daemon_support::{create, run, sandbox, stop, wait_for_state};
+use crate::support::daemon::{create, run, sandbox, stop, wait_for_state};
+use crate::support::process::{Running, wait_until};
+use crate::support::sandbox::Sandbox;
 
 /// One with a task done, so that it has begun.
 fn running(s: &Sandbox) -> Running {

@@ -2,16 +2,13 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod cli_sandbox;
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use cli_sandbox::{Sandbox, finish, rows, sql};
-use common::{Running, wait_until};
+use crate::support::process::{Running, wait_until};
+use crate::support::sandbox::{Sandbox, finish, rows, sql};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sexton::machine::ids::Pid;

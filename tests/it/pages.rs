@@ -74,19 +74,31 @@ fn every_relative_link_leads_to_a_file() {
 
 #[test]
 fn every_test_program_that_a_page_runs_exists() {
+    let exists = |file: String| Path::new(ROOT).join(file).exists();
     let mut count = 0;
     for (page, text) in pages() {
         for rest in text.split("--test ").skip(1) {
-            let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            let name = rest.split(|c| !is_name(c)).next().unwrap();
-            let exists = ["tests", "sim/tests"].iter().any(|directory| {
-                Path::new(ROOT).join(directory).join(name).with_extension("rs").exists()
+            // The command ends with its line or quotes, and before a remark.
+            let command = rest.split(['`', '\n', '#']).next().unwrap();
+            let (name, filters) = command.split_once(' ').unwrap_or((command, ""));
+            let page = page.display();
+            let is_program = ["tests", "sim/tests"].iter().any(|directory| {
+                exists(format!("{directory}/{name}.rs"))
+                    || exists(format!("{directory}/{name}/main.rs"))
             });
-            assert!(exists, "{}: there is no test program {name}", page.display());
+            assert!(is_program, "{page}: there is no test program {name}");
+            // Cargo itself takes one filter; what matches none is no error.
+            let (one, all) = filters.split_once("-- ").unwrap_or((filters, ""));
+            assert!(one.split_whitespace().count() <= 1, "{page}: {command} needs `--`");
+            for module in one.split_whitespace().chain(all.split_whitespace()) {
+                let is_module = exists(format!("tests/{name}/{module}.rs"));
+                assert!(is_module, "{page}: the test program {name} has no module {module}");
+                count += 1;
+            }
             count += 1;
         }
     }
-    assert!(count >= 10, "{count}");
+    assert!(count >= 20, "{count}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::cli_sandbox::{Sandbox, rows};
-use crate::common::{Running, reaped_lines, wait_for, wait_until};
+use crate::support::process::{Running, reaped_lines, wait_for, wait_until};
+use crate::support::sandbox::{Sandbox, rows};
 
 /// A root with these settings; `worker` goes into `[worker.shell]`.
 pub fn sandbox(dispatch: &str, worker: &str) -> Sandbox {

@@ -3,21 +3,17 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
-mod cli_sandbox;
-mod common;
-mod daemon_support;
-
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use cli_sandbox::{Sandbox, rows};
-use common::{Gate, Running, wait_until, zombies_of};
-use daemon_support::{
+use crate::support::daemon::{
     create, outcomes, run, sandbox, second_board, state, stop, wait_for_state, was_reaped, worker,
 };
+use crate::support::process::{Gate, Running, wait_until, zombies_of};
+use crate::support::sandbox::{Sandbox, rows};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};

@@ -2,11 +2,11 @@
 //! the same deeds of others go to both, and answers and rows are compared after each step.
 #![cfg(feature = "runtime")]
 
-mod conformance_support;
+mod pair;
 
-use conformance_support::step::{Op, Walk, ops};
-use conformance_support::verb::Verb;
-use conformance_support::{NOW, Pair, Step, Twist, claim, task};
+use pair::step::{Op, Walk, ops};
+use pair::verb::Verb;
+use pair::{NOW, Pair, Step, Twist, claim, task};
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use sexton::machine::exchange::{

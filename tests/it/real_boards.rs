@@ -2,11 +2,9 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod cli_sandbox;
-
 use std::fs;
 
-use cli_sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use serde_json::Value;
 
 /// A root with a copy of a real board, its claims moved to this host and to pids that no process can

@@ -1,9 +1,7 @@
 //! What makes tasks of a real board ready again: promotions, and the ends of the claims of others.
 #![cfg(feature = "runtime")]
 
-mod board_support;
-
-use board_support::{NOW, World, task};
+use crate::support::board::{NOW, World, task};
 use sexton::board::Owner;
 use sexton::board::card::{self, Complete, Judge, Wait};
 use sexton::machine::exchange::{Change, Refusal, Taken};

@@ -1,9 +1,7 @@
 //! What the verbs write, compared cell by cell with the board format.
 #![cfg(feature = "runtime")]
 
-mod cli_sandbox;
-
-use cli_sandbox::{Sandbox, finish};
+use crate::support::sandbox::{Sandbox, finish};
 
 /// Makes a running task under a claim, as a dispatcher leaves it.
 fn claim(s: &Sandbox, id: &str) {

@@ -1,9 +1,7 @@
 //! Claims, and what keeps them: the rows and events before and after, on a real board.
 #![cfg(feature = "runtime")]
 
-mod board_support;
-
-use board_support::{NOW, World, task};
+use crate::support::board::{NOW, World, task};
 use sexton::machine::exchange::{Change, Refusal, Taken};
 use sexton::machine::hold::Hold;
 use sexton::machine::ids::{Pid, SpawnId, WorkerId};

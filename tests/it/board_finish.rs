@@ -2,9 +2,7 @@
 //! events there are afterwards; and which scratch workspaces nobody needs any more.
 #![cfg(feature = "runtime")]
 
-mod board_support;
-
-use board_support::{NOW, World, task};
+use crate::support::board::{NOW, World, task};
 use sexton::machine::exchange::{Change, Fence, Refusal, Taken};
 use sexton::machine::ids::Pid;
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};

@@ -3,8 +3,6 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
-mod cli_sandbox;
-mod common;
 mod sick_files;
 
 use std::fs;
@@ -13,8 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cli_sandbox::{Sandbox, rows, somebody, sql};
-use common::{Gate, Running, reaped_lines, shell, wait_for, wait_until, zombies_of};
+use crate::support::process::{
+    Gate, Running, reaped_lines, shell, wait_for, wait_until, zombies_of,
+};
+use crate::support::sandbox::{Sandbox, rows, somebody, sql};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;

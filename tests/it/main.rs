@@ -1,0 +1,33 @@
+//! The integration tests, one module for each subject, in one program. What changes its own process,
+//! or must have one to itself, is a program beside this one and says why in its first lines.
+
+#[cfg(feature = "runtime")]
+#[path = "../support"]
+mod support {
+    pub mod board;
+    pub mod daemon;
+    pub mod process;
+    pub mod sandbox;
+}
+
+mod bad_days;
+mod board_claim;
+mod board_exchange;
+mod board_finish;
+mod board_observe;
+mod board_open;
+mod board_promote;
+mod cli_commands;
+mod cli_refusals;
+mod cli_rows;
+mod conformance;
+mod corruption;
+mod fuzz_corpus;
+mod main_job;
+mod new_boards;
+mod pages;
+mod paths;
+mod properties;
+mod real_boards;
+mod scenarios;
+mod syscall_faults;
