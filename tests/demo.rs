@@ -5,16 +5,20 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support {
+    pub mod pipe;
     pub mod process;
     pub mod sandbox;
+    pub mod wait;
 }
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use crate::support::process::{children_of, pipe_with_room, wait_until};
+use crate::support::pipe::pipe_with_room;
+use crate::support::process::children_of;
 use crate::support::sandbox::{Done, Sandbox, finish};
+use crate::support::wait::wait_until;
 use nix::pty::{Winsize, openpty};
 use serde_json::{Value, json};
 

@@ -5,20 +5,29 @@
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
 mod support {
+    pub mod gate;
     pub mod process;
+    pub mod root;
+    pub mod running;
     pub mod sandbox;
+    pub mod shell;
+    pub mod wait;
+    pub mod zombie;
 }
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::process::{
-    Gate, Running, damage_header, is_child, is_zombie, reaped_lines, wait_until, zombies_of,
-};
+use crate::support::gate::Gate;
+use crate::support::process::is_child;
+use crate::support::running::{Running, reaped_lines};
 use crate::support::sandbox::Sandbox;
+use crate::support::shell::shell;
+use crate::support::wait::wait_until;
+use crate::support::zombie::{is_zombie, zombies_of};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use sexton::config::Config;
@@ -43,6 +52,14 @@ max_in_progress = 16
 [worker.shell]
 command = ["sh", "-c", "{body}"]
 "#;
+
+/// Overwrites the first bytes of a board.
+fn damage_header(db: &Path) {
+    shell(&format!(
+        "printf 'sixteen bad byte' | dd of='{}' conv=notrunc bs=16 count=1 2>/dev/null",
+        db.display()
+    ));
+}
 
 /// A dispatcher in this process, which does only what the test tells it to.
 fn daemon(s: &Sandbox) -> Daemon {

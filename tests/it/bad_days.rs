@@ -12,10 +12,15 @@ use crate::support::daemon::{
     configure, create, outcomes, run, sandbox, second_board, state, stop, wait_for_state,
     was_reaped, worker, written_pid,
 };
-use crate::support::process::{
-    Gate, Hung, Running, is_alive, is_child, is_zombie, pipe_with_room, wait_until, zombies_of,
-};
-use crate::support::sandbox::{Sandbox, finish, somebody};
+use crate::support::gate::Gate;
+use crate::support::hung::Hung;
+use crate::support::pipe::pipe_with_room;
+use crate::support::process::{is_child, stat};
+use crate::support::running::Running;
+use crate::support::sandbox::{Sandbox, finish};
+use crate::support::user::somebody;
+use crate::support::wait::wait_until;
+use crate::support::zombie::{is_zombie, zombies_of};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -30,6 +35,11 @@ fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+/// Whether it runs, or at least is no zombie.
+fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != 'Z' && state != 'X')
 }
 
 fn run_as(s: &Sandbox, uid: u32) -> Running {

@@ -7,8 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::support::process::{Running, wait_until};
-use crate::support::sandbox::{Sandbox, finish, rows, sql};
+use crate::support::root::rows;
+use crate::support::running::Running;
+use crate::support::sandbox::{Sandbox, finish};
+use crate::support::sql::sql;
+use crate::support::wait::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sexton::machine::ids::Pid;

@@ -11,10 +11,16 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::process::{
-    Gate, Running, reaped_lines, shell, wait_for, wait_until, zombies_of,
-};
-use crate::support::sandbox::{Sandbox, rows, somebody, sql};
+use crate::support::daemon::wait_for;
+use crate::support::gate::Gate;
+use crate::support::root::rows;
+use crate::support::running::{Running, reaped_lines};
+use crate::support::sandbox::Sandbox;
+use crate::support::shell::shell;
+use crate::support::sql::sql;
+use crate::support::user::somebody;
+use crate::support::wait::wait_until;
+use crate::support::zombie::zombies_of;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;

@@ -1,13 +1,26 @@
 //! The integration tests, one module for each subject, in one program. What changes its own process,
 //! or must have one to itself, is a program beside this one and says why in its first lines.
+//!
+//! A program names the files of `tests/support/` that it needs, and uses all of each.
 
 #[cfg(feature = "runtime")]
 #[path = "../support"]
 mod support {
     pub mod board;
+    pub mod cli;
     pub mod daemon;
+    pub mod gate;
+    pub mod hung;
+    pub mod pipe;
     pub mod process;
+    pub mod root;
+    pub mod running;
     pub mod sandbox;
+    pub mod shell;
+    pub mod sql;
+    pub mod user;
+    pub mod wait;
+    pub mod zombie;
 }
 
 mod bad_days;

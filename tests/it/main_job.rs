@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::support::sandbox::{Done, Sandbox, rows, sql};
+use crate::support::root::rows;
+use crate::support::sandbox::{Done, Sandbox};
+use crate::support::sql::sql;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};

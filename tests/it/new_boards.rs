@@ -7,8 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::support::daemon::{create, run, sandbox, stop, wait_for_state};
-use crate::support::process::{Running, wait_until};
+use crate::support::running::Running;
 use crate::support::sandbox::Sandbox;
+use crate::support::wait::wait_until;
 
 /// One with a task done, so that it has begun.
 fn running(s: &Sandbox) -> Running {

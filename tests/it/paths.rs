@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::daemon::{create, run, sandbox, state, stop, wait_for_state};
-use crate::support::process::{Hung, Running};
+use crate::support::hung::Hung;
+use crate::support::running::Running;
 use crate::support::sandbox::{Sandbox, finish};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;

@@ -12,8 +12,12 @@ use std::process::{Child, Command, Stdio};
 use crate::support::daemon::{
     create, outcomes, run, sandbox, second_board, state, stop, wait_for_state, was_reaped, worker,
 };
-use crate::support::process::{Gate, Running, wait_until, zombies_of};
-use crate::support::sandbox::{Sandbox, rows};
+use crate::support::gate::Gate;
+use crate::support::root::rows;
+use crate::support::running::Running;
+use crate::support::sandbox::Sandbox;
+use crate::support::wait::wait_until;
+use crate::support::zombie::zombies_of;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};

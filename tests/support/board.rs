@@ -1,5 +1,4 @@
 //! A board on a real file, a dispatcher that uses it, and a world in which pids live or do not.
-#![allow(dead_code)]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use sexton::board::{Board, Context, ExchangeError, Exchanged, Liveness, Owner, Workers, sql};
 use sexton::machine::exchange::{Change, Fence, Observation, Request, Taken};
-use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
+use sexton::machine::ids::{Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Policy, WorkerPolicy};
 use sexton::machine::verdict::Verdict;
 use tempfile::TempDir;
@@ -182,10 +181,6 @@ impl World {
     pub fn finish(&mut self, fence: Fence, pid: i32, verdict: Verdict) -> Taken {
         let pid = Some(Pid(pid));
         self.change(Change::Finish { fence, pid, verdict, failure_limit: 2 })
-    }
-
-    pub fn fence(&self, id: &str, run: i64, spawn: u64) -> Fence {
-        Fence { task: task(id), run: RunId(run), spawn: SpawnId(spawn) }
     }
 
     /// The rows of a query, columns separated by `|`, NULL as `-`.

@@ -1,5 +1,4 @@
 //! A daemon on the boards of a sandbox, and what becomes of their tasks.
-#![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::fs;
@@ -8,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::support::process::{Running, reaped_lines, wait_for, wait_until};
-use crate::support::sandbox::{Sandbox, rows};
+use crate::support::root::rows;
+use crate::support::running::{Running, reaped_lines};
+use crate::support::sandbox::Sandbox;
+use crate::support::wait::wait_until;
 
 /// A root with these settings; `worker` goes into `[worker.shell]`.
 pub fn sandbox(dispatch: &str, worker: &str) -> Sandbox {
@@ -48,6 +49,22 @@ pub fn state(db: &Path, id: &str) -> String {
 
 pub fn wait_for_state(db: &Path, id: &str, wanted: &str) {
     wait_until(wanted, || state(db, id) == wanted);
+}
+
+/// As [`wait_until`], for something that is there only then.
+pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    wait_until(what, || {
+        found = find();
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+impl Running {
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("{text:?} in the log"), || self.log().contains(text));
+    }
 }
 
 /// The outcomes of a task's runs in order.

@@ -13,8 +13,10 @@ use nix::unistd::mkfifo;
 use rusqlite::{Connection, ffi};
 use sha2::{Digest, Sha256};
 
-use crate::support::process::shell;
-use crate::support::sandbox::{Sandbox, rows, sql};
+use crate::support::root::rows;
+use crate::support::sandbox::Sandbox;
+use crate::support::shell::shell;
+use crate::support::sql::sql;
 
 pub const RESTORE: &str = "restore the file from a backup or repair it";
 pub const CHECK: &str = "check that the file is there, its permissions and its disk";

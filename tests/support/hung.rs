@@ -1,0 +1,39 @@
+//! A file system that hangs.
+#![allow(clippy::unwrap_used, reason = "only tests use it")]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// A file system that never answers, which only this thread and what it starts can see: nobody serves
+/// it. Whoever waits for it is told that it is gone when this is dropped.
+pub struct Hung {
+    /// Closing it is what ends the file system.
+    _device: File,
+}
+
+impl Hung {
+    /// One over `folder`; `None`, and says so, where nobody may mount one.
+    pub fn over(folder: &Path) -> Option<Hung> {
+        fs::create_dir_all(folder).unwrap();
+        let none: Option<&Path> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        let mounted = unshare(CloneFlags::CLONE_NEWNS)
+            .and_then(|()| mount(none, "/", none, private, none))
+            .map_err(io::Error::from)
+            .and_then(|()| File::options().read(true).write(true).open("/dev/fuse"))
+            .and_then(|device| {
+                let fd = device.as_raw_fd();
+                let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0");
+                mount(none, folder, Some("fuse"), MsFlags::empty(), Some(options.as_str()))?;
+                Ok(Hung { _device: device })
+            });
+        mounted
+            .inspect_err(|error| eprintln!("SKIPPED: this needs to mount with FUSE: {error}"))
+            .ok()
+    }
+}
