@@ -21,7 +21,6 @@ use crate::support::sql::sql;
 use crate::support::user::somebody;
 use crate::support::wait::wait_until;
 use crate::support::zombie::zombies_of;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use sick_files::{CHECK, Pile, RESTORE, TASK, checkpoint, look, overwrite, truncate};
@@ -105,17 +104,26 @@ fn stop(mut sexton: Running) {
     assert!(!sexton.log().contains("panicked"), "{}", sexton.log());
 }
 
+/// `run` on this sandbox, executed by a wrapper that gets the command line as its arguments.
+fn run_by(mut wrapper: Command, s: &Sandbox) -> Running {
+    let real = s.command(&["run"]);
+    wrapper.arg(real.get_program()).args(real.get_args()).env_clear();
+    wrapper.envs(real.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapper.current_dir(s.path("")).process_group(0);
+    Running::start(&mut wrapper, &s.path(""), "run")
+}
+
 /// All boards of the pile are open together in the end, some five descriptors each.
-fn allow_many_descriptors() {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+fn run_with_many_descriptors(s: &Sandbox) -> Running {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -S -n \"$(ulimit -H -n)\" && exec \"$@\"", "sh"]);
+    run_by(shell, s)
 }
 
 #[test]
 fn sick_boards_are_told_and_left_alone_while_the_others_go_on_and_repaired_ones_need_no_restart() {
     const WAITING: [&str; 3] = ["t_a1", "t_a2", "t_a3"];
     const QUICK: [&str; 4] = ["t_b1", "t_b2", "t_b3", "t_b4"];
-    allow_many_descriptors();
     let s = sandbox();
     let healthy = [s.db(), board(&s, "healthy")];
     let gate = Gate::new(s.path("gate"));
@@ -125,7 +133,7 @@ fn sick_boards_are_told_and_left_alone_while_the_others_go_on_and_repaired_ones_
     }
     let pile = Pile::new(&s);
     let before: Vec<_> = pile.sick.iter().map(|case| look(&case.db)).collect();
-    let sexton = run(&s);
+    let sexton = run_with_many_descriptors(&s);
 
     // Each is told, with what was found and what to do.
     for case in &pile.sick {
@@ -489,12 +497,7 @@ fn a_board_on_a_read_only_mount_is_told_and_used_when_it_can_be_written() {
         return;
     }
     let before = look(&db);
-    let real = s.command(&["run"]);
-    let mut command = in_namespace(&mount);
-    command.arg(real.get_program()).args(real.get_args()).env_clear();
-    command.envs(real.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.current_dir(s.path("")).process_group(0);
-    let sexton = Running::start(&mut command, &s.path(""), "run");
+    let sexton = run_by(in_namespace(&mount), &s);
     wait_for_sick(&sexton, &db, "", CHECK);
     wait_for_done(&s.db(), "t_2");
     assert_eq!(look(&db), before);
