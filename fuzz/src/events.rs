@@ -331,7 +331,7 @@ impl Watch {
                     | Change::Renew { .. }
                     | Change::Finish { .. }
                     | Change::Promote { .. }
-                    | Change::Free { .. } => Taken::Yes,
+                    | Change::Reclaim { .. } => Taken::Yes,
                 };
                 let taken = changes.iter().map(taken).collect();
                 let answer = Answer { taken, observation: Some(Observation::default()) };

@@ -477,7 +477,7 @@ impl ModelBoard {
 fn requeues(change: &Change, taken: Taken) -> bool {
     taken == Taken::Yes
         && match change {
-            Change::Promote { .. } | Change::Free { .. } => true,
+            Change::Promote { .. } | Change::Reclaim { .. } => true,
             Change::Finish { verdict, .. } => *verdict != Verdict::Completed,
             Change::Claim { .. } | Change::Started { .. } | Change::Renew { .. } => false,
         }

@@ -266,6 +266,6 @@ fn write(ours: &mut Vec<Fence>, change: &Change, seen: &Seen) -> Taken {
             Taken::Yes
         }
         Change::Promote { task, .. } => refused(*task).map_or(Taken::Yes, Taken::No),
-        Change::Free { expired, .. } => refused(expired.task).map_or(Taken::Yes, Taken::No),
+        Change::Reclaim { expired, .. } => refused(expired.task).map_or(Taken::Yes, Taken::No),
     }
 }

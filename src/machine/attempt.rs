@@ -53,19 +53,19 @@ impl Attempt {
         self.id
     }
 
-    /// Its task.
+    /// Returns the task that it works on.
     #[must_use]
     pub fn task(&self) -> TaskId {
         self.task
     }
 
-    /// Who runs it.
+    /// Returns the configured worker that runs it.
     #[must_use]
     pub fn worker(&self) -> WorkerId {
         self.worker
     }
 
-    /// Where it stands.
+    /// Returns its stage, with the data of that stage.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
@@ -94,7 +94,7 @@ impl Attempt {
         gone && matches!(self.debt.end(), End::Owed { .. })
     }
 
-    /// Takes in what happened to it.
+    /// Applies an input to its stage.
     pub(super) fn take_in(
         &mut self,
         input: Input,
@@ -130,7 +130,7 @@ impl Attempt {
         Exit { pid, status, verdict, alone: group == Group::Gone || may_stay }
     }
 
-    /// The claim took.
+    /// Stores the run that the claim opened.
     pub(super) fn claimed(&mut self, row: RunId) {
         self.row = Some(row);
     }
@@ -140,12 +140,13 @@ impl Attempt {
         &mut self.debt
     }
 
-    /// When something is to be sent that does not wait for company, if its board knows it.
+    /// Returns when the next change is due that does not wait for others, once its board has the
+    /// row.
     pub(super) fn send_at(&self) -> Option<Mono> {
         self.row.and(self.debt.send_at())
     }
 
-    /// The second at which its lease is to be renewed at the latest.
+    /// Returns the latest second at which its lease must be renewed.
     pub(super) fn renew_by(&self) -> Option<i64> {
         self.row.and(self.debt.renew_by())
     }

@@ -8,7 +8,7 @@ use super::time::Mono;
 pub struct Doubling {
     /// The wait after the first failure.
     pub first_ms: u64,
-    /// The longest.
+    /// Milliseconds of the longest wait.
     pub most_ms: u64,
 }
 
@@ -74,7 +74,7 @@ impl Backoff {
         self.since.is_some_and(|since| now.since(since) >= ms)
     }
 
-    /// Rewrites its moments.
+    /// Rewrites all of its moments.
     pub fn rename(&mut self, to: &impl Renamer) {
         to.deadline(&mut self.from);
         self.since.iter_mut().for_each(|since| to.moment(since));

@@ -27,12 +27,12 @@ use attention::Attention;
 use link::File;
 use view::View;
 
-/// Seconds within which a change that comes by itself is worth waiting for.
+/// Seconds within which a change by time alone is worth waiting for.
 const WORTH_WAITING_S: i64 = 60;
 
 pub use link::{Connecting, Exchanging, Link, Quarantined};
 
-/// One board.
+/// A board: its file, its rows as last seen, and its attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Board {
     id: BoardId,
@@ -93,7 +93,7 @@ impl Board {
         self.file.take_in(link::Input::Notice, self.id, turn);
     }
 
-    /// It is listed. If it was not, it is tried at once.
+    /// It is listed. If it was not before, it is tried immediately.
     pub(super) fn listed(&mut self, turn: &mut Turn<'_>) {
         if !core::mem::replace(&mut self.listed, true) {
             self.file.take_in(link::Input::Listed, self.id, turn);
@@ -105,12 +105,12 @@ impl Board {
         self.listed = false;
     }
 
-    /// The configuration changed.
+    /// Looks at everything again, since the configuration changed.
     pub(super) fn policy_changed(&mut self) {
         self.attention.look_at_everything();
     }
 
-    /// It is open.
+    /// Its file is sound and open.
     pub(super) fn connected(&mut self, seq: u64, turn: &mut Turn<'_>) {
         if !self.file.awaits_connect(seq) {
             return turn.unexpected("Connected");
@@ -180,7 +180,7 @@ impl Board {
         }
     }
 
-    /// It does not.
+    /// No process was started for the attempt.
     pub(super) fn spawn_failed(
         &mut self,
         id: SpawnId,
@@ -233,7 +233,7 @@ impl Board {
         self.attempt(id, Input::Signalled(outcome), turn);
     }
 
-    /// An attempt is to end because we are shutting down, at once or not.
+    /// Ends an attempt for a shutdown, gently or by SIGKILL.
     pub(super) fn stop(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
         self.attempt(id, input, turn);
     }
@@ -245,7 +245,7 @@ impl Board {
 
     // What is asked of it.
 
-    /// Its number.
+    /// Returns the number by which events and effects name it.
     #[must_use]
     pub fn id(&self) -> BoardId {
         self.id
@@ -286,7 +286,7 @@ impl Board {
         self.attempts.iter()
     }
 
-    /// Claims of ours that it shows and behind which there is no attempt.
+    /// Returns the claims of ours that it shows without an attempt.
     #[must_use]
     pub fn strays(&self) -> &[Fence] {
         self.view.strays()
@@ -307,7 +307,7 @@ impl Board {
     /// Whether its directories are out of use now.
     #[must_use]
     pub fn directory_hold(&self, now: Mono) -> Option<BoardHold> {
-        self.directories.until(now).map(|until| BoardHold::FoldersFail { until })
+        self.directories.until(now).map(|until| BoardHold::DirectoriesFail { until })
     }
 
     /// Whether nothing is owed to it and no answer is outstanding, so that it can be let go.
@@ -325,7 +325,7 @@ impl Board {
         self.file.is_idle() && self.wants_slots(shared) && self.own_slots(shared, now) > 0
     }
 
-    // Whether anything is to be expected of it: see `standing`.
+    // What `standing` asks: whether the board may still change.
 
     /// Whether its file is out of use from the start, or for longer than `grace_ms`.
     pub(super) fn is_out_of_use(&self, now: Mono, grace_ms: u64) -> bool {
@@ -357,7 +357,7 @@ impl Board {
         self.file.is_idle() && !self.attention.wants_look() && !moves && !may_change
     }
 
-    /// Whether there may be something to do before long.
+    /// Whether work may come up within the grace period.
     fn may_change(&self, now: Now, grace_ms: u64) -> bool {
         let soon = now.unix.saturating_add(WORTH_WAITING_S);
         self.attention.is_rechecking(now.mono, grace_ms)
@@ -365,7 +365,7 @@ impl Board {
             || self.attention.due().is_some_and(|due| due <= soon)
     }
 
-    // Its timers.
+    // When the dispatcher must wake the board.
 
     /// Sets its timers, apart from those of its attempts.
     pub(super) fn set_timers(&mut self, shared: &mut Shared, now: Mono) {
@@ -409,7 +409,7 @@ impl Board {
         self.attempts.set_timers(&mut shared.timers);
     }
 
-    /// Whether what it keeps to look things up is what would be counted anew.
+    /// Whether its indexes match a recount.
     pub(super) fn agrees(&self) -> bool {
         self.attempts.agrees()
     }

@@ -15,11 +15,11 @@ use super::ids::{BoardId, SpawnId};
 use super::renamer::Renamer;
 use super::time::{Mono, Now};
 
-/// The moment at which every canonical form lives: late enough for whatever began before it.
+/// The moment at which every canonical form lives: late enough for everything that began before it.
 pub const PRESENT: Now = Now { mono: Mono(1 << 62), unix: 0 };
 
-/// What times and numbers become in the canonical form. To be applied to whatever is under way
-/// between a dispatcher and its surroundings, whenever the dispatcher itself is replaced.
+/// What times and numbers become in the canonical form. When the dispatcher is replaced, this must
+/// also be applied to requests and answers under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Renaming {
     now: Now,

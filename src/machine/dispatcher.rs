@@ -32,7 +32,7 @@ pub struct Dispatcher {
     latest: Mono,
     /// The `WakeAt` that is in force.
     armed: Option<Mono>,
-    /// Planted bugs.
+    /// Bugs planted by the simulator.
     #[cfg(feature = "sabotage")]
     pub sabotage: super::sabotage::Sabotage,
 }
@@ -98,10 +98,10 @@ impl Dispatcher {
         dispatcher
     }
 
-    /// Takes in one event and pushes what is to be done about it, in that order.
+    /// Applies one event, then pushes the effects that answer it.
     ///
-    /// Cannot fail: what went wrong out there is in the event. An event that does not fit (an answer
-    /// to a question not asked, a child that was never spawned) is reported and changes nothing.
+    /// Cannot fail: the event carries what went wrong outside. An event that does not fit (an
+    /// answer without a request, a child that was never spawned) is reported and changes nothing.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         #[cfg(feature = "sabotage")]
         (self.shared.timers.forgets = self.sabotage.forget_a_timer);
@@ -195,7 +195,7 @@ impl Dispatcher {
                 });
             }
             Event::Signalled { spawn, signal: _, outcome } => {
-                // Its attempt may be over by now; that is no surprise.
+                // Its attempt may be over by now, which is expected.
                 if let Some(board) = self.shared.owners.get(&spawn).copied() {
                     self.on_board(board, now, effects, |board, turn| {
                         board.signalled(spawn, outcome, turn);
@@ -228,7 +228,7 @@ impl Dispatcher {
     }
 
     /// The historical bug, for the tests that must catch it: reaping as a part of the pass, after
-    /// whatever may fail.
+    /// steps that may fail.
     #[cfg(feature = "sabotage")]
     fn sabotaged_reap(&mut self, effects: &mut Vec<Effect>) {
         if self.sabotage.reap_inside_the_pass {
@@ -270,7 +270,7 @@ impl Dispatcher {
         }
     }
 
-    /// Changes the board that was asked something; what is no board of ours was never asked.
+    /// Changes the board that an answer names. An answer from an unknown board is unexpected.
     fn on_asked(
         &mut self,
         id: BoardId,
@@ -299,7 +299,7 @@ impl Dispatcher {
         }
     }
 
-    /// Changes every board.
+    /// Applies `act` to every board.
     fn on_all(
         &mut self,
         now: Now,
@@ -312,7 +312,8 @@ impl Dispatcher {
         }
     }
 
-    /// Changes a board, and lets timers and indexes follow. False if there is no such board.
+    /// Applies `act` to a board, and updates timers and indexes. Returns false if there is no such
+    /// board.
     fn on_board(
         &mut self,
         id: BoardId,
@@ -434,7 +435,7 @@ impl Dispatcher {
             && self.boards.values().all(Board::agrees)
     }
 
-    /// Sets timers and indexes anew from the rest of the state.
+    /// Rebuilds timers and indexes from the rest of the state.
     fn recount(&mut self, now: Now) {
         self.shared.timers = Timers::default();
         self.index = Index::default();

@@ -9,47 +9,47 @@ use super::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
 use super::time::Mono;
 use super::verdict::{ExitStatus, Verdict};
 
-/// One thing to be done, pushed by [`Dispatcher::step`](super::Dispatcher::step).
+/// One action for the runtime, pushed by [`Dispatcher::step`](super::Dispatcher::step).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Wait for children that have exited, without blocking. Answered by any number of
     /// `ChildExited` and `OrphanReaped`, and then `Reaped` or `ReapFailed`.
     Reap {
-        /// Comes back in the answer.
+        /// Number that the answer must carry.
         seq: u64,
         /// Which children to ask.
         whom: Whom,
     },
     /// Signal a worker's group. Answered by `Signalled`.
     Signal {
-        /// Whose.
+        /// The attempt.
         spawn: SpawnId,
-        /// Which signal.
+        /// The signal.
         signal: Signal,
     },
-    /// Look which boards there are. Answered by `BoardAdded`, `BoardRemoved`, then `BoardsListed`.
+    /// List the boards. Answered by `BoardAdded`, `BoardRemoved`, then `BoardsListed`.
     ListBoards,
     /// Check and open a board. Answered by `Connected` or `ConnectFailed`.
     Connect {
-        /// Which.
+        /// The board.
         board: BoardId,
-        /// Comes back in the answer.
+        /// Number that the answer must carry.
         seq: u64,
-        /// Only if it is not the very file that was refused last time.
+        /// Skip the check if the file is the one that was refused last time, unchanged.
         if_changed: bool,
     },
     /// One transaction with a board. Answered by `Exchanged` or `ExchangeFailed`.
     Exchange {
-        /// Which.
+        /// The board.
         board: BoardId,
-        /// Comes back in the answer.
+        /// Number that the answer must carry.
         seq: u64,
-        /// What to write and what to look for.
+        /// The changes to write, and how much to observe.
         request: Request,
     },
-    /// Let go of a board's file. Not answered.
+    /// Close a board's file. Not answered.
     Disconnect {
-        /// Which.
+        /// The board.
         board: BoardId,
     },
     /// Prepare the workspace and start the worker of a claimed task. Answered by `SpawnOk`,
@@ -57,62 +57,62 @@ pub enum Effect {
     Spawn {
         /// The attempt.
         spawn: SpawnId,
-        /// Where.
+        /// The board of the task.
         board: BoardId,
-        /// Of what.
+        /// The claimed task.
         task: TaskId,
-        /// Under which run.
+        /// The row in `task_runs` that the claim opened.
         run: RunId,
-        /// By whom.
+        /// The configured worker whose command line is started.
         worker: WorkerId,
     },
-    /// Call off a `Spawn`, if its process is not yet being made.
+    /// Cancel a `Spawn`, unless its process is already being created.
     CancelSpawn {
-        /// Whose.
+        /// The attempt.
         spawn: SpawnId,
     },
-    /// Nothing will be asked of this worker any more: let go of what was kept for it.
+    /// No effect will name this attempt again: release what is kept for it.
     Forget {
-        /// Whose.
+        /// The attempt.
         spawn: SpawnId,
     },
     /// Send `Wake` at this moment; replaces any earlier request.
     WakeAt(Mono),
-    /// Tell whoever watches.
+    /// Report a change to the log and the counters.
     Report(Report),
 }
 
 /// Which children a reaping step asks whether they have exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Whom {
-    /// All of them: the backstop.
+    /// All of them. A tick does so in case a hint was lost.
     All,
-    /// Those of which the kernel has said that they exited, and those of which it could not, since
-    /// they have no descriptor. So the cost of an exit does not grow with the number of children.
+    /// Children that epoll reported as exited, and children without a pidfd, of which it cannot
+    /// report. The cost of an exit then does not grow with the number of children.
     Hinted,
 }
 
-/// What whoever watches may want to know. Told once for each change, not once for each tick.
+/// A change worth logging or counting. Each change is reported once, not once for each tick.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Report {
     /// A reaping step found something.
     Reaped {
-        /// The workers, in the order in which the kernel gave them.
+        /// Pids of the workers, in the order in which they were reaped.
         pids: Vec<Pid>,
-        /// How many adopted processes besides.
+        /// Number of adopted orphans, which are not in `pids`.
         orphans: u32,
     },
-    /// Reaping fails, with this error number; it is tried again.
+    /// Reaping fails with this errno; it is retried.
     ReapFailing(i32),
     /// Reaping works again.
     ReapRecovered,
     /// A board was opened, for the first time or again.
     BoardOpened(BoardId),
-    /// A board is out of use until this moment, for this reason.
+    /// A board is quarantined for this fault until this moment.
     BoardSick(BoardId, Fault, Mono),
     /// A board has not answered for too long.
     BoardHung(BoardId),
-    /// A board that was out of use, or hung, takes changes again.
+    /// A board that was quarantined or hung takes changes again.
     BoardWell(BoardId),
     /// A claim took.
     Claimed(Fence, BoardId),
@@ -120,8 +120,8 @@ pub enum Report {
     ClaimRefused(TaskId, BoardId, Refusal),
     /// A waiting task became ready.
     Promoted(TaskId, BoardId),
-    /// The claim of somebody else ended by the rules.
-    Freed(TaskId, BoardId),
+    /// A claim of another dispatcher ended by the rules, and its task was put back.
+    Reclaimed(TaskId, BoardId),
     /// A worker exists.
     Started(SpawnId, Pid),
     /// A worker could not be started.
@@ -130,30 +130,30 @@ pub enum Report {
     Ending(SpawnId, EndCause),
     /// A worker has ended.
     Exited(SpawnId, ExitStatus),
-    /// A run's end was recorded in its board.
+    /// The end of an attempt was recorded in its board.
     Recorded(SpawnId, Verdict),
-    /// A run had ended in its board before we could record it: it was no longer ours.
+    /// The run was no longer ours when we tried to record its end.
     NotOurs(SpawnId),
-    /// The host refuses to start processes; nothing is started before this moment.
+    /// The host refuses to start processes; no worker is started before this moment.
     HostRefuses(i32, Mono),
     /// The monotonic clock went back by this many milliseconds; it was ignored.
     ClockWentBack(u64),
-    /// An answer came to a question that was not asked, or no longer; it was ignored.
+    /// An answer without an open request arrived and was ignored.
     Unexpected(&'static str),
 }
 
 /// Why a worker is being ended by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndCause {
-    /// Its time is over.
+    /// It exceeded its max_runtime.
     Timeout {
-        /// Seconds it was allowed.
+        /// Seconds that it was allowed to run.
         limit_s: u32,
     },
     /// We are shutting down.
     Shutdown,
-    /// Its task has ended otherwise, or its run is no longer ours.
+    /// Its task ended in another way, or its run is no longer ours.
     Superseded,
-    /// It has ended itself; this is for what it left behind in its group.
+    /// The leader exited; the rest of its group is being ended.
     Leftovers,
 }

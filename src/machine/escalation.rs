@@ -38,7 +38,7 @@ impl Escalation {
         self.kill_at
     }
 
-    /// Rewrites its moment.
+    /// Rewrites the moment of the next step.
     pub fn rename(&mut self, to: &impl Renamer) {
         to.deadline(&mut self.kill_at);
     }
@@ -78,7 +78,7 @@ impl Probes {
         self.at
     }
 
-    /// Rewrites its moment.
+    /// Rewrites the moment of the next step.
     pub fn rename(&mut self, to: &impl Renamer) {
         to.deadline(&mut self.at);
     }

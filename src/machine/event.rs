@@ -14,120 +14,121 @@ use super::verdict::ExitStatus;
 pub enum Event {
     /// It is time for a tick.
     Tick,
-    /// The moment asked for by `WakeAt` has come (or something else woke us; harmless).
+    /// The moment requested by `WakeAt` has come. An early or spurious wake is harmless.
     Wake,
 
-    /// Some child may have exited.
+    /// A child may have exited.
     KernelReady,
-    /// Answer to `Reap`, once for each child of ours that was reaped.
+    /// Answer to `Reap`, once for each reaped worker.
     ChildExited {
-        /// Whose worker.
+        /// The attempt whose worker exited.
         spawn: SpawnId,
-        /// Its pid, which is free from now on.
+        /// Pid of the leader. The kernel may reuse it from now on.
         pid: Pid,
-        /// How it ended.
+        /// Exit status of the leader.
         status: ExitStatus,
-        /// Whether anything else of its group is alive.
+        /// Whether other processes of its group are alive.
         group: Group,
     },
     /// Answer to `Reap`, once for each reaped process that we never spawned.
     OrphanReaped {
-        /// Its pid.
+        /// Pid of the orphan.
         pid: Pid,
     },
-    /// Last answer to `Reap`: nothing that had exited when it began is left.
+    /// Last answer to `Reap`: every child that had exited before it began is reaped.
     Reaped {
-        /// Which `Reap`.
+        /// Number of the `Reap` that this answers.
         seq: u64,
     },
     /// Last answer to `Reap`: the kernel refused.
     ReapFailed {
-        /// Which `Reap`.
+        /// Number of the `Reap` that this answers.
         seq: u64,
-        /// The error number.
+        /// The errno of the failed call.
         errno: i32,
     },
 
-    /// A board is there.
+    /// A board was found.
     BoardAdded {
-        /// Which.
+        /// The board.
         board: BoardId,
     },
     /// A board is no longer listed.
     BoardRemoved {
-        /// Which.
+        /// The board.
         board: BoardId,
     },
-    /// Answer to `ListBoards`: every `BoardAdded` and `BoardRemoved` has been told.
+    /// Answer to `ListBoards`: every `BoardAdded` and `BoardRemoved` was sent before it.
     BoardsListed,
-    /// Something near the board's file changed; what, may not be visible yet.
+    /// Something changed near the board's file. The change may not be visible yet.
     BoardChanged {
-        /// Which.
+        /// The board.
         board: BoardId,
     },
     /// Answer to `Connect`: the file is sound and open.
     Connected {
-        /// Which.
+        /// The board.
         board: BoardId,
-        /// Which `Connect`.
+        /// Number of the `Connect` that this answers.
         seq: u64,
     },
-    /// Answer to `Connect`: not to be used now.
+    /// Answer to `Connect`: the file cannot be used now.
     ConnectFailed {
-        /// Which.
+        /// The board.
         board: BoardId,
-        /// Which `Connect`.
+        /// Number of the `Connect` that this answers.
         seq: u64,
-        /// Why not.
+        /// Why the file was refused.
         fault: Fault,
     },
     /// Answer to `Exchange`: committed.
     Exchanged {
-        /// Which.
+        /// The board.
         board: BoardId,
-        /// Which `Exchange`.
+        /// Number of the `Exchange` that this answers.
         seq: u64,
-        /// What took, and what the board looks like.
+        /// The result of each change, and a new observation of the board.
         answer: Box<Answer>,
     },
-    /// Answer to `Exchange`: it failed, and nothing can be said of its changes beyond `commit`.
+    /// Answer to `Exchange`: it failed. Only `commit` is known of its changes.
     ExchangeFailed {
-        /// Which.
+        /// The board.
         board: BoardId,
-        /// Which `Exchange`.
+        /// Number of the `Exchange` that this answers.
         seq: u64,
-        /// Why.
+        /// Why the exchange failed.
         fault: Fault,
-        /// Whether its changes may be in the board all the same.
+        /// Whether its changes may be in the board nevertheless.
         commit: Commit,
     },
 
     /// Answer to `Spawn`: the worker exists.
     SpawnOk {
-        /// Whose.
+        /// The attempt.
         spawn: SpawnId,
-        /// Its leader.
+        /// Pid of the leader of its group.
         pid: Pid,
     },
-    /// Answer to `Spawn`: it does not.
+    /// Answer to `Spawn`: no worker was started.
     SpawnFailed {
-        /// Whose.
+        /// The attempt.
         spawn: SpawnId,
         /// Who is charged.
         blame: Blame,
-        /// The error number; 0 if there is none.
+        /// The errno of the failed call; 0 if there was no call.
         errno: i32,
     },
-    /// Answer to `CancelSpawn`: it came in time, there will be no process and no other answer.
+    /// Answer to `CancelSpawn`: it came in time. No process was started, and no other answer
+    /// follows.
     SpawnCancelled {
-        /// Whose.
+        /// The attempt.
         spawn: SpawnId,
     },
     /// Answer to `Signal`.
     Signalled {
-        /// Whose group.
+        /// The attempt to whose group the signal was sent.
         spawn: SpawnId,
-        /// Which signal.
+        /// The signal.
         signal: Signal,
         /// What came of it.
         outcome: SignalOutcome,
@@ -137,7 +138,7 @@ pub enum Event {
     PolicyChanged(Box<Policy>),
     /// Start nothing new; let the workers finish for this long, then end them.
     Drain {
-        /// Milliseconds.
+        /// Milliseconds until the remaining workers are ended.
         grace_ms: u64,
     },
     /// End everything now.
@@ -147,16 +148,16 @@ pub enum Event {
 /// Whether any process of a worker's group is alive besides its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
-    /// None.
+    /// All have exited.
     Gone,
-    /// Some, or it cannot be told.
+    /// At least one is alive, or the kernel does not show it.
     Alive,
 }
 
 /// A signal to a worker's whole group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Signal {
-    /// No signal: is anything of the group alive?
+    /// Signal 0, which only tests whether the group exists.
     Probe,
     /// SIGTERM.
     Term,
@@ -167,11 +168,11 @@ pub enum Signal {
 /// What came of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignalOutcome {
-    /// Something of the group is alive; or, unless it was only looked for, has ended and was not
-    /// reaped: the kernel takes a signal for that, too.
+    /// A process of the group received it. The kernel also accepts a signal, though not a probe,
+    /// for a group of which only zombies are left.
     Delivered,
     /// Nothing of the group is alive.
     Gone,
-    /// The kernel refused, or it cannot be told.
+    /// The kernel refused, or the outcome is unknown.
     Refused,
 }

@@ -1,5 +1,5 @@
-//! The one request that a board knows. Changes go in, each with its own precondition; what took
-//! comes out, with the next bounded observation of the board.
+//! The one request that a board takes. Changes go in, each with its own precondition; the answer
+//! says which were written, and carries the next bounded observation of the board.
 //!
 //! All changes of a request share one transaction. Each of them may be sent again after a "maybe":
 //! a claim recognises its own token, everything else finds its fence gone.
@@ -35,9 +35,9 @@ pub enum Change {
     Claim {
         /// The attempt; its number is the claim's token.
         spawn: SpawnId,
-        /// What to claim.
+        /// The ready task.
         task: TaskId,
-        /// For whom.
+        /// The worker that will run it.
         worker: WorkerId,
         /// Seconds until the lease ends unless renewed.
         ttl_s: u32,
@@ -46,23 +46,23 @@ pub enum Change {
     },
     /// The worker of a run of ours exists: store its pid.
     Started {
-        /// Whose run.
+        /// Proof that the run is ours.
         fence: Fence,
-        /// Its leader.
+        /// Pid of the leader of its group.
         pid: Pid,
     },
     /// Prolong the lease of a run of ours.
     Renew {
-        /// Whose run.
+        /// Proof that the run is ours.
         fence: Fence,
-        /// Seconds from now.
+        /// Seconds from now until the lease ends.
         ttl_s: u32,
         /// Also write the heartbeat, for workers that know nothing of heartbeats.
         heartbeat: bool,
     },
     /// A run of ours has ended.
     Finish {
-        /// Whose run.
+        /// Proof that the run is ours.
         fence: Fence,
         /// Its process, if there ever was one.
         pid: Option<Pid>,
@@ -73,14 +73,14 @@ pub enum Change {
     },
     /// A waiting task whose parents are all done becomes ready.
     Promote {
-        /// Which.
+        /// The waiting task.
         task: TaskId,
         /// Failures from which on a blocked task stays blocked.
         failure_limit: u32,
     },
-    /// A claim of somebody else has ended by the rules: put its task back.
-    Free {
-        /// Which task, under which claim.
+    /// Reclaim a task: a claim of another dispatcher has ended by the rules.
+    Reclaim {
+        /// The claim that ended.
         expired: Expired,
         /// Failures after which the task is blocked, unless it sets its own limit.
         failure_limit: u32,
@@ -88,7 +88,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The attempt that it is about, if it is about one.
+    /// Returns the attempt that it concerns, if any.
     #[must_use]
     pub fn spawn(&self) -> Option<SpawnId> {
         match self {
@@ -96,28 +96,28 @@ impl Change {
             Change::Started { fence, .. }
             | Change::Renew { fence, .. }
             | Change::Finish { fence, .. } => Some(fence.spawn),
-            Change::Promote { .. } | Change::Free { .. } => None,
+            Change::Promote { .. } | Change::Reclaim { .. } => None,
         }
     }
 
-    /// Whether it waits while another dispatcher is at work. What happened to our own runs is
-    /// recorded at once.
+    /// Whether it waits while another dispatcher is at work. News of our own runs is recorded
+    /// immediately.
     #[must_use]
     pub fn waits_for_others(&self) -> bool {
         match self {
-            Change::Claim { .. } | Change::Promote { .. } | Change::Free { .. } => true,
+            Change::Claim { .. } | Change::Promote { .. } | Change::Reclaim { .. } => true,
             Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
         }
     }
 
-    /// Rewrites its attempt.
+    /// Rewrites the attempt's number.
     pub fn rename(&mut self, to: &impl Renamer) {
         match self {
             Change::Claim { spawn, .. } => to.attempt(spawn),
             Change::Started { fence, .. }
             | Change::Renew { fence, .. }
             | Change::Finish { fence, .. } => fence.rename(to),
-            Change::Promote { .. } | Change::Free { .. } => {}
+            Change::Promote { .. } | Change::Reclaim { .. } => {}
         }
     }
 }
@@ -127,23 +127,23 @@ impl Change {
 pub struct Fence {
     /// The claimed task.
     pub task: TaskId,
-    /// Its current run.
+    /// The run that the claim opened.
     pub run: RunId,
-    /// The claim's token.
+    /// The attempt, whose number is the claim's token.
     pub spawn: SpawnId,
 }
 
 impl Fence {
-    /// Rewrites its attempt.
+    /// Rewrites the attempt's number.
     pub fn rename(&mut self, to: &impl Renamer) {
         to.attempt(&mut self.spawn);
     }
 }
 
-/// What became of one change.
+/// The result of one change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Taken {
-    /// Written.
+    /// The change was written.
     Yes,
     /// Claimed (now, or by an earlier copy of the same request).
     Claimed {
@@ -152,7 +152,7 @@ pub enum Taken {
         /// The task's own limit in seconds, if it sets one.
         max_runtime_s: Option<u32>,
     },
-    /// Not written, and why.
+    /// The change was not written, for this reason.
     No(Refusal),
 }
 
@@ -183,10 +183,10 @@ pub struct Answer {
 /// A bounded look at a board: as much as free slots can use, never all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Observation {
-    /// Rows that are running, whoever runs them.
+    /// Number of running rows, of any dispatcher.
     pub running: u32,
     /// The ready tasks that could run first, replacing what was known; `None` if that list cannot
-    /// have changed for the better since it was last given.
+    /// have improved since it was last returned.
     pub ready: Option<Ready>,
     /// Waiting tasks whose parents are all done, a bounded number of them.
     pub promotable: Vec<TaskId>,
@@ -194,7 +194,8 @@ pub struct Observation {
     pub expired: Vec<Expired>,
     /// Every running row that carries a claim of this dispatcher.
     pub ours: Vec<Fence>,
-    /// The next second at which something here changes by itself: a lease ends, a cooldown is over.
+    /// The next second at which time alone changes something here: a lease ends, a cooldown is
+    /// over.
     pub due: Option<i64>,
 }
 
@@ -223,6 +224,7 @@ pub struct Expired {
 pub enum LeaseEnd {
     /// Its time is over and no living process is known to stand behind it.
     Expired,
-    /// Its worker was on this host and is gone, and so is whoever could still say how it ended.
+    /// Its worker was on this host and is gone, and so is its parent, the only process that could
+    /// report how it ended.
     WorkerGone,
 }

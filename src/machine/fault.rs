@@ -1,4 +1,4 @@
-//! What can be wrong with a board or a spawn, and whose trouble it is.
+//! What can be wrong with a board or a spawn, and who is charged for it.
 
 /// Who is charged for a spawn that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -7,37 +7,38 @@ pub enum Blame {
     Task,
     /// The host (EAGAIN, EMFILE, ENOMEM…): everything waits a moment, no budget is touched.
     Host,
-    /// The board's own folders (workspace, log) on a failing disk: the board waits a moment.
+    /// The board's directories (workspaces, worker logs), which fail: this board alone waits a
+    /// moment. No budget is touched.
     Board,
 }
 
 /// Whether the changes of a failed exchange may be in the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Commit {
-    /// Certainly not.
+    /// None of them is.
     No,
-    /// They may be: the failure came at COMMIT, or the file was exchanged under us.
+    /// They may be: the failure came at COMMIT, or the file was replaced meanwhile.
     Maybe,
 }
 
 /// What is wrong with a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fault {
-    /// What sort of trouble, which decides when to try again and whether the file is let go.
+    /// Decides when to try again and whether the file is closed.
     pub class: FaultClass,
     /// True if this is the very file that was refused before, looked at without opening it.
     pub unchanged: bool,
 }
 
-/// Sorts of trouble with a board.
+/// The classes of faults of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultClass {
     /// Its bytes are wrong: header, check, schema. Only another file, or time, can change that.
     Content,
     /// It cannot be opened, read or written: no file, no permission, EIO, read-only, full.
     Access,
-    /// Somebody else has it locked.
+    /// Another process holds its lock.
     Busy,
-    /// The path leads to another file than the open one, or to none: the open one is let go.
+    /// The path leads to another file than the open one, or to none: the open one is closed.
     Replaced,
 }

@@ -11,7 +11,7 @@ pub const LEN: usize = 100;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What a sound header says.
+/// The fields of a sound header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Bytes of a page.
@@ -32,9 +32,9 @@ pub enum HeaderError {
     },
     /// It does not begin with SQLite's magic text.
     Magic,
-    /// The page size is no power of two from 512 to 65536.
+    /// The page size is not a power of two from 512 to 65536.
     PageSize {
-        /// The size it gives.
+        /// The page size that the header names.
         found: u32,
     },
     /// The file is shorter than its first page.
@@ -46,29 +46,29 @@ pub enum HeaderError {
     },
     /// Its format versions are not 1 (journal) or 2 (WAL).
     Version {
-        /// For writing.
+        /// Format version for writing, at offset 18.
         write: u8,
-        /// For reading.
+        /// Format version for reading, at offset 19.
         read: u8,
     },
     /// The payload fractions are not 64, 32, 32.
     Fractions {
-        /// Those found.
+        /// The bytes at offsets 21 to 23.
         found: [u8; 3],
     },
     /// Too much of each page is reserved to leave a usable one.
     Reserved {
-        /// The reserved bytes.
+        /// Reserved bytes at the end of each page, at offset 20.
         found: u8,
     },
     /// The schema format is not 1 to 4.
     SchemaFormat {
-        /// The one found.
+        /// The number found.
         found: u32,
     },
     /// The text encoding is not 1 to 3.
     Encoding {
-        /// The one found.
+        /// The number found.
         found: u32,
     },
 }

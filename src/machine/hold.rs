@@ -1,5 +1,5 @@
-//! Why a ready task does not run now, and what will end that. A hold without an end does not exist:
-//! each has a time at which it ends by itself, or somebody who can end it.
+//! Why a ready task does not run now, and what will end that. Every hold ends: either at a known
+//! time, or when a known person acts.
 
 use super::fault::FaultClass;
 use super::ids::{TaskId, WorkerId};
@@ -10,9 +10,9 @@ use super::time::{Mono, Now};
 /// A ready task, with all that decides whether and when it may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate {
-    /// Its id.
+    /// Its `tasks.id`.
     pub task: TaskId,
-    /// Who would run it.
+    /// The worker that would run it, if any.
     pub lane: Lane,
     /// Larger runs first.
     pub priority: i64,
@@ -49,9 +49,9 @@ pub struct LastEnd {
 pub enum Lane {
     /// One of our configured workers'.
     Worker(WorkerId),
-    /// Nobody's yet.
+    /// No assignee, and so open to the default worker.
     Unassigned,
-    /// Somebody else's: no worker of this name is configured.
+    /// Another dispatcher's: no worker of this name is configured here.
     Foreign,
 }
 
@@ -81,55 +81,55 @@ pub enum Hold {
 /// What ends a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// It ends by itself, at this second since 1970.
+    /// At this second since 1970, without any action.
     At(i64),
-    /// Somebody must act.
+    /// When this person acts.
     Owner(Owner),
 }
 
-/// Who can end a hold that does not end by itself.
+/// The person who can end a hold that time does not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// Whoever configures the workers, and looks after host and disks.
+    /// Configures the workers, and maintains the host and its disks.
     Operator,
-    /// Whoever wrote the task.
+    /// Wrote the task.
     Author,
-    /// Whoever reviews it.
+    /// Reviews the task.
     Reviewer,
 }
 
-/// A reason for running no task of a board, whatever the task: the board's own, or the host's.
-/// Only a dispatcher that works on the board knows it; no row of the board shows it.
+/// A reason in the board or the host for running no task of a board at all. Only a dispatcher that
+/// works on the board knows it; the rows do not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BoardHold {
-    /// Its file is out of use. A content fault is looked at sooner if the file changes.
+    /// Its file is quarantined. After a content fault it is retried early if the file changes.
     Quarantined {
-        /// Which sort of trouble.
+        /// The class of the fault.
         class: FaultClass,
-        /// When it is tried again.
+        /// When the file is tried again.
         until: Mono,
     },
-    /// Its file does not answer; whoever looks after its disk can end that.
+    /// Its file does not answer. The operator can end that by mending the disk.
     Hung,
-    /// As many spawns as are allowed to hang do hang in its folders; whoever looks after their disk
-    /// can end that.
-    SpawnLanesStuck,
-    /// Its folders refuse workspaces or logs.
-    FoldersFail {
-        /// When a worker is started there again.
+    /// The allowed number of spawn threads hang in its directories. The operator can end that by
+    /// mending the disk.
+    SpawnThreadsStuck,
+    /// Workspaces or worker logs cannot be created in its directories.
+    DirectoriesFail {
+        /// When a worker is started on this board again.
         until: Mono,
     },
     /// The host starts no processes.
     HostRefuses {
-        /// What it said.
+        /// The errno of the refused call.
         errno: i32,
-        /// When one is started again.
+        /// When a process is started again.
         until: Mono,
     },
 }
 
 impl Owner {
-    /// One word for programs.
+    /// Its name in JSON output.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -146,9 +146,9 @@ impl BoardHold {
     pub fn end(self, now: Now) -> End {
         match self {
             BoardHold::Quarantined { until, .. }
-            | BoardHold::FoldersFail { until }
+            | BoardHold::DirectoriesFail { until }
             | BoardHold::HostRefuses { until, .. } => End::At(now.unix_at(until)),
-            BoardHold::Hung | BoardHold::SpawnLanesStuck => End::Owner(Owner::Operator),
+            BoardHold::Hung | BoardHold::SpawnThreadsStuck => End::Owner(Owner::Operator),
         }
     }
 }
@@ -168,8 +168,8 @@ impl Hold {
 
 /// What keeps `candidate` from running at `unix`, judged by its own row alone.
 ///
-/// The board asks this while it looks for tasks that can run, and again inside the claiming
-/// transaction; the plan asks it of what it was shown.
+/// The board checks this while it looks for tasks that can run, and again inside the claiming
+/// transaction; the plan checks the candidates that it was shown.
 #[must_use]
 pub fn on(candidate: &Candidate, policy: &Policy, unix: i64) -> Option<Hold> {
     let worker = match candidate.lane {
@@ -189,8 +189,8 @@ pub fn on(candidate: &Candidate, policy: &Policy, unix: i64) -> Option<Hold> {
     }
     let end = candidate.last_end?;
     let rest = rest_s(policy, candidate.task, candidate.failures, end.rate_limited);
-    // An end that lies ahead (a clock went back) holds its task twice as long as the rule says at
-    // the most; one that lies further ahead than that is no time at all, and boards look past it.
+    // An end that lies ahead (a clock went back) holds its task at most twice as long as the rule
+    // demands. One that lies further ahead is not believed, and boards ignore it.
     if end.at > unix.saturating_add(rest) {
         return None;
     }
@@ -202,15 +202,16 @@ pub fn on(candidate: &Candidate, policy: &Policy, unix: i64) -> Option<Hold> {
     })
 }
 
-/// Seconds for which a task rests when a run of it has ended, by a rate limit or otherwise.
+/// Returns the seconds for which a task rests after a run of it ended, by a rate limit or
+/// otherwise.
 #[must_use]
 pub fn rest_s(policy: &Policy, task: TaskId, failures: u32, rate_limited: bool) -> i64 {
     if rate_limited { i64::from(policy.cooldown_s) } else { backoff_s(failures, task) }
 }
 
-/// Seconds to wait after the `failures`-th consecutive failure: the first retry is at once, then 1 s
-/// doubling to 60 s, and up to a quarter more, by the task's id, so that tasks that failed together
-/// do not return together.
+/// Returns the seconds to wait after the `failures`-th consecutive failure: the first retry comes
+/// immediately, then 1 s doubling to 60 s, and up to a quarter more, by the task's id, so that
+/// tasks that failed together do not return together.
 #[must_use]
 pub fn backoff_s(failures: u32, task: TaskId) -> i64 {
     if failures < 2 {
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lane_and_each_lack_has_its_hold() {
+    fn each_lane_and_each_missing_need_has_its_hold() {
         let on = |lane| super::on(&candidate(lane), &policy(), 0);
         assert_eq!(on(Lane::Worker(WorkerId(0))), None);
         assert_eq!(on(Lane::Worker(WorkerId(1))), Some(Hold::NeedsBody));
@@ -280,14 +281,18 @@ mod tests {
         let until = Hold::Cooldown { until: 1_300 };
         assert_eq!(on(&ended(true, 0), &policy(), 1_299), Some(until));
         assert_eq!(on(&ended(true, 0), &policy(), 1_300), None);
-        assert_eq!(on(&ended(false, 1), &policy(), 1_000), None, "the first retry is at once");
+        assert_eq!(
+            on(&ended(false, 1), &policy(), 1_000),
+            None,
+            "the first retry comes immediately"
+        );
         let until = Hold::Backoff { until: 1_001 };
         assert_eq!(on(&ended(false, 2), &policy(), 1_000), Some(until));
         assert_eq!(on(&ended(false, 2), &policy(), 1_001), None);
     }
 
     #[test]
-    fn a_row_from_the_future_holds_nothing_for_ever() {
+    fn a_row_from_the_future_holds_no_task_forever() {
         let ended_at = |at| Candidate {
             last_end: Some(LastEnd { at, rate_limited: true }),
             ..candidate(Lane::Worker(WorkerId(0)))
@@ -295,14 +300,14 @@ mod tests {
         assert_eq!(on(&ended_at(1_000_000), &policy(), 0), None);
         let slightly = Hold::Cooldown { until: 310 };
         assert_eq!(on(&ended_at(10), &policy(), 0), Some(slightly));
-        assert_eq!(on(&ended_at(10), &policy(), 310), None, "it ends when it says");
-        // Twice as long as the rule says is the most.
+        assert_eq!(on(&ended_at(10), &policy(), 310), None, "it ends at the promised second");
+        // At most twice as long as the rule demands.
         assert_eq!(on(&ended_at(300), &policy(), 0), Some(Hold::Cooldown { until: 600 }));
         assert_eq!(on(&ended_at(301), &policy(), 0), None);
     }
 
     #[test]
-    fn backoff_doubles_to_a_minute_and_a_quarter_at_the_most() {
+    fn backoff_doubles_to_at_most_a_minute_and_a_quarter() {
         let waits: Vec<i64> = (0..10).map(|failures| backoff_s(failures, task())).collect();
         assert_eq!(waits[..3], [0, 0, 1]);
         for (failures, base) in [(3, 2), (4, 4), (5, 8), (6, 16), (7, 32), (8, 60), (9, 60)] {
@@ -313,14 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn tasks_that_failed_together_return_one_after_the_other_and_each_always_alike() {
+    fn tasks_that_failed_together_return_apart_by_a_stable_jitter() {
         let wait = |n: u32| backoff_s(9, TaskId::new(&alloc::format!("t_{n}")).unwrap());
         let waits: Vec<i64> = (0..8).map(wait).collect();
         assert_eq!(waits, [66, 75, 69, 62, 60, 69, 63, 72]);
     }
 
     #[test]
-    fn whoever_can_end_a_hold_has_a_name_for_programs() {
+    fn each_owner_of_a_hold_has_a_json_name() {
         let names = [Owner::Operator, Owner::Author, Owner::Reviewer].map(Owner::name);
         assert_eq!(names, ["operator", "author", "reviewer"]);
     }

@@ -11,7 +11,7 @@ pub struct Host {
     /// Slots in use, over all boards.
     used: u32,
     refusals: Backoff,
-    /// The error number of the last refusal.
+    /// The errno of the last refusal.
     errno: i32,
 }
 
@@ -21,7 +21,7 @@ impl Host {
         Host { used: 0, refusals: Backoff::new(Mono(0)), errno: 0 }
     }
 
-    /// Slots in use.
+    /// Returns the number of slots in use.
     pub fn used(&self) -> u32 {
         self.used
     }
@@ -59,7 +59,7 @@ impl Host {
         self.refuses_until(now).map(|until| BoardHold::HostRefuses { errno, until })
     }
 
-    /// Rewrites its moments.
+    /// Rewrites the moments of its backoff.
     pub fn rename(&mut self, to: &impl Renamer) {
         self.refusals.rename(to);
     }

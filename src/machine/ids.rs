@@ -11,7 +11,7 @@ pub struct BoardId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpawnId(pub u64);
 
-/// `task_runs.id`.
+/// A row of the table `task_runs`, by its `id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub i64);
 
@@ -19,7 +19,7 @@ pub struct RunId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(pub i32);
 
-/// Index into [`Policy::workers`](super::policy::Policy::workers).
+/// A configured worker: an index into [`Policy::workers`](super::policy::Policy::workers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u16);
 

@@ -16,7 +16,7 @@ use super::policy::Policy;
 pub struct Slots {
     /// By all boards together.
     pub host: u32,
-    /// By this board.
+    /// Slots that this board allows.
     pub board: u32,
 }
 
@@ -56,7 +56,7 @@ pub fn claims(
     chosen
 }
 
-/// Who runs a task of this lane.
+/// Returns the worker that runs a task of this lane.
 pub fn worker(lane: Lane, policy: &Policy) -> Option<WorkerId> {
     match lane {
         Lane::Worker(worker) => Some(worker),

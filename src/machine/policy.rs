@@ -20,17 +20,17 @@ pub struct Policy {
     pub claim_ttl_s: u32,
     /// Seconds for which a task rests after its worker reported a rate limit (exit 75).
     pub cooldown_s: u32,
-    /// Milliseconds a worker may live on after its task has ended otherwise (completed or blocked
-    /// by itself, archived by somebody).
+    /// Milliseconds a worker may live on after its task ended without it (completed or blocked by
+    /// the worker itself, archived by a person).
     pub ended_grace_ms: u64,
-    /// Milliseconds within which a board lane is expected to answer.
-    pub lane_deadline_ms: u64,
+    /// Milliseconds within which a board thread must answer before the board counts as hung.
+    pub board_deadline_ms: u64,
     /// Milliseconds within which workspace, log file and spawn are expected to be done.
     pub spawn_deadline_ms: u64,
     /// How many ready tasks beyond the free slots are kept in view, so that a freed slot is filled
     /// in the same exchange that records the exit.
     pub lookahead: u32,
-    /// Who takes tasks that have no assignee.
+    /// The worker that takes tasks without an assignee.
     pub default_worker: Option<WorkerId>,
     /// The configured workers; a [`WorkerId`] is an index into this list.
     pub workers: Vec<WorkerPolicy>,
@@ -46,7 +46,7 @@ impl Default for Policy {
             claim_ttl_s: 900,
             cooldown_s: 300,
             ended_grace_ms: 10_000,
-            lane_deadline_ms: 10_000,
+            board_deadline_ms: 10_000,
             spawn_deadline_ms: 90_000,
             lookahead: 64,
             default_worker: None,
@@ -56,7 +56,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The policy of `worker`; the default one when the configuration no longer names it.
+    /// Returns the policy of `worker`, or the default one when the configuration no longer names
+    /// it.
     #[must_use]
     pub fn worker(&self, worker: WorkerId) -> WorkerPolicy {
         self.workers.get(usize::from(worker.0)).copied().unwrap_or_default()

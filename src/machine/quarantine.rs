@@ -10,7 +10,7 @@ pub const CONTENT_MS: u64 = 300_000;
 pub const NOTICE_MS: u64 = 100;
 /// Failures in a row for which a lock held by others is everyday life, not sickness.
 pub const BUSY_IS_NORMAL: u32 = 6;
-/// With this many failures in a row, another one changes nothing any more, whatever its class.
+/// After this many failures in a row, another one of any class no longer changes the wait.
 pub const MOST_FAILURES: u32 = BUSY_IS_NORMAL + 6;
 
 const SICK: Doubling = Doubling { first_ms: 1_000, most_ms: 30_000 };

@@ -42,7 +42,7 @@ impl Reaper {
         self.begin(Whom::All, effects);
     }
 
-    /// When that is.
+    /// Returns when a failed step is retried.
     pub fn again_at(&self) -> Option<Mono> {
         self.again_at
     }
@@ -66,10 +66,10 @@ impl Reaper {
         self.tell(effects);
     }
 
-    /// The step failed: what it found all the same is told, and it is tried again.
+    /// The step failed: what it found nevertheless is reported, and it is retried.
     pub fn failed(&mut self, now: Mono, errno: i32, effects: &mut Vec<Effect>) {
         self.tell(effects);
-        // The first retry comes at once.
+        // The first retry comes immediately.
         let retries = self.failures;
         self.failures = (self.failures + 1).min(1 + RETRY.enough());
         if retries == 0 {

@@ -12,10 +12,10 @@ pub trait Renamer {
     fn deadline(&self, at: &mut Mono);
     /// A second of the wall clock.
     fn second(&self, unix: &mut i64);
-    /// An attempt.
+    /// Rewrites the number of an attempt.
     fn attempt(&self, spawn: &mut SpawnId);
     /// A request to a board.
     fn request(&self, board: BoardId, seq: &mut u64);
-    /// A reaping step.
+    /// Rewrites the number of a reaping step.
     fn reaping(&self, seq: &mut u64);
 }

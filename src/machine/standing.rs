@@ -66,7 +66,7 @@ impl Dispatcher {
         self.shared.host.hold(now)
     }
 
-    /// Whether all boards are known, and nothing is to be expected of any.
+    /// Whether all boards are known and none of them may change soon.
     fn boards_rest(&self, now: Now, grace_ms: u64) -> bool {
         let rests = |board: &Board| {
             board.is_out_of_use(now.mono, grace_ms)

@@ -27,7 +27,7 @@ impl Mono {
 /// The two clocks that come with each event: deadlines run on `mono`, rows carry `unix`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Now {
-    /// Monotonic milliseconds.
+    /// The monotonic clock, in milliseconds; it stops during suspend.
     pub mono: Mono,
     /// Wall clock, in whole seconds since 1970.
     pub unix: i64,
@@ -82,7 +82,7 @@ pub enum Key {
     Directories(BoardId),
     /// Something owed to a board may be sent: a pid, a verdict, a lease.
     Send(BoardId),
-    /// A lease is to be renewed by the wall clock, which may run ahead of the other.
+    /// A lease must be renewed by the wall clock, which may run ahead of the monotonic clock.
     Lease(BoardId),
 }
 

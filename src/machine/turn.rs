@@ -30,7 +30,7 @@ pub struct Shared {
 /// What is to become of new work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// It is started.
+    /// New work is started.
     Running,
     /// It is not; what runs may finish until then.
     Draining {
@@ -49,7 +49,7 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Pushes a report.
+    /// Pushes an effect that reports a change.
     pub fn report(&mut self, report: Report) {
         self.effects.push(Effect::Report(report));
     }

@@ -2,14 +2,14 @@
 
 use super::policy::Completion;
 
-/// How a process ended, as the kernel tells it.
+/// How a process ended, as reported by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ExitStatus {
     /// It exited with this code.
     Code(i32),
     /// This signal killed it.
     Signal(i32),
-    /// It ended, and nobody can say how.
+    /// It ended, and its exit status is lost.
     Unknown,
 }
 
@@ -22,22 +22,23 @@ pub enum Verdict {
     Crashed(ExitStatus),
     /// It exited cleanly although it should have completed or blocked its task itself.
     ProtocolViolation,
-    /// Exit 75: a transient wall. No failure; the task rests for a while.
+    /// Exit 75: a rate limit. Not a failure; the task rests for a while.
     RateLimited,
-    /// Exit 78: credentials, model or certificate refused. A person is needed at once.
+    /// Exit 78: credentials, model or certificate refused. Blocks the task immediately, for a
+    /// person.
     CredentialsRefused,
     /// It used up its time and we ended it.
     TimedOut {
         /// How long it ran, in seconds.
         elapsed_s: u32,
-        /// How long it was allowed to.
+        /// How long it was allowed to run, in seconds.
         limit_s: u32,
-        /// Whether it took a KILL.
+        /// Whether a KILL was needed.
         killed: bool,
     },
-    /// It never came to life, and the task or its worker's command is to blame.
+    /// No process was started, because of the task or its worker's command.
     SpawnFailed,
-    /// It ended for a reason that lies with us or with the host: no failure of the task.
+    /// It ended because of the dispatcher or the host: not a failure of the task.
     Released(Release),
 }
 
@@ -55,7 +56,7 @@ pub enum Release {
 }
 
 impl Verdict {
-    /// What exit `status` of a worker that nobody ended means.
+    /// Returns what `status` means for a worker that exited on its own.
     #[must_use]
     pub fn of(status: ExitStatus, completion: Completion) -> Verdict {
         match (status, completion) {
@@ -92,9 +93,9 @@ pub const VIOLATION_LIMIT: u32 = 3;
 /// What a task has used up so far, read in the transaction that records the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Budget {
-    /// `tasks.consecutive_failures`.
+    /// `tasks.consecutive_failures`, before this verdict.
     pub failures: u32,
-    /// The dispatcher's limit.
+    /// The configured limit, for tasks without one of their own.
     pub failure_limit: u32,
     /// `tasks.max_retries`: the task's own limit.
     pub max_retries: Option<u32>,
@@ -105,7 +106,7 @@ pub struct Budget {
 /// What a verdict does to its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Settlement {
-    /// Done.
+    /// Its task is done.
     Done,
     /// Ready again, with this failure counter.
     Ready {
@@ -115,7 +116,7 @@ pub enum Settlement {
     /// The breaker trips: blocked.
     Blocked {
         /// `tasks.consecutive_failures` from now on: never below the failure limit in force, or a
-        /// promotion would put the task back at once.
+        /// promotion would make the task ready again immediately.
         failures: u32,
         /// The limit that was reached.
         limit: u32,

@@ -101,7 +101,7 @@ impl Attempts {
                 Change::Claim { .. }
                 | Change::Renew { .. }
                 | Change::Promote { .. }
-                | Change::Free { .. } => {}
+                | Change::Reclaim { .. } => {}
             }
         }
         texts

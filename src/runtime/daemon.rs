@@ -195,7 +195,7 @@ impl Daemon {
     pub fn tick(&mut self) -> Tally {
         self.take_tally();
         self.feed(Event::Tick);
-        let deadline = clock::now().mono.after(self.config.policy.lane_deadline_ms);
+        let deadline = clock::now().mono.after(self.config.policy.board_deadline_ms);
         while !self.machine.is_settled() && clock::now().mono < deadline {
             let _a_tick_is_not_stopped = self.turn(deadline);
         }

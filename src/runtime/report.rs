@@ -66,7 +66,7 @@ pub fn log(report: &Report, names: &Names) {
         }
         Report::ClaimRefused(task, id, refusal) => log_refusal(*task, names.board(*id), *refusal),
         Report::Promoted(task, id) => info!(board = names.board(*id), task = %task, "ready"),
-        Report::Freed(task, id) => {
+        Report::Reclaimed(task, id) => {
             info!(board = names.board(*id), task = %task, "reclaimed: its claim had ended");
         }
         Report::Started(spawn, pid) => {

@@ -85,7 +85,7 @@ impl Tally {
             | Report::Claimed(..)
             | Report::ClaimRefused(..)
             | Report::Promoted(..)
-            | Report::Freed(..)
+            | Report::Reclaimed(..)
             | Report::Ending(..)
             | Report::Exited(..)
             | Report::HostRefuses(..)
@@ -105,7 +105,7 @@ impl Each {
             Report::Reaped { pids, .. } => self.reaped.extend(pids),
             Report::Claimed(fence, board) => self.claimed.push((*board, fence.task)),
             Report::Promoted(task, board) => self.promoted.push((*board, *task)),
-            Report::Freed(task, board) => self.freed.push((*board, *task)),
+            Report::Reclaimed(task, board) => self.freed.push((*board, *task)),
             Report::Recorded(spawn, verdict) => self.recorded.push((*spawn, *verdict)),
             _ => {}
         }

@@ -282,7 +282,7 @@ fn claims_of_others_end_by_the_rules() {
     let changes: Vec<_> = look
         .expired
         .iter()
-        .map(|expired| Change::Free { expired: *expired, failure_limit: 2 })
+        .map(|expired| Change::Reclaim { expired: *expired, failure_limit: 2 })
         .collect();
     let answer = world.send(&changes, false).answer;
     assert_eq!(answer.taken, vec![Taken::Yes; 4]);
@@ -314,7 +314,7 @@ fn is_freed(recorded: &str, found: &str) -> bool {
     world.host.fingerprints.borrow_mut().insert(50, found.to_owned());
     world.unix += 1_000;
     let expired = world.look().expired;
-    let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+    let free = |expired: &_| Change::Reclaim { expired: *expired, failure_limit: 2 };
     !expired.is_empty() && world.change(free(&expired[0])) == Taken::Yes
 }
 
@@ -352,7 +352,7 @@ fn more_ended_claims_than_are_told_at_once_come_one_after_the_other() {
         assert_eq!(seen.due, more.then_some(NOW));
         let again = world.send(&[], false).answer.observation;
         assert_eq!(again.map(|again| again.expired), more.then(|| seen.expired.clone()));
-        let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+        let free = |expired: &_| Change::Reclaim { expired: *expired, failure_limit: 2 };
         let changes: Vec<_> = seen.expired.iter().map(free).collect();
         seen = world.send(&changes, false).answer.observation.expect("a look");
     }
@@ -366,7 +366,7 @@ fn a_claim_renewed_meanwhile_is_not_ended() {
     foreign(&world, "t_1", "'other:9'", NOW - 1, "NULL", NOW - 1000);
     let expired = world.look().expired[0];
     world.rival(&format!("UPDATE tasks SET claim_expires = {}", NOW + 900));
-    let free = Change::Free { expired, failure_limit: 2 };
+    let free = Change::Reclaim { expired, failure_limit: 2 };
     assert_eq!(world.change(free), Taken::No(Refusal::Superseded));
     assert_eq!(world.row("SELECT status FROM tasks"), "running");
 }
@@ -378,7 +378,7 @@ fn a_failed_review_returns_to_review() {
     world.event("t_1", "claimed", "{\"source_status\": \"review\"}");
     world.rival("UPDATE task_events SET run_id = 1");
     let expired = world.look().expired[0];
-    world.change(Change::Free { expired, failure_limit: 5 });
+    world.change(Change::Reclaim { expired, failure_limit: 5 });
     assert_eq!(world.row("SELECT status FROM tasks"), "review");
     assert!(world.events("t_1", 1)[0].ends_with("\"retry_status\": \"review\"}"));
 }

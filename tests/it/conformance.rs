@@ -206,7 +206,7 @@ fn claims_that_ended_are_told_a_bounded_number_at_once() -> Step<()> {
     let look = seen(pair.look()?);
     assert_eq!((look.expired.len(), look.due), (256, Some(pair.unix)));
     assert_eq!(seen(pair.send(&[])?).expired, look.expired, "there is more to be told");
-    let free = |expired: &_| Change::Free { expired: *expired, failure_limit: 2 };
+    let free = |expired: &_| Change::Reclaim { expired: *expired, failure_limit: 2 };
     let look = seen(pair.send(&look.expired.iter().map(free).collect::<Vec<_>>())?);
     assert_eq!((look.expired.len(), look.due), (44, None));
     assert_eq!(pair.send(&[])?.observation, None);
@@ -223,7 +223,7 @@ fn a_task_that_runs_for_nobody() -> Step<()> {
     assert_eq!((look.expired.len(), look.due), (0, Some(NOW + 900)));
     pair.unix += 900;
     let expired = seen(pair.send(&[])?).expired[0];
-    assert_eq!(pair.change(Change::Free { expired, failure_limit: 2 })?, Taken::Yes);
+    assert_eq!(pair.change(Change::Reclaim { expired, failure_limit: 2 })?, Taken::Yes);
     assert_eq!(pair.row("t_1"), ("ready", 0, false));
     Ok(())
 }
@@ -350,7 +350,7 @@ fn claims_of_others_that_end() -> Step<()> {
     let gone = |id, run, by| Expired { task: task(id), run: Some(RunId(run)), by };
     let expired = gone("t_1", 1, LeaseEnd::WorkerGone);
     assert_eq!(seen(pair.send(&[])?).expired, [expired]);
-    let free = |expired| Change::Free { expired, failure_limit: 2 };
+    let free = |expired| Change::Reclaim { expired, failure_limit: 2 };
     assert_eq!(pair.change(free(expired))?, Taken::Yes);
     assert_eq!(pair.row("t_1"), ("ready", 1, false));
     pair.unix += 900;

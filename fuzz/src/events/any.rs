@@ -24,7 +24,7 @@ pub(super) fn any_policy(u: &mut Unstructured<'_>) -> Result<Policy> {
         claim_ttl_s: pick(u, &[900, 0, 1, 9, u32::MAX])?,
         cooldown_s: pick(u, &[300, 0, u32::MAX])?,
         ended_grace_ms: pick(u, &[10_000, 0, u64::MAX])?,
-        lane_deadline_ms: pick(u, &[10_000, 0, 5, u64::MAX])?,
+        board_deadline_ms: pick(u, &[10_000, 0, 5, u64::MAX])?,
         spawn_deadline_ms: pick(u, &[90_000, 0, 5, u64::MAX])?,
         lookahead: pick(u, &[4, 0, 64, u32::MAX])?,
         default_worker: pick(u, &[None, Some(WorkerId(0)), Some(WorkerId(7))])?,

@@ -114,7 +114,7 @@ impl Watch {
                     assert!(over, "{fence:?} is given back: {verdict:?}, {told:?}");
                 }
             }
-            Change::Promote { .. } | Change::Free { .. } => {
+            Change::Promote { .. } | Change::Reclaim { .. } => {
                 assert!(!self.stopping, "moves tasks while stopping");
             }
         }

@@ -27,7 +27,7 @@ impl Pass<'_> {
                 self.finish(fence, verdict, failure_limit)
             }
             Change::Promote { task, failure_limit } => self.promote(task, failure_limit),
-            Change::Free { expired, failure_limit } => self.free(expired, failure_limit),
+            Change::Reclaim { expired, failure_limit } => self.free(expired, failure_limit),
         }
     }
 
@@ -265,7 +265,7 @@ fn outcome(verdict: Verdict, gave_up: bool) -> Outcome {
 /// Claims, promotions and the ends of others' claims wait for other dispatchers.
 fn is_dispatch(change: Change) -> bool {
     match change {
-        Change::Claim { .. } | Change::Promote { .. } | Change::Free { .. } => true,
+        Change::Claim { .. } | Change::Promote { .. } | Change::Reclaim { .. } => true,
         Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
     }
 }

@@ -295,7 +295,7 @@ fn claims_of_others_end_by_the_rules() {
     let mut world = World::with(&["t_1"]);
     let fence = world.start(THEM, "t_1", 5);
     let expired = |by| Expired { task: id("t_1"), run: Some(fence.run), by };
-    let free = |by| Change::Free { expired: expired(by), failure_limit: 2 };
+    let free = |by| Change::Reclaim { expired: expired(by), failure_limit: 2 };
 
     world.host.dispatchers.insert(THEM);
     let look = world.look(US);

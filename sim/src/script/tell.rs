@@ -70,7 +70,7 @@ fn change(change: &Change) -> String {
         Change::Promote { task, failure_limit } => {
             format!("promote {task}, failure limit {failure_limit}")
         }
-        Change::Free { expired, failure_limit } => {
+        Change::Reclaim { expired, failure_limit } => {
             let why = match expired.by {
                 LeaseEnd::Expired => "its lease is over",
                 LeaseEnd::WorkerGone => "its worker is gone",
@@ -153,7 +153,7 @@ fn report(report: &Report) -> String {
             format!("board {} refused the claim of {task}: {}", board.0, refusal(*why))
         }
         Report::Promoted(task, board) => format!("promoted {task} of board {}", board.0),
-        Report::Freed(task, board) => format!("freed {task} of board {}", board.0),
+        Report::Reclaimed(task, board) => format!("freed {task} of board {}", board.0),
         Report::Started(spawn, pid) => format!("attempt {} runs as pid {}", spawn.0, pid.0),
         Report::NotStarted(spawn, blame, errno) => {
             let whose = match blame {

@@ -253,7 +253,7 @@ impl World {
                 self.ledger.note(News::Wrote { ours: before.is(of, fence) });
                 self.note_finish(of, fence.spawn, verdict, (before.failures, after));
             }
-            (Change::Free { .. }, Taken::Yes) => {
+            (Change::Reclaim { .. }, Taken::Yes) => {
                 let living = self.has_a_living_worker(before);
                 self.ledger.note(News::Freed { living });
             }
@@ -400,7 +400,7 @@ impl Before {
             Change::Started { fence, .. }
             | Change::Renew { fence, .. }
             | Change::Finish { fence, .. } => fence.task,
-            Change::Free { expired, .. } => expired.task,
+            Change::Reclaim { expired, .. } => expired.task,
         };
         let task = model.task(task);
         Before {

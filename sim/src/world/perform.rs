@@ -79,7 +79,7 @@ impl World {
             Report::BoardHung(_) => self.reach(Sometimes::ALaneWasOverdue),
             Report::BoardWell(_) => self.reach(Sometimes::ABoardCameBackIntoUse),
             Report::Promoted(..) => self.reach(Sometimes::ATaskWasPromoted),
-            Report::Freed(..) => self.reach(Sometimes::AClaimOfOthersEnded),
+            Report::Reclaimed(..) => self.reach(Sometimes::AClaimOfOthersEnded),
             Report::NotOurs(_) => self.reach(Sometimes::ARunWasTakenAway),
             Report::HostRefuses(..) => self.reach(Sometimes::TheHostRefused),
             Report::ClaimRefused(..) => self.reach(Sometimes::AClaimWasRefused),
@@ -106,7 +106,7 @@ impl World {
         match self.strike(&[Fault::LaneHangs, Fault::LaneHangsForEver], Who::Board(board)) {
             Some(Fault::LaneHangsForEver) => self.hung.push(item),
             Some(_) => {
-                let wait = self.seats[seat].policy.lane_deadline_ms + self.millis();
+                let wait = self.seats[seat].policy.board_deadline_ms + self.millis();
                 self.after(wait, item);
             }
             None => {

@@ -113,7 +113,7 @@ fn by_verb(tx: &Tx<'_>, change: Change) -> rusqlite::Result<Taken> {
             finish::finish(tx, fence, pid, verdict, failure_limit)
         }
         Change::Promote { task, failure_limit } => promote::promote(tx, task, failure_limit),
-        Change::Free { expired, failure_limit } => reclaim::reclaim(tx, expired, failure_limit),
+        Change::Reclaim { expired, failure_limit } => reclaim::reclaim(tx, expired, failure_limit),
     }
 }
 
@@ -121,7 +121,7 @@ fn by_verb(tx: &Tx<'_>, change: Change) -> rusqlite::Result<Taken> {
 fn requeues(change: &Change, taken: Taken) -> bool {
     taken == Taken::Yes
         && match change {
-            Change::Promote { .. } | Change::Free { .. } => true,
+            Change::Promote { .. } | Change::Reclaim { .. } => true,
             Change::Finish { verdict, .. } => *verdict != Verdict::Completed,
             Change::Claim { .. } | Change::Started { .. } | Change::Renew { .. } => false,
         }

@@ -54,7 +54,7 @@ impl Acts<'_> {
         self.report(Report::Started(self.id, pid));
     }
 
-    /// There is no process.
+    /// Charges the spawn that failed, and owes its verdict.
     pub fn not_started(&mut self, blame: Blame, errno: i32, next: Stage) -> Stage {
         self.report(Report::NotStarted(self.id, blame, errno));
         let verdict = match blame {
@@ -109,7 +109,7 @@ impl Acts<'_> {
         Ending { why: Why::Shutdown, escalation: self.send_kill() }
     }
 
-    /// Kills the group.
+    /// Sends SIGKILL to a group that is already being ended.
     pub fn kill(&mut self, leader: Ending) -> Ending {
         Ending { escalation: self.send_kill(), ..leader }
     }

@@ -19,7 +19,7 @@ pub struct Debt {
 pub enum End {
     /// Nothing yet; while it runs, its lease is renewed.
     Open(Lease),
-    /// A verdict.
+    /// The verdict, which the board has not recorded.
     Owed {
         /// What the end means.
         verdict: Verdict,
@@ -30,7 +30,7 @@ pub enum End {
     Settled,
 }
 
-/// When a lease is to be renewed: when a third of it is over, by whichever clock.
+/// When a lease must be renewed: after a third of it, by the clock that gets there first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     renew_at: Mono,
@@ -68,7 +68,7 @@ impl Debt {
         self.end
     }
 
-    /// Its process exists.
+    /// Notes that its process exists.
     pub fn began(&mut self, pid: Pid) {
         (self.pid, self.pid_owed) = (Some(pid), true);
     }
@@ -104,7 +104,7 @@ impl Debt {
         }
     }
 
-    /// The renewal may not have taken: ask again at once.
+    /// The renewal may not have been written: ask again immediately.
     pub fn renew_again(&mut self, now: Mono) {
         if let End::Open(lease) = &mut self.end {
             lease.renew_at = now;
@@ -116,7 +116,7 @@ impl Debt {
         self.renew_by().is_some_and(|by| unix >= by)
     }
 
-    /// When something is to be sent that does not wait for company.
+    /// Returns when the next change is due that does not wait for others.
     pub fn send_at(&self) -> Option<Mono> {
         match self.end {
             End::Open(lease) => Some(lease.renew_at),
@@ -125,7 +125,7 @@ impl Debt {
         }
     }
 
-    /// The second at which the lease is to be renewed at the latest.
+    /// Returns the latest second at which the lease must be renewed.
     pub fn renew_by(&self) -> Option<i64> {
         match self.end {
             End::Open(lease) => Some(lease.renew_by),
@@ -133,7 +133,7 @@ impl Debt {
         }
     }
 
-    /// Rewrites its moments.
+    /// Rewrites the moments of its lease or verdict.
     pub fn rename(&mut self, to: &impl Renamer) {
         match &mut self.end {
             End::Open(lease) => {

@@ -1,6 +1,7 @@
-//! The stages of an attempt, and what can happen to it. Every stage carries its own data and no other. It says what may still be alive, and so what the
-//! attempt uses: a slot of the host until it is `Gone`. An exit may overtake the answer of the spawn
-//! thread; `answered` says whether that is still outstanding.
+//! The stages of an attempt, and what can happen to it. Every stage carries its own data and no
+//! other. The stage decides whether a process may be alive, and so whether the attempt uses a slot
+//! of the host: it does until it is `Gone`. An exit may overtake the answer of the spawn thread;
+//! while that answer is outstanding, `answered` is false.
 
 use super::super::effect::EndCause;
 use super::super::escalation::{Escalation, Probes};
@@ -11,19 +12,19 @@ use super::super::renamer::Renamer;
 use super::super::time::{Mono, earlier};
 use super::super::verdict::{ExitStatus, Release, Verdict};
 
-/// Where an attempt stands.
+/// The stage of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// The claim is asked for, and a slot is reserved.
+    /// The claim is requested, and a slot is reserved.
     Claiming {
-        /// The slot was given to others, since the claim is not answered.
+        /// The slot was lent to others, since the claim is not answered.
         lent: bool,
     },
-    /// A spawn thread makes ready.
+    /// A spawn thread prepares the workspace and starts the process.
     Preparing(Preparing),
     /// It was called off, perhaps too late: a process may exist.
     Cancelling(Cancelling),
-    /// The process runs.
+    /// The process runs within its limits.
     Running(Running),
     /// The process runs, and we are ending it.
     Ending(Ending),
@@ -50,10 +51,10 @@ pub struct Preparing {
 /// A spawn that was called off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cancelling {
-    /// For what a process that comes all the same is ended; `None` if the spawn thread only took too
-    /// long, so that it may stay.
+    /// Why a process that starts nevertheless is ended; `None` if the spawn thread only took too
+    /// long, so that the process may stay.
     pub why: Option<Why>,
-    /// Seconds that it may run then.
+    /// Seconds that such a process may run.
     pub limit_s: Option<u32>,
     /// When it is ended because its row is lost.
     pub lost_at: Option<Mono>,
@@ -62,7 +63,7 @@ pub struct Cancelling {
 /// A process that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Running {
-    /// Until when.
+    /// Its max_runtime, if it has one.
     pub limit: Option<Limit>,
     /// When it is ended because its row is lost.
     pub lost_at: Option<Mono>,
@@ -71,16 +72,16 @@ pub struct Running {
 /// A process that is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ending {
-    /// The reason.
+    /// What its verdict will be based on.
     pub why: Why,
-    /// How far we have gone.
+    /// Which signals were sent so far.
     pub escalation: Escalation,
 }
 
 /// Why a process is being ended, with what its verdict needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
-    /// Its time is over.
+    /// It exceeded its limit.
     OutOfTime(Limit),
     /// We are shutting down.
     Shutdown,
@@ -91,9 +92,9 @@ pub enum Why {
 /// How long a process may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// Since when it runs.
+    /// When the process started.
     pub began: Mono,
-    /// Seconds.
+    /// Seconds from then on.
     pub limit_s: u32,
 }
 
@@ -102,7 +103,7 @@ pub struct Limit {
 pub struct Draining {
     /// What the end of the leader means.
     pub verdict: Verdict,
-    /// How far we have gone with the group.
+    /// Which signals were sent to the group so far.
     pub escalation: Escalation,
     /// When it is probed.
     pub probes: Probes,
@@ -113,17 +114,17 @@ pub struct Draining {
 /// What can happen to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The claim took: a spawn thread makes ready.
+    /// The claim was written: a spawn thread prepares the process.
     ClaimTook(Preparing),
-    /// The claim took, and there is no use for it.
+    /// The claim was written, but the attempt cannot be started.
     ClaimInVain(Release),
-    /// The claim is not answered: its slot goes to others.
+    /// The claim is not answered: its slot is lent to others.
     Lend,
-    /// There is a process.
+    /// The process exists.
     SpawnOk(Pid),
-    /// There is none.
+    /// No process was started: who is charged, and the errno.
     SpawnFailed(Blame, i32),
-    /// There will be none.
+    /// No process will be started.
     SpawnCancelled,
     /// The leader was reaped.
     Exited(Exit),
@@ -136,27 +137,27 @@ pub enum Input {
     },
     /// The grace of a shutdown is over.
     Stop,
-    /// Everything is to end at once.
+    /// Everything must end immediately, by SIGKILL.
     Kill,
-    /// The moment has come for which it waited.
+    /// The requested alarm time has come.
     Alarm,
 }
 
 /// How a leader ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Its pid.
+    /// Pid of the leader.
     pub pid: Pid,
-    /// How it ended.
+    /// Exit status of the leader.
     pub status: ExitStatus,
-    /// What that means.
+    /// What that status means for the task.
     pub verdict: Verdict,
     /// Nothing of its group is alive that may not live on.
     pub alone: bool,
 }
 
 impl Cancelling {
-    /// What it means that there will be no process.
+    /// Returns the verdict of an attempt that got no process.
     pub fn verdict(self, now: Mono) -> Verdict {
         let not_started = Verdict::Released(Release::NotStarted);
         self.why.map_or(not_started, |why| why.verdict(now, false))
@@ -164,7 +165,7 @@ impl Cancelling {
 }
 
 impl Why {
-    /// What it means that the process ended at `now`, after a KILL or without.
+    /// Returns the verdict of a process that ended at `now`, with or without a KILL.
     #[must_use]
     pub fn verdict(self, now: Mono, killed: bool) -> Verdict {
         match self {
@@ -232,7 +233,7 @@ impl Stage {
         }
     }
 
-    /// When it is to be told that its moment has come.
+    /// Returns when it next needs an alarm.
     #[must_use]
     pub fn alarm(self) -> Option<Mono> {
         match self {
@@ -244,7 +245,7 @@ impl Stage {
         }
     }
 
-    /// Rewrites its moments.
+    /// Rewrites the moments of the stage.
     pub fn rename(&mut self, to: &impl Renamer) {
         match self {
             Stage::Preparing(it) => {

@@ -70,7 +70,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         // The row is lost, or found again.
         (S::Preparing(it), I::Row { lost_at }) => S::Preparing(Preparing { lost_at, ..it }),
         (S::Running(it), I::Row { lost_at }) => S::Running(Running { lost_at, ..it }),
-        // Called off for that alone, it may stay if its process comes all the same.
+        // It was called off for that reason alone, so a process that starts nevertheless may stay.
         (S::Cancelling(it), I::Row { lost_at: None }) if it.why == SUPERSEDED => {
             S::Cancelling(Cancelling { why: None, lost_at: None, ..it })
         }
@@ -101,7 +101,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         }
         (S::Draining(it), I::Alarm) => S::Draining(act.probe(it)),
 
-        // Nothing to do.
+        // The row no longer matters.
         (S::Claiming { .. } | S::Ending(_) | S::Draining(_) | S::Gone { .. }, I::Row { .. })
         | (
             S::Claiming { .. } | S::Ending(_) | S::Draining(_) | S::Gone { .. },

@@ -23,7 +23,7 @@ pub const FLUSH_MS: u64 = 5;
 pub struct Attempts {
     board: BoardId,
     all: BTreeMap<SpawnId, Attempt>,
-    /// Until when a pid that the board does not have may wait for company.
+    /// Until when a pid that the board does not have may wait for another change.
     flush_at: Option<Mono>,
     index: Index,
 }
@@ -33,15 +33,15 @@ pub struct Attempts {
 struct Index {
     tasks: BTreeSet<(TaskId, SpawnId)>,
     claiming: BTreeSet<SpawnId>,
-    /// Whose pid the board does not have.
+    /// Attempts whose pid the board does not have yet.
     pids: BTreeSet<SpawnId>,
-    /// When something is to be sent that does not wait for company.
+    /// When a change is due that does not wait for others.
     sends: BTreeSet<(Mono, SpawnId)>,
-    /// By when leases are to be renewed.
+    /// The second by which each lease must be renewed.
     leases: BTreeSet<(i64, SpawnId)>,
     /// Those that are over and not forgotten yet.
     over: BTreeSet<SpawnId>,
-    /// How many use a slot of the host.
+    /// Number of attempts that use a slot of the host.
     slots: u32,
 }
 
@@ -78,7 +78,7 @@ impl Marks {
 }
 
 impl Attempts {
-    /// None.
+    /// A board without attempts.
     pub fn new(board: BoardId) -> Attempts {
         Attempts { board, all: BTreeMap::new(), flush_at: None, index: Index::default() }
     }
@@ -88,7 +88,7 @@ impl Attempts {
         self.all.values()
     }
 
-    /// One of them.
+    /// Returns the attempt with this number.
     pub fn get(&self, id: SpawnId) -> Option<&Attempt> {
         self.all.get(&id)
     }
@@ -103,7 +103,7 @@ impl Attempts {
         self.index.tasks.range((task, SpawnId(0))..).next().is_some_and(|(of, _)| *of == task)
     }
 
-    /// How many use a slot of the host.
+    /// Number of attempts that use a slot of the host.
     pub fn slots(&self) -> u32 {
         self.index.slots
     }
@@ -133,7 +133,7 @@ impl Attempts {
         Some(attempt)
     }
 
-    /// Changes an attempt.
+    /// Applies `act` to an attempt, and updates the indexes.
     pub fn update(&mut self, id: SpawnId, turn: &mut Turn<'_>, act: impl FnOnce(&mut Attempt)) {
         if let Some(attempt) = self.all.get_mut(&id) {
             let before = Marks::of(attempt);
@@ -190,7 +190,7 @@ impl Attempts {
         }
     }
 
-    /// Gives the slots of claims that are not answered to others.
+    /// Lends the slots of unanswered claims to others.
     pub fn lend_slots(&mut self, turn: &mut Turn<'_>) {
         let claiming: Vec<SpawnId> = self.index.claiming.iter().copied().collect();
         for id in claiming {
@@ -245,17 +245,17 @@ impl Attempts {
         }
     }
 
-    /// When something is to be sent, if the board can take it.
+    /// Returns when the next change is due, if the board can take it.
     pub fn send_at(&self) -> Option<Mono> {
         earlier(self.flush_at, self.index.sends.first().map(|(at, _)| *at))
     }
 
-    /// The second by which a lease is to be renewed, if the board can take it.
+    /// Returns the second by which the next lease must be renewed, if the board can take it.
     pub fn renew_by(&self) -> Option<i64> {
         self.index.leases.first().map(|(by, _)| *by)
     }
 
-    /// Rewrites moments and numbers, and builds the indexes anew.
+    /// Rewrites moments and numbers, and rebuilds the indexes.
     pub fn rename(&mut self, to: &impl Renamer) {
         self.flush_at.iter_mut().for_each(|at| to.deadline(at));
         self.all = mem::take(&mut self.all)
@@ -283,7 +283,7 @@ impl Attempts {
         index
     }
 
-    /// Whether the indexes are what would be counted anew.
+    /// Whether the indexes match a recount.
     pub fn agrees(&self) -> bool {
         self.index == self.recount()
     }

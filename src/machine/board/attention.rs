@@ -5,7 +5,7 @@ use super::super::time::{Mono, Now};
 use super::recheck::Recheck;
 
 /// Milliseconds for which a change notice is taken for a self-notice: notices are gathered for a
-/// while before they are told.
+/// while before they are passed on.
 const SELF_NOTICE_MS: u64 = 20;
 /// Milliseconds between two looks at everything that waits, not only at what is known to have
 /// changed.
@@ -21,7 +21,7 @@ pub struct Attention {
     recheck: Option<Recheck>,
     /// Until when a change notice is taken for a self-notice.
     wrote_until: Mono,
-    /// When something in it changes by itself, in seconds since 1970.
+    /// When time alone changes one of its rows, in seconds since 1970.
     due: Option<i64>,
 }
 
@@ -31,12 +31,12 @@ impl Attention {
         Attention { look: true, sweep_from: None, recheck: None, wrote_until: now, due: None }
     }
 
-    /// Look soon.
+    /// Asks for a look as soon as the board is idle.
     pub fn look(&mut self) {
         self.look = true;
     }
 
-    /// Look soon, at everything.
+    /// Asks for a look at everything as soon as the board is idle.
     pub fn look_at_everything(&mut self) {
         (self.look, self.sweep_from) = (true, None);
     }
@@ -47,17 +47,17 @@ impl Attention {
         self.sweep_from = self.sweep_from.filter(|from| now < *from);
     }
 
-    /// Whether there is a reason to look, apart from what is to be written.
+    /// Whether there is a reason to look, even if there is nothing to write.
     pub fn wants_look(&self) -> bool {
         self.look
     }
 
-    /// Whether the next look is to see everything.
+    /// Whether the next look covers everything.
     pub fn wants_everything(&self) -> bool {
         self.sweep_from.is_none()
     }
 
-    /// A look begins.
+    /// Notes that a look begins at `now`.
     pub fn looks(&mut self, now: Mono) {
         self.look = false;
         self.sweep_from = self.sweep_from.or(Some(now.after(SWEEP_MS)));
@@ -69,7 +69,7 @@ impl Attention {
         self.look_at_everything();
     }
 
-    /// We wrote.
+    /// Notes a write of our own, whose notice will follow.
     pub fn wrote(&mut self, now: Mono) {
         self.wrote_until = now.after(SELF_NOTICE_MS);
         self.recheck.iter_mut().for_each(|recheck| recheck.wrote(now));
@@ -87,7 +87,7 @@ impl Attention {
         self.recheck = self.recheck.and_then(|recheck| recheck.looked(now));
     }
 
-    /// When that is.
+    /// Returns when the next look after a change notice is due.
     pub fn recheck_at(&self) -> Option<Mono> {
         self.recheck.map(Recheck::at)
     }
@@ -97,8 +97,8 @@ impl Attention {
         self.recheck.is_some_and(|recheck| recheck.is_awaited(now, grace_ms))
     }
 
-    /// Its rows change by themselves at `due`. What should have changed by now and has not is looked
-    /// at once a second, not without end.
+    /// Time alone changes its rows at `due`. A row that is overdue is looked at once a second, not
+    /// in a busy loop.
     pub fn rows_change(&mut self, due: Option<i64>, now: Now) {
         self.due = due.map(|due| due.max(now.unix.saturating_add(1)));
     }
@@ -108,12 +108,12 @@ impl Attention {
         (self.look, self.due) = (true, None);
     }
 
-    /// When it comes.
+    /// Returns the second at which time alone changes one of its rows.
     pub fn due(&self) -> Option<i64> {
         self.due
     }
 
-    /// Rewrites its moments.
+    /// Rewrites all of its moments.
     pub fn rename(&mut self, to: &impl Renamer) {
         self.sweep_from.iter_mut().for_each(|from| to.deadline(from));
         self.recheck.iter_mut().for_each(|recheck| recheck.rename(to));

@@ -25,10 +25,10 @@ pub struct File {
     health: Health,
 }
 
-/// Where the file stands.
+/// The state of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Link {
-    /// Nothing was asked for yet.
+    /// Never opened yet.
     Absent,
     /// Being checked and opened.
     Connecting(Connecting),
@@ -36,7 +36,7 @@ pub enum Link {
     Idle,
     /// Open, one request under way.
     Exchanging(Exchanging),
-    /// Out of use.
+    /// Refused or failing, until a retry.
     Quarantined(Quarantined),
 }
 
@@ -48,14 +48,14 @@ pub struct Connecting {
     /// Set if it is opened only if it is not the file that was refused: until when that is
     /// quarantined.
     pub refused_until: Option<Mono>,
-    /// When it is to be looked at again, if it is refused.
+    /// When it is checked again, if it is refused.
     pub recheck_at: Option<Mono>,
 }
 
 /// A request that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exchanging {
-    /// What was sent.
+    /// The changes in the request.
     pub changes: Vec<Change>,
     /// When the answer is overdue; `None` once it is.
     pub deadline: Option<Mono>,
@@ -64,13 +64,13 @@ pub struct Exchanging {
 /// A file that is out of use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quarantined {
-    /// Until when.
+    /// When it is tried again.
     pub until: Mono,
-    /// Why.
+    /// The fault that led here.
     pub fault: Fault,
     /// Whether the connection is still there.
     pub open: bool,
-    /// When it is to be looked at for a change.
+    /// When it is checked for a change.
     pub recheck_at: Option<Mono>,
 }
 
@@ -79,7 +79,7 @@ pub struct Quarantined {
 pub enum Input {
     /// The moment has come for which it waited.
     Alarm,
-    /// A tick.
+    /// The regular interval is over.
     Tick,
     /// Something near it changed.
     Notice,
@@ -93,7 +93,7 @@ pub enum Input {
     Send(Vec<Change>),
     /// The request was committed.
     Exchanged,
-    /// The request failed.
+    /// The request failed with this fault.
     ExchangeFailed(Fault),
 }
 
@@ -320,14 +320,14 @@ impl File {
         let mut act = Acts {
             board,
             now: turn.now.mono,
-            deadline_ms: turn.shared.policy.lane_deadline_ms,
+            deadline_ms: turn.shared.policy.board_deadline_ms,
             health: &mut self.health,
             effects: turn.effects,
         };
         self.link = next(link, input, &mut act);
     }
 
-    /// Where it stands.
+    /// Returns its state.
     pub fn link(&self) -> &Link {
         &self.link
     }
@@ -385,8 +385,8 @@ impl File {
         }
     }
 
-    /// Why it is out of use, from when that was reported until it takes changes again: a retry under
-    /// way is no news. Faults of everyday life are no hold.
+    /// Returns why it is out of use, from the report until it takes changes again: a retry under
+    /// way changes nothing. Transient faults, such as a busy lock, are not a hold.
     pub fn hold(&self) -> Option<BoardHold> {
         if self.is_overdue() {
             return Some(BoardHold::Hung);
@@ -411,7 +411,7 @@ impl File {
         given_up && self.health.sick_since.is_some_and(patience_over)
     }
 
-    /// When it is to be told that its moment has come.
+    /// Returns when it next needs an alarm.
     pub fn alarm(&self) -> Option<Mono> {
         match &self.link {
             Link::Absent => Some(Mono(0)),

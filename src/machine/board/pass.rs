@@ -38,7 +38,8 @@ impl Board {
             return false;
         }
         if !changes.urgent {
-            // A mere look is no reason to write: what is left here are pids, which wait for company.
+            // A look alone must not cause a write: only pids are left here, and they wait for
+            // another change.
             changes.list.clear();
         }
         let request = Request {
@@ -101,7 +102,7 @@ impl Board {
         Slots { host, board: self.own_slots(shared, now) }
     }
 
-    /// How many more tasks the board itself lets start now, whatever the host does.
+    /// Returns how many more tasks the board itself allows now, regardless of the host.
     pub(super) fn own_slots(&self, shared: &Shared, now: Mono) -> u32 {
         let waits = !self.view.takes_new_work()
             || self.directories.until(now).is_some()
@@ -184,8 +185,8 @@ impl Board {
                 let report = self.view.promoted(task, taken, self.id, now);
                 turn.effects.extend(report.map(Effect::Report));
             }
-            Change::Free { expired, .. } => {
-                let report = self.view.freed(expired, taken, self.id, now);
+            Change::Reclaim { expired, .. } => {
+                let report = self.view.reclaimed(expired, taken, self.id, now);
                 turn.effects.extend(report.map(Effect::Report));
             }
         }
@@ -223,7 +224,8 @@ impl Board {
     fn judge_claim(&self, attempt: &Attempt, max_runtime_s: Option<u32>, turn: &Turn<'_>) -> Input {
         let policy = &turn.shared.policy;
         let worker = policy.worker(attempt.worker());
-        // What was written late says when it was asked for: others may take it for ended.
+        // A row that was written late carries the time of the request: others may take its lease
+        // for ended.
         let late = attempt.debt().lease_is_short(turn.now.unix);
         match turn.shared.mode {
             Mode::Draining { .. } | Mode::Aborting => Input::ClaimInVain(Release::Shutdown),

@@ -1,15 +1,15 @@
-//! The looks that follow a change notice. It can come before the change can be seen, so there are
-//! several, each longer after the last.
+//! The recheck schedule: the looks that follow a change notice. A notice can come before the change
+//! is visible, so there are several looks, each after a longer wait.
 
 use super::super::renamer::Renamer;
 use super::super::time::Mono;
 
 /// Milliseconds from a change notice to the first look, and then from look to look.
 const WAITS_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-/// Where the looks after a self-notice begin. Earlier ones would find our own write only.
+/// Where the looks after a self-notice begin. Earlier ones would find only our own write.
 const SELF_NOTICE: usize = 4;
 
-/// The looks that are still to come.
+/// The rest of a recheck schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Recheck {
     /// When the next look is due.
@@ -24,15 +24,14 @@ pub struct Recheck {
 }
 
 impl Recheck {
-    /// A notice came: looks begin anew. If it was most likely a self-notice, a later look is enough,
-    /// but for what may hide behind our own write: a commit of others that takes its time.
+    /// Restarts the schedule after a notice. If it was most likely a self-notice, the later looks
+    /// are enough: they find a slow commit of others that our own write hid.
     pub fn noticed(before: Option<Recheck>, by_us: bool, now: Mono) -> Recheck {
         let step = if by_us { SELF_NOTICE } else { 0 };
         let at = now.after(WAITS_MS[step]);
         let Some(before) = before else { return Recheck { at, step, since: now, by_us } };
         Recheck {
-            // Never later than the next look was: notices without a pause must not put it off for
-            // ever.
+            // Never later than the next look was: continuous notices must not defer it forever.
             at: before.at.min(at),
             step: before.step.min(step),
             since: before.since,
@@ -51,7 +50,7 @@ impl Recheck {
         WAITS_MS.get(step).map(|wait| Recheck { at: now.after(*wait), step, ..self })
     }
 
-    /// We wrote: patience with those that write without a pause begins anew.
+    /// Notes a write of our own: the patience with others that write without a pause starts over.
     pub fn wrote(&mut self, now: Mono) {
         self.since = now;
     }
@@ -64,7 +63,7 @@ impl Recheck {
         (!self.by_us || self.step <= SELF_NOTICE) && now.since(self.since) < patience_ms
     }
 
-    /// Rewrites its moments.
+    /// Rewrites both of its moments.
     pub fn rename(&mut self, to: &impl Renamer) {
         to.deadline(&mut self.at);
         to.moment(&mut self.since);

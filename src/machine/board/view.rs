@@ -35,7 +35,7 @@ pub struct View {
     promotable: Vec<TaskId>,
     /// Claims of others that have ended.
     expired: Vec<Expired>,
-    /// Claims of our own behind which there is no attempt: their answer was lost.
+    /// Claims of our own without an attempt: their answer was lost.
     strays: Vec<Fence>,
     /// Tasks for which it refused something: it may show them over and over.
     refused: BTreeMap<TaskId, Refused>,
@@ -72,7 +72,7 @@ impl View {
         self.others
     }
 
-    /// Claims of our own behind which there is no attempt.
+    /// Returns the claims of our own without an attempt.
     pub fn strays(&self) -> &[Fence] {
         &self.strays
     }
@@ -86,7 +86,7 @@ impl View {
         self.more = false;
     }
 
-    /// What is to be put right is on its way.
+    /// The changes that correct them were sent.
     pub fn strays_sent(&mut self) {
         self.strays.clear();
     }
@@ -131,17 +131,17 @@ impl View {
         self.used = false;
     }
 
-    /// Whether it shows something that is to be put right: a promotion, the end of a claim of others,
-    /// a claim of ours without an attempt.
+    /// Whether it shows something to correct: a promotion, an ended claim of others, a claim of
+    /// ours without an attempt.
     pub fn wants_moves(&self) -> bool {
         !(self.promotable.is_empty() && self.expired.is_empty() && self.strays.is_empty())
     }
 
-    /// What is to be put right for others, if there is anything.
+    /// Returns the promotions, and the reclaims of ended claims of others.
     pub fn moves(&self, failure_limit: u32) -> impl Iterator<Item = Change> {
         let promote = move |task: &TaskId| Change::Promote { task: *task, failure_limit };
-        let free = move |expired: &Expired| Change::Free { expired: *expired, failure_limit };
-        self.promotable.iter().map(promote).chain(self.expired.iter().map(free))
+        let reclaim = move |expired: &Expired| Change::Reclaim { expired: *expired, failure_limit };
+        self.promotable.iter().map(promote).chain(self.expired.iter().map(reclaim))
     }
 
     /// A promotion was answered. Returns what is reported.
@@ -159,7 +159,7 @@ impl View {
     }
 
     /// The end of a claim of others was answered. Returns what is reported.
-    pub fn freed(
+    pub fn reclaimed(
         &mut self,
         expired: Expired,
         taken: Taken,
@@ -169,7 +169,7 @@ impl View {
         if taken != Taken::No(Refusal::Locked) {
             self.expired.retain(|known| *known != expired);
         }
-        self.moved(expired.task, taken, now).then_some(Report::Freed(expired.task, on))
+        self.moved(expired.task, taken, now).then_some(Report::Reclaimed(expired.task, on))
     }
 
     fn moved(&mut self, task: TaskId, taken: Taken, now: Mono) -> bool {
@@ -193,7 +193,7 @@ impl View {
         self.note_refusal(task, Taken::No(refusal), now);
     }
 
-    /// The board is full: whatever we thought to be running, it is more. The next look will tell.
+    /// The board is full, so more tasks run than we counted. The next look corrects the count.
     pub fn is_full(&mut self, max_in_progress: u32) {
         self.others = self.others.max(max_in_progress);
     }
@@ -234,7 +234,7 @@ impl View {
             && self.refusing_since.is_some_and(|at| now.since(at) < grace_ms)
     }
 
-    /// Whether it is to be asked for changes that are not owed to it.
+    /// Whether it may be sent changes that are not owed to it.
     pub fn takes_new_work(&self) -> bool {
         self.locked_until.is_none() && self.refused.len() < MOST_REFUSED
     }
@@ -257,7 +257,7 @@ impl View {
         self.locked_until = None;
     }
 
-    /// When that is.
+    /// Returns until when another dispatcher's lock holds back new work.
     pub fn locked_until(&self) -> Option<Mono> {
         self.locked_until
     }

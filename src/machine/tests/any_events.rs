@@ -63,12 +63,12 @@ impl Happening {
     }
 }
 
-fn policy(worker: WorkerPolicy, claim_ttl_s: u32, lane_deadline_ms: u64) -> Policy {
+fn policy(worker: WorkerPolicy, claim_ttl_s: u32, board_deadline_ms: u64) -> Policy {
     Policy {
         max_workers: MAX_WORKERS,
         max_in_progress: 2,
         claim_ttl_s,
-        lane_deadline_ms,
+        board_deadline_ms,
         lookahead: 4,
         workers: vec![worker],
         ..Policy::default()

@@ -453,7 +453,7 @@ fn folders_fail(world: &mut World, n: u64) -> u64 {
     let blame = Blame::Board;
     world.step(Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 5 });
     world.answer(B, &[Taken::Yes], Some(Observation::default()));
-    let Some(BoardHold::FoldersFail { until }) = world.board(B).directory_hold(Mono(world.ms))
+    let Some(BoardHold::DirectoriesFail { until }) = world.board(B).directory_hold(Mono(world.ms))
     else {
         panic!()
     };

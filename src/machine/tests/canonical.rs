@@ -313,7 +313,7 @@ pub trait Frame {
             Change::Finish { fence, pid, verdict, failure_limit } => {
                 Change::Finish { fence: self.fence(fence), pid, verdict, failure_limit }
             }
-            Change::Promote { .. } | Change::Free { .. } => change,
+            Change::Promote { .. } | Change::Reclaim { .. } => change,
         }
     }
 
@@ -365,7 +365,7 @@ pub trait Frame {
             | Report::BoardWell(_)
             | Report::ClaimRefused(..)
             | Report::Promoted(..)
-            | Report::Freed(..)
+            | Report::Reclaimed(..)
             | Report::ClockWentBack(_)
             | Report::Unexpected(_) => report,
         }

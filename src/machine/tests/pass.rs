@@ -374,11 +374,11 @@ fn what_can_be_promoted_or_freed_is_sent_at_once_and_told() {
         expired: vec![expired],
         ..Observation::default()
     };
-    let free = Change::Free { expired, failure_limit: 2 };
+    let free = Change::Reclaim { expired, failure_limit: 2 };
     assert_eq!(sent(&world.look_for(B, seen)), [promote("p"), free]);
     assert_eq!(
         world.answer(B, &[Taken::Yes, Taken::Yes], None),
-        [report(Report::Promoted(task("p"), B)), report(Report::Freed(task("u"), B))]
+        [report(Report::Promoted(task("p"), B)), report(Report::Reclaimed(task("u"), B))]
     );
 }
 
@@ -476,7 +476,7 @@ fn a_spawn_that_fails_by_its_boards_folders_holds_that_board_for_a_second() {
     world.step(Event::SpawnFailed { spawn: SpawnId(1), blame: Blame::Board, errno: 5 });
     assert_eq!(world.answer(B, &[Taken::Yes], Some(ready(&["t2"]))).len(), 2);
     assert_eq!(world.wake, Some(1_000));
-    let hold = BoardHold::FoldersFail { until: Mono(1_000) };
+    let hold = BoardHold::DirectoriesFail { until: Mono(1_000) };
     assert_eq!(world.board(B).directory_hold(Mono(0)), Some(hold));
     assert_eq!(world.board(B).directory_hold(Mono(1_000)), None);
     assert_eq!(world.after(999, Event::Wake), []);

@@ -37,8 +37,8 @@ fn every_hold_is_told_with_its_end_or_with_who_ends_it() {
     for (board, hold, kind, end) in [
         (true, quarantined(3_501), Kind::Quarantined, Some(1_004)),
         (true, BoardHold::Hung, Kind::Hung, None),
-        (true, BoardHold::SpawnLanesStuck, Kind::SpawnLanesStuck, None),
-        (true, BoardHold::FoldersFail { until }, Kind::FoldersFail, Some(1_004)),
+        (true, BoardHold::SpawnThreadsStuck, Kind::SpawnLanesStuck, None),
+        (true, BoardHold::DirectoriesFail { until }, Kind::FoldersFail, Some(1_004)),
         (false, BoardHold::HostRefuses { errno: 11, until }, Kind::HostRefuses, Some(1_004)),
     ] {
         let told = told(board.then_some(BoardId(0)), hold, &names(), now());
@@ -126,9 +126,9 @@ fn what_has_not_changed_is_not_written_and_the_end_removes_it() {
 fn a_wait_is_over_when_it_says_and_a_quarantine_when_its_writer_says() {
     let until = Mono(500);
     let over = |hold| told(Some(BoardId(0)), hold, &names(), now()).is_over(1_001);
-    assert!(over(BoardHold::FoldersFail { until }));
+    assert!(over(BoardHold::DirectoriesFail { until }));
     assert!(over(BoardHold::HostRefuses { errno: 11, until }));
-    assert!(!over(BoardHold::FoldersFail { until: Mono(1_500) }));
+    assert!(!over(BoardHold::DirectoriesFail { until: Mono(1_500) }));
     assert!(!over(quarantined(500)) && !over(BoardHold::Hung));
 }
 

@@ -145,7 +145,7 @@ fn standing(machine: &Dispatcher, boards: &Boards, now: Mono) -> Standing {
         standing.extend(board.file_hold().map(|hold| (id, hold)));
         let stuck = boards.spawns(board.id()).is_some_and(SpawnThreads::are_stuck);
         let directories =
-            if stuck { Some(BoardHold::SpawnLanesStuck) } else { board.directory_hold(now) };
+            if stuck { Some(BoardHold::SpawnThreadsStuck) } else { board.directory_hold(now) };
         standing.extend(directories.map(|hold| (id, hold)));
     }
     standing
@@ -159,10 +159,10 @@ pub(super) fn told(board: Option<BoardId>, hold: BoardHold, names: &Names, now: 
             (Kind::Quarantined, Some(class_name(class)), reason)
         }
         BoardHold::Hung => (Kind::Hung, None, None),
-        BoardHold::SpawnLanesStuck => {
+        BoardHold::SpawnThreadsStuck => {
             (Kind::SpawnLanesStuck, None, Some(SpawnThreadsError::Stuck.to_string()))
         }
-        BoardHold::FoldersFail { .. } => (Kind::FoldersFail, None, None),
+        BoardHold::DirectoriesFail { .. } => (Kind::FoldersFail, None, None),
         BoardHold::HostRefuses { errno, .. } => {
             (Kind::HostRefuses, None, Some(errno_text(errno).to_owned()))
         }

@@ -180,7 +180,7 @@ impl Walk {
                 let promotable = |task: &Task| self.seen.promotable.contains(&task.id);
                 Change::Promote { task: self.pick(ask.task, promotable), failure_limit }
             }
-            _ => Change::Free { expired: self.expired(ask), failure_limit },
+            _ => Change::Reclaim { expired: self.expired(ask), failure_limit },
         }
     }
 
