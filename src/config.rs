@@ -56,7 +56,7 @@ enum Search {
 
 impl Config {
     /// Reads the file that `flag` names, else `sexton.toml` in the root, else the one in the XDG
-    /// config folder; without any of them everything is default, and no worker is configured.
+    /// config directory; without any of them everything is default, and no worker is configured.
     pub fn load(
         flag: Option<&Path>,
         root: &Path,
@@ -65,8 +65,8 @@ impl Config {
         let search = match flag {
             Some(path) => Search::Exactly(absolute(path).unwrap_or_else(|_| path.to_owned())),
             None => {
-                let user = env.folder("XDG_CONFIG_HOME", ".config");
-                let user = user.map(|folder| folder.join("sexton/sexton.toml"));
+                let user = env.directory("XDG_CONFIG_HOME", ".config");
+                let user = user.map(|directory| directory.join("sexton/sexton.toml"));
                 let places = [Some(root.join("sexton.toml")), user];
                 Search::FirstOf(places.into_iter().flatten().collect())
             }
@@ -181,7 +181,7 @@ fn first_that_exists(places: &[PathBuf]) -> Result<Option<(PathBuf, String)>, Co
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     regular::read_to_string(path).map_err(|source| {
-        // A folder on the way that is a file is the same to the reader: nothing is there.
+        // A directory on the way that is a file is the same to the reader: nothing is there.
         let nothing = source.kind() == io::ErrorKind::NotADirectory;
         let source = if nothing { io::ErrorKind::NotFound.into() } else { source };
         ConfigError::Read { path: path.to_owned(), source }

@@ -54,13 +54,13 @@ mod tests {
     use nix::unistd::mkfifo;
 
     #[test]
-    fn what_is_no_regular_file_is_refused_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
+    fn a_file_that_is_not_regular_is_refused_without_blocking() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
         mkfifo(&pipe, Mode::S_IRWXU).unwrap();
-        let socket = folder.path().join("socket");
+        let socket = directory.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        for path in [&pipe, &socket, folder.path(), Path::new("/dev/zero")] {
+        for path in [&pipe, &socket, directory.path(), Path::new("/dev/zero")] {
             let error = read(path).unwrap_err();
             assert!(error.to_string().contains("no regular file"), "{}: {error}", path.display());
         }
@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
         std::fs::write(&path, "text").unwrap();
         assert_eq!(read_to_string(&path).unwrap(), "text");
         File::options().write(true).open(&path).unwrap().set_len(LARGEST).unwrap();

@@ -1,7 +1,7 @@
-//! Where the boards are: which folder is the root, and what lies where below it.
+//! Where the boards are: which directory is the root, and what lies where below it.
 //!
 //! Paths are computed from an [`Environment`] that is handed in; only [`Root::choose`], the board
-//! listing and the state folder look at the file system.
+//! listing and the state directory look at the file system.
 
 mod boards;
 mod environment;
@@ -18,12 +18,12 @@ pub use boards::{
 };
 pub use environment::Environment;
 pub use slug::Slug;
-pub use state::state_folder;
+pub use state::state_directory;
 
-/// The folder that holds the boards.
+/// The directory that holds the boards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
-    /// The folder itself, by its full path. It need not exist yet.
+    /// The directory itself, by its full path. It need not exist yet.
     pub path: PathBuf,
     /// Why it is this one.
     pub origin: Origin,
@@ -42,17 +42,17 @@ pub enum Origin {
     HermesHome,
     /// `~/.hermes`, because boards are there already.
     ExistingHermes,
-    /// The XDG data folder.
-    DataFolder,
+    /// The XDG data directory.
+    DataDirectory,
 }
 
 impl Origin {
-    /// True when the folder belongs to the Hermes client by its very name.
+    /// True when the directory belongs to the Hermes client by its very name.
     #[must_use]
     pub fn is_hermes(self) -> bool {
         match self {
             Origin::HermesKanbanHome | Origin::HermesHome | Origin::ExistingHermes => true,
-            Origin::Flag | Origin::SextonRoot | Origin::DataFolder => false,
+            Origin::Flag | Origin::SextonRoot | Origin::DataDirectory => false,
         }
     }
 }
@@ -60,9 +60,9 @@ impl Origin {
 /// Why a root or a board of it cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// The root is something else than a folder.
-    #[error("the root {0} is not a folder; give a folder with --root or SEXTON_ROOT")]
-    NotAFolder(PathBuf),
+    /// The root is something else than a directory.
+    #[error("the root {0} is not a directory; give a directory with --root or SEXTON_ROOT")]
+    NotADirectory(PathBuf),
     /// Nothing says where the root is.
     #[error("no root is known, because HOME is not set; give one with --root or SEXTON_ROOT")]
     NoHome,
@@ -94,7 +94,7 @@ pub enum RootError {
 }
 
 impl Root {
-    /// The root that `flag` and the environment call for. Fails if it exists and is no folder.
+    /// The root that `flag` and the environment call for. Fails if it exists and is no directory.
     pub fn choose(flag: Option<&Path>, env: &Environment) -> Result<Root, RootError> {
         let mut root = decide(flag, env, holds_boards).ok_or(RootError::NoHome)?;
         // Workers start elsewhere, and are told paths below it.
@@ -104,25 +104,25 @@ impl Root {
         };
         match fs::metadata(&root.path) {
             Ok(found) if found.is_dir() => Ok(root),
-            Ok(_) => Err(RootError::NotAFolder(root.path)),
+            Ok(_) => Err(RootError::NotADirectory(root.path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(root),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                Err(RootError::NotAFolder(root.path))
+                Err(RootError::NotADirectory(root.path))
             }
             Err(source) => Err(RootError::Io { path: root.path, source }),
         }
     }
 
-    /// True if the folder is there.
+    /// True if the directory is there.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.path.is_dir()
     }
 }
 
-/// Whether a folder already is somebody's root.
-fn holds_boards(folder: &Path) -> bool {
-    folder.join("kanban.db").exists() || folder.join("kanban").is_dir()
+/// Whether a directory already is somebody's root.
+fn holds_boards(directory: &Path) -> bool {
+    directory.join("kanban.db").exists() || directory.join("kanban").is_dir()
 }
 
 /// The order of precedence, without a look at the file system except through `holds_boards`.
@@ -149,10 +149,10 @@ fn decide(
     {
         return root(hermes, Origin::ExistingHermes);
     }
-    root(env.folder("XDG_DATA_HOME", ".local/share")?.join("sexton"), Origin::DataFolder)
+    root(env.directory("XDG_DATA_HOME", ".local/share")?.join("sexton"), Origin::DataDirectory)
 }
 
-/// All profiles of a Hermes home share one root: that of the home, whichever profile's folder
+/// All profiles of a Hermes home share one root: that of the home, whichever profile's directory
 /// `HERMES_HOME` names.
 fn shared_by_profiles(named: &Path, home: Option<&Path>) -> PathBuf {
     if let Some(hermes) = home.map(|home| home.join(".hermes"))
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_is_said_wins() {
+    fn the_first_setting_in_order_wins() {
         let vars = [
             ("HERMES_HOME", "/h"),
             ("HERMES_KANBAN_HOME", "/k"),
@@ -193,10 +193,10 @@ mod tests {
         assert_eq!(chosen(None, &vars[..2], true), ("/k".into(), Origin::HermesKanbanHome));
         assert_eq!(chosen(None, &vars[..1], true), ("/h".into(), Origin::HermesHome));
         assert_eq!(chosen(None, &[], true), ("/home/u/.hermes".into(), Origin::ExistingHermes));
-        assert_eq!(chosen(None, &vars[3..], false), ("/x/sexton".into(), Origin::DataFolder));
+        assert_eq!(chosen(None, &vars[3..], false), ("/x/sexton".into(), Origin::DataDirectory));
         assert_eq!(
             chosen(None, &[], false),
-            ("/home/u/.local/share/sexton".into(), Origin::DataFolder)
+            ("/home/u/.local/share/sexton".into(), Origin::DataDirectory)
         );
     }
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_variables_say_nothing_and_tildes_are_expanded() {
+    fn blank_variables_are_ignored_and_tildes_are_expanded() {
         let vars = [("SEXTON_ROOT", "  "), ("HERMES_KANBAN_HOME", " ~/k ")];
         assert_eq!(chosen(None, &vars, false).0, "/home/u/k");
     }

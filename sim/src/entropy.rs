@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_the_same_bytes_each_time_and_a_longer_string_begins_with_the_shorter() {
+    fn a_seed_yields_the_same_bytes_each_time_and_a_longer_string_begins_with_the_shorter() {
         assert_eq!(Entropy::of_seed(7, 3), Entropy::of_seed(7, 30)[..3]);
         assert_ne!(Entropy::of_seed(7, 30), Entropy::of_seed(8, 30));
     }

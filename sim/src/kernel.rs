@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_pid_1_reaps_what_a_dead_dispatcher_leaves() {
+    fn only_pid_1_reaps_what_a_dead_dispatcher_leaves() {
         let mut kernel = Kernel::new(9);
         let (dead, alive) = (worker(&mut kernel, 1), worker(&mut kernel, 2));
         kernel.end(dead, CODE);

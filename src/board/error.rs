@@ -13,11 +13,11 @@ use crate::machine::header::HeaderError;
 pub struct BoardError {
     /// Which sort of trouble.
     pub class: FaultClass,
-    /// The board.
+    /// Path of the board's database.
     pub path: PathBuf,
     /// What was being done.
     pub tried: &'static str,
-    /// What happened.
+    /// What was found.
     pub finding: String,
     /// What to do about it.
     pub remedy: &'static str,
@@ -27,15 +27,15 @@ pub struct BoardError {
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct ExchangeError {
-    /// Why.
+    /// The underlying error.
     #[source]
     pub error: BoardError,
-    /// Whether its changes may be in the board all the same.
+    /// Whether its changes may be in the board nevertheless.
     pub commit: Commit,
 }
 
 impl BoardError {
-    /// A failed statement.
+    /// An error for a failed statement.
     pub(super) fn sql(path: &Path, tried: &'static str, error: &Sql) -> BoardError {
         let class = class(error);
         BoardError {

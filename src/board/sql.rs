@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, Error, Params, Result, Row, ToSql};
 
-/// The first row of a query, stepped to its end; `None` if there is no row.
+/// Returns the first row of a query, which is stepped to its end; `None` without a row.
 pub fn one<T>(
     conn: &Connection,
     sql: &str,

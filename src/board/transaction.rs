@@ -10,9 +10,9 @@ use crate::machine::fault::Commit;
 /// How a transaction begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It only reads.
+    /// A transaction that only reads.
     Read,
-    /// It takes the write lock at once.
+    /// A transaction that takes the write lock immediately.
     Write,
 }
 
@@ -23,8 +23,8 @@ pub(super) struct Failed<E> {
     pub(super) commit: Commit,
 }
 
-/// Attempts at BEGIN and at COMMIT. With SQLite's own wait of 20 ms in each and some 20 ms between
-/// two of them this gives up after about 250 ms.
+/// Attempts at BEGIN and at COMMIT. SQLite waits 20 ms in each, and some 20 ms pass between two of
+/// them, so the transaction fails after about 250 ms.
 const ATTEMPTS: u32 = 6;
 
 /// Runs `f` in a transaction, which is rolled back if anything fails.

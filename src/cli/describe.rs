@@ -50,8 +50,8 @@ pub fn board_brief(told: &Told, now: i64) -> String {
     match told.kind {
         Kind::Quarantined => until("board quarantined until"),
         Kind::Hung => "board does not answer".to_owned(),
-        Kind::SpawnLanesStuck => "spawns hang".to_owned(),
-        Kind::FoldersFail => until("the board's folders fail; tried again at"),
+        Kind::SpawnThreadsStuck => "spawns hang".to_owned(),
+        Kind::DirectoriesFail => until("the board's directories fail; tried again at"),
         Kind::HostRefuses => until("the host starts no processes; tried again at"),
     }
 }

@@ -21,7 +21,7 @@ pub enum Failure {
 impl From<RootError> for Failure {
     fn from(error: RootError) -> Failure {
         match error {
-            RootError::NotAFolder(_) | RootError::NoHome | RootError::BadSlug(_) => {
+            RootError::NotADirectory(_) | RootError::NoHome | RootError::BadSlug(_) => {
                 Failure::Usage(error.to_string())
             }
             RootError::NoBoard { .. } | RootError::Io { .. } => Failure::Refused(error.to_string()),

@@ -12,7 +12,7 @@ pub struct Facts<'a> {
     pub title: &'a str,
     /// The task's body; empty if it has none.
     pub body: &'a str,
-    /// The folder in which the worker starts.
+    /// The directory in which the worker starts.
     pub workspace: &'a OsStr,
     /// The board's name.
     pub board: &'a str,

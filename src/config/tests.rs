@@ -38,7 +38,7 @@ command = ["/bin/true"]
 "#;
 
 #[test]
-fn everything_that_is_said_is_taken() {
+fn every_key_is_read() {
     let config = parse(FULL);
     let policy = &config.policy;
     assert_eq!((policy.interval_ms, policy.claim_ttl_s, policy.cooldown_s), (1_500, 90, 0));
@@ -62,7 +62,7 @@ fn everything_that_is_said_is_taken() {
 }
 
 #[test]
-fn nothing_said_is_the_default() {
+fn an_empty_file_means_the_defaults() {
     assert_eq!(parse(""), Config::default());
 }
 
@@ -206,7 +206,7 @@ fn the_file_is_looked_for_in_order() {
 }
 
 #[test]
-fn an_assignee_is_a_worker_nobody_or_somebody_else() {
+fn an_assignee_is_a_worker_empty_or_foreign() {
     let workers = parse(DEFAULT_TEXT).workers;
     assert_eq!(workers.lane(Some(" Shell ")), Lane::Worker(WorkerId(0)));
     assert_eq!(workers.lane(Some("orion")), Lane::Foreign);

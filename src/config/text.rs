@@ -1,7 +1,7 @@
 //! The file that `sexton init` writes.
 
 /// A configuration with one worker, and every setting with its default.
-pub const DEFAULT_TEXT: &str = r#"# How sexton runs the tasks of the boards in this folder.
+pub const DEFAULT_TEXT: &str = r#"# How sexton runs the tasks of the boards in this directory.
 # A running `sexton run` reads this file again on SIGHUP.
 
 [dispatch]
@@ -20,7 +20,7 @@ default_assignee = "shell"  # who takes tasks that have no assignee
 #   {task_id} {title} {body} {workspace} {board} {run_id}      `{{` and `}}` are braces
 #
 # The one below runs the body of a task as a shell script: whoever can write to the boards of this
-# folder can run commands as you. Take it out if that is not what you want.
+# directory can run commands as you. Take it out if that is not what you want.
 [worker.shell]
 command = ["sh", "-c", "{body}"]
 completion = "exit-status"  # exit 0 completes the task; "board": the worker itself must do so

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_is_opened_at_once_and_bad_content_waits_for_a_change() {
+    fn a_replaced_file_is_opened_immediately_and_bad_content_waits_for_a_change() {
         assert_eq!(wait_ms(FaultClass::Replaced, 1), 0);
         assert_eq!(wait_ms(FaultClass::Replaced, 2), 1_000);
         assert_eq!(wait_ms(FaultClass::Content, 1), CONTENT_MS);

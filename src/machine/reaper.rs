@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_step_is_tried_again_at_once_then_after_ten_milliseconds_doubling_to_a_second() {
+    fn a_failed_step_is_tried_again_immediately_then_after_ten_milliseconds_doubling_to_a_second() {
         let (mut reaper, mut effects) = (Reaper::default(), Vec::new());
         reaper.begin(Whom::Hinted, &mut effects);
         reaper.failed(Mono(0), 5, &mut effects);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_and_recovering_are_told_once_each() {
+    fn failing_and_recovering_are_reported_once_each() {
         let (mut reaper, mut effects) = (Reaper::default(), Vec::new());
         for _ in 0..3 {
             reaper.failed(Mono(0), 5, &mut effects);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reaped_before_a_failure_is_told_with_the_failure() {
+    fn what_was_reaped_before_a_failure_is_reported_with_the_failure() {
         let (mut reaper, mut effects) = (Reaper::default(), Vec::new());
         reaper.found(Pid(7));
         reaper.failed(Mono(0), 5, &mut effects);

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_and_our_own_doing_cost_nothing() {
+    fn a_rate_limit_and_a_release_cost_no_budget() {
         let budget = Budget { failures: 1, ..FRESH };
         for verdict in [Verdict::RateLimited, Verdict::Released(Release::HostRefused)] {
             assert_eq!(settle(verdict, budget), Settlement::Ready { failures: 1 });

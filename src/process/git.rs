@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::pidfd::{self, Reach};
 use super::spawn::{self, Spawned};
 use super::wait::{self, Which};
-use super::workspace::{Request, Workspace, WorkspaceError, folder_name, refuse, scratch_pad};
+use super::workspace::{Request, Workspace, WorkspaceError, directory_name, refuse, scratch_pad};
 use crate::machine::verdict::ExitStatus;
 
 /// How long all the git calls for one workspace may take together.
@@ -55,7 +55,7 @@ enum Place {
 
 fn locate(git: &Git, request: &Request<'_>) -> Result<Place, WorkspaceError> {
     let below = |top: PathBuf| {
-        let target = top.join(".worktrees").join(folder_name(request)?);
+        let target = top.join(".worktrees").join(directory_name(request)?);
         Ok(Place::Wanted { repo: top, target })
     };
     let Some(path) = request.path else {
@@ -70,18 +70,19 @@ fn locate(git: &Git, request: &Request<'_>) -> Result<Place, WorkspaceError> {
         return below(git.toplevel(base)?);
     };
     if let Some(top) = git.toplevel_at(path)? {
-        let linked = git.folder(path, "--git-dir")? != git.folder(path, "--git-common-dir")?;
+        let linked =
+            git.directory(path, "--git-dir")? != git.directory(path, "--git-common-dir")?;
         return if linked { Ok(Place::Linked(path.into())) } else { below(top) };
     }
     let nearest = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(path);
     Ok(Place::Wanted { repo: git.toplevel(nearest)?, target: path.into() })
 }
 
-/// True if `target` is a worktree of the same repository. A mere folder inside of `repo` is not:
+/// True if `target` is a worktree of the same repository. A mere directory inside of `repo` is not:
 /// its worker would run in the checkout of somebody else.
 fn is_worktree_of(git: &Git, target: &Path, repo: &Path) -> Result<bool, WorkspaceError> {
     Ok(git.toplevel_at(target)?.is_some()
-        && git.folder(target, "--git-common-dir")? == git.folder(repo, "--git-common-dir")?)
+        && git.directory(target, "--git-common-dir")? == git.directory(repo, "--git-common-dir")?)
 }
 
 fn reuse(git: &Git, path: PathBuf) -> Result<Workspace, WorkspaceError> {
@@ -146,8 +147,8 @@ impl Git {
         Ok(top.filter(|top| real(top) == real(path)))
     }
 
-    /// One of git's own folders for the checkout at `path`.
-    fn folder(&self, path: &Path, which: &str) -> Result<PathBuf, WorkspaceError> {
+    /// One of git's own directories for the checkout at `path`.
+    fn directory(&self, path: &Path, which: &str) -> Result<PathBuf, WorkspaceError> {
         let said = self.run(path, &["rev-parse", which])?.successful()?;
         // Relative to where git was run, or absolute.
         Ok(real(&path.join(said.path())))
@@ -313,8 +314,8 @@ mod tests {
 
     /// A repository with one commit; `None`, loudly, where there is no git.
     fn repository() -> Option<(TempDir, PathBuf)> {
-        let folder = tempfile::tempdir().unwrap();
-        let repo = fs::canonicalize(folder.path()).unwrap().join("repo");
+        let directory = tempfile::tempdir().unwrap();
+        let repo = fs::canonicalize(directory.path()).unwrap().join("repo");
         fs::create_dir(&repo).unwrap();
         let git = Git::new(LIMIT).unwrap();
         match git.run(&repo, &["init", "--quiet"]) {
@@ -327,7 +328,7 @@ mod tests {
         let who = ["-c", "user.name=x", "-c", "user.email=x@y"];
         let commit = ["commit", "--quiet", "--allow-empty", "-m", "first"];
         git.run(&repo, &[&who[..], &commit[..]].concat()).unwrap().successful().unwrap();
-        Some((folder, repo))
+        Some((directory, repo))
     }
 
     fn request(path: Option<&Path>) -> Request<'_> {
@@ -350,8 +351,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_path_it_comes_from_the_boards_folder() {
-        let Some((_folder, repo)) = repository() else { return };
+    fn without_a_path_it_comes_from_the_boards_directory() {
+        let Some((_directory, repo)) = repository() else { return };
         let inside = repo.join("sub");
         fs::create_dir(&inside).unwrap();
         let asked = Request { default_workdir: Some(&inside), ..request(None) };
@@ -365,14 +366,14 @@ mod tests {
 
     #[test]
     fn a_checkout_itself_gets_a_worktree_below_it() {
-        let Some((_folder, repo)) = repository() else { return };
+        let Some((_directory, repo)) = repository() else { return };
         let made = prepare(&request(Some(&repo))).unwrap();
         assert_eq!(made, worktree(repo.join(".worktrees/t_1"), "wt/t_1"));
     }
 
     #[test]
     fn a_new_path_inside_a_checkout_becomes_a_worktree_of_it() {
-        let Some((_folder, repo)) = repository() else { return };
+        let Some((_directory, repo)) = repository() else { return };
         let path = repo.join("a/b");
         let asked = Request { branch: Some("mine"), ..request(Some(&path)) };
         assert_eq!(prepare(&asked).unwrap(), worktree(path, "mine"));
@@ -380,8 +381,8 @@ mod tests {
 
     #[test]
     fn a_linked_worktree_is_reused_with_the_branch_that_it_has() {
-        let Some((folder, repo)) = repository() else { return };
-        let elsewhere = folder.path().join("elsewhere");
+        let Some((directory, repo)) = repository() else { return };
+        let elsewhere = directory.path().join("elsewhere");
         let git = Git::new(LIMIT).unwrap();
         let add = ["worktree", "add", "-b", "theirs", elsewhere.to_str().unwrap()];
         git.run(&repo, &add).unwrap().successful().unwrap();
@@ -393,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_branch_that_exists_is_checked_out() {
-        let Some((_folder, repo)) = repository() else { return };
+        let Some((_directory, repo)) = repository() else { return };
         let git = Git::new(LIMIT).unwrap();
         git.run(&repo, &["branch", "there"]).unwrap().successful().unwrap();
         let path = repo.join("w");
@@ -403,8 +404,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_something_in_it_is_not_taken_for_a_worktree() {
-        let Some((_folder, repo)) = repository() else { return };
+    fn a_directory_with_something_in_it_is_not_taken_for_a_worktree() {
+        let Some((_directory, repo)) = repository() else { return };
         let target = repo.join(".worktrees/t_1");
         fs::create_dir_all(&target).unwrap();
         fs::write(target.join("file"), "").unwrap();
@@ -415,7 +416,7 @@ mod tests {
 
     #[test]
     fn names_are_neither_options_nor_ways_out() {
-        let Some((_folder, repo)) = repository() else { return };
+        let Some((_directory, repo)) = repository() else { return };
         let option = Request { branch: Some("--force"), ..request(Some(&repo)) };
         assert!(matches!(prepare(&option), Err(WorkspaceError::Request(_))));
         let out = Request { task: "../../x", ..request(Some(&repo)) };
@@ -423,9 +424,9 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_any_repository_git_says_so() {
-        let Some((folder, _repo)) = repository() else { return };
-        let path = folder.path().join("nowhere");
+    fn outside_of_any_repository_the_error_names_it() {
+        let Some((directory, _repo)) = repository() else { return };
+        let path = directory.path().join("nowhere");
         let error = prepare(&request(Some(&path))).unwrap_err();
         assert!(error.to_string().contains("not a git repository"), "{error}");
         assert_eq!(error.errno(), 0);
@@ -433,9 +434,9 @@ mod tests {
 
     #[test]
     fn a_hook_that_never_ends_is_ended_with_all_its_group() {
-        let Some((folder, repo)) = repository() else { return };
+        let Some((directory, repo)) = repository() else { return };
         let hook = repo.join(".git/hooks/post-checkout");
-        let pipe = folder.path().join("pipe");
+        let pipe = directory.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let script =
             "#!/bin/sh\ntrap '' TERM\nexec 9<>PIPE; echo up >&9\nwhile :; do sleep 1000; done\n";

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use thiserror::Error;
 
 use super::name;
-use super::spawn::{blame_for_folder, errno_of};
+use super::spawn::{blame_for_directory, errno_of};
 use crate::machine::fault::Blame;
 
 /// When a log gives way to a new one.
@@ -32,7 +32,7 @@ impl Default for Rotation {
 #[derive(Debug, Error)]
 pub enum LogError {
     /// The task's id cannot be the name of a file.
-    #[error("cannot name a log after task {0:?}: such an id would lead out of the logs' folder")]
+    #[error("cannot name a log after task {0:?}: such an id would lead out of the logs' directory")]
     Name(String),
     /// There is something at its place that is no file.
     #[error("{} is not a regular file, so no output is written to it; move it away", .0.display())]
@@ -55,7 +55,7 @@ impl LogError {
     pub fn blame(&self) -> Blame {
         match self {
             LogError::Name(_) | LogError::NotAFile(_) => Blame::Task,
-            LogError::System { source, .. } => blame_for_folder(errno_of(source)),
+            LogError::System { source, .. } => blame_for_directory(errno_of(source)),
         }
     }
 
@@ -82,7 +82,7 @@ pub fn open(logs: &Path, task: &str, rotation: Rotation) -> Result<File, LogErro
         return Err(LogError::Name(task.to_owned()));
     }
     let path = logs.join(format!("{task}.log"));
-    fs::create_dir_all(logs).map_err(|source| system("create the folder", logs, source))?;
+    fs::create_dir_all(logs).map_err(|source| system("create the directory", logs, source))?;
     rotate(&path, rotation)?;
     let file = OpenOptions::new()
         .append(true)
@@ -107,7 +107,7 @@ fn system(what: &'static str, path: &Path, source: io::Error) -> LogError {
 }
 
 fn not_opened(path: &Path, source: io::Error) -> LogError {
-    // A link; a pipe without a reader, or a socket; a folder.
+    // A link; a pipe without a reader, or a socket; a directory.
     if matches!(errno_of(&source), Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) {
         LogError::NotAFile(path.into())
     } else {
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_log_is_appended_to_and_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let logs = folder.path().join("kanban/logs");
+        let directory = tempfile::tempdir().unwrap();
+        let logs = directory.path().join("kanban/logs");
         write(&logs, Rotation::default(), "one ");
         write(&logs, Rotation::default(), "two");
         assert_eq!(texts(&logs), pairs(&[("t_1.log", "one two")]));
@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn the_worker_gets_a_log_that_blocks_and_appends() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = open(folder.path(), "t_1", Rotation::default()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), "t_1", Rotation::default()).unwrap();
         let flags = OFlag::from_bits_retain(fcntl(&log, FcntlArg::F_GETFL).unwrap());
         assert!(flags.contains(OFlag::O_APPEND));
         assert!(!flags.contains(OFlag::O_NONBLOCK));
@@ -191,31 +191,31 @@ mod tests {
 
     #[test]
     fn a_large_log_is_put_aside_and_the_oldest_falls_off() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let rotation = Rotation { rotate_bytes: 3, backups: 2 };
-        write(folder.path(), rotation, "abc");
-        write(folder.path(), rotation, "d");
-        assert_eq!(texts(folder.path()), pairs(&[("t_1.log", "abcd")]), "not larger than that");
+        write(directory.path(), rotation, "abc");
+        write(directory.path(), rotation, "d");
+        assert_eq!(texts(directory.path()), pairs(&[("t_1.log", "abcd")]), "not larger than that");
         for text in ["efgh", "ijkl", "m"] {
-            write(folder.path(), rotation, text);
+            write(directory.path(), rotation, text);
         }
         let left = [("t_1.log", "m"), ("t_1.log.1", "ijkl"), ("t_1.log.2", "efgh")];
-        assert_eq!(texts(folder.path()), pairs(&left));
+        assert_eq!(texts(directory.path()), pairs(&left));
     }
 
     #[test]
     fn without_backups_a_large_log_is_deleted() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let rotation = Rotation { rotate_bytes: 0, backups: 0 };
-        write(folder.path(), rotation, "a");
-        write(folder.path(), rotation, "b");
-        assert_eq!(texts(folder.path()), pairs(&[("t_1.log", "b")]));
+        write(directory.path(), rotation, "a");
+        write(directory.path(), rotation, "b");
+        assert_eq!(texts(directory.path()), pairs(&[("t_1.log", "b")]));
     }
 
     #[test]
-    fn an_id_cannot_lead_out_of_the_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let logs = folder.path().join("logs");
+    fn an_id_cannot_lead_out_of_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = directory.path().join("logs");
         for id in ["../escaped", "/etc/x", "a/../../b", "..", ""] {
             let error = open(&logs, id, Rotation::default()).unwrap_err();
             assert!(matches!(error, LogError::Name(_)), "{id:?}");
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_link_is_neither_followed_nor_put_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let victim = folder.path().join("victim");
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
         fs::write(&victim, "precious").unwrap();
-        for target in [victim.clone(), folder.path().join("not there")] {
+        for target in [victim.clone(), directory.path().join("not there")] {
             let logs = tempfile::tempdir().unwrap();
             symlink(target, logs.path().join("t_1.log")).unwrap();
             let rotation = Rotation { rotate_bytes: 1, backups: 0 };
@@ -238,28 +238,28 @@ mod tests {
             assert!(logs.path().join("t_1.log").is_symlink());
         }
         assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
-        assert!(!folder.path().join("not there").exists());
+        assert!(!directory.path().join("not there").exists());
     }
 
     #[test]
-    fn a_pipe_holds_nobody_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t_1.log");
+    fn a_pipe_does_not_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t_1.log");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let without_reader = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
+        let without_reader = open(directory.path(), "t_1", Rotation::default()).unwrap_err();
         assert!(matches!(without_reader, LogError::NotAFile(_)), "{without_reader}");
         let mut reader =
             File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
-        let with_reader = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
+        let with_reader = open(directory.path(), "t_1", Rotation::default()).unwrap_err();
         assert!(matches!(with_reader, LogError::NotAFile(_)), "{with_reader}");
         assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
     }
 
     #[test]
-    fn a_folder_in_its_place_is_said_to_be_one() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("t_1.log")).unwrap();
-        let error = open(folder.path(), "t_1", Rotation::default()).unwrap_err();
+    fn a_directory_in_its_place_is_named_as_one() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("t_1.log")).unwrap();
+        let error = open(directory.path(), "t_1", Rotation::default()).unwrap_err();
         assert!(matches!(error, LogError::NotAFile(_)), "{error}");
         assert_eq!((error.blame(), error.errno()), (Blame::Task, Errno::ENXIO as i32));
     }

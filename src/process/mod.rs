@@ -1,11 +1,11 @@
-//! The kernel: spawn, reap, signal, identity, and the folders and files that a worker gets.
+//! The kernel: spawn, reap, signal, identity, and the directories and files that a worker gets.
 //!
 //! * [`spawn`]: a worker that inherits nothing but what it is given.
 //! * [`children`]: who our children are; reaps each of them exactly once.
 //! * [`wait`]: `waitid`, with every status that the kernel reports.
 //! * [`signal`]: a signal to a worker's whole group, never to a bare number.
 //! * [`identity`]: which process a pid is, and whether that one is alive.
-//! * [`workspace`]: the folder in which a worker runs.
+//! * [`workspace`]: the directory in which a worker runs.
 //! * [`logfile`]: the file that takes its output.
 //! * [`descriptors`]: what this process must not hand on.
 //!

@@ -1,6 +1,7 @@
 //! Task ids as names of files.
 
-/// True if `id` can be the name of a file or folder without leaving the folder that it is put in.
+/// True if `id` can be the name of a file or directory without leaving the directory that it is put
+/// in.
 pub fn is_plain(id: &str) -> bool {
     !id.is_empty() && id != "." && id != ".." && !id.contains(['/', '\0'])
 }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_will_not_signal_is_told_as_refused() {
+    fn a_signal_that_the_kernel_denies_is_refused() {
         let no_process = Arc::new(OwnedFd::from(File::open("/dev/null").unwrap()));
         let handle = Handle { pid: Pid(i32::MAX), pidfd: Some(no_process), start: None };
         for signal in [Signal::Probe, Signal::Term, Signal::Kill] {

@@ -78,10 +78,10 @@ pub enum SpawnError {
         /// The error number.
         errno: Errno,
     },
-    /// The folder that it should run in cannot be entered.
+    /// The directory that it should run in cannot be entered.
     #[error("cannot enter the workspace {}: {errno}; it was there when the run was prepared, or should have been", path.display())]
     Workspace {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// The error number.
         errno: Errno,
@@ -95,7 +95,7 @@ impl SpawnError {
         match self {
             SpawnError::Program { .. } | SpawnError::TooLong { .. } => Blame::Task,
             SpawnError::Host { .. } => Blame::Host,
-            SpawnError::Workspace { errno, .. } => blame_for_folder(*errno),
+            SpawnError::Workspace { errno, .. } => blame_for_directory(*errno),
         }
     }
 
@@ -111,8 +111,8 @@ impl SpawnError {
     }
 }
 
-/// Who is charged for trouble with a board's folders: a failing disk is not the task's fault.
-pub(super) fn blame_for_folder(errno: Errno) -> Blame {
+/// Who is charged for trouble with a board's directories: a failing disk is not the task's fault.
+pub(super) fn blame_for_directory(errno: Errno) -> Blame {
     if matches!(errno, Errno::EIO | Errno::ENOSPC | Errno::EROFS | Errno::EDQUOT | Errno::ESTALE) {
         Blame::Board
     } else if is_hosts(errno) {
@@ -122,7 +122,7 @@ pub(super) fn blame_for_folder(errno: Errno) -> Blame {
     }
 }
 
-/// True if the host, and no program or folder, is short of something.
+/// True if the host, and no program or directory, is short of something.
 fn is_hosts(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
 }
@@ -188,9 +188,9 @@ fn find_program(
     let path = env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut unusable = None;
-    for folder in std::env::split_paths(path) {
-        // An empty or relative entry means the worker's folder, not ours.
-        let candidate = cwd.join(folder).join(name);
+    for directory in std::env::split_paths(path) {
+        // An empty or relative entry means the worker's directory, not ours.
+        let candidate = cwd.join(directory).join(name);
         if !fs::metadata(&candidate).is_ok_and(|meta| meta.is_file()) {
             continue;
         }
@@ -291,7 +291,7 @@ fn check(code: i32) -> Result<(), Errno> {
     if code == 0 { Ok(()) } else { Err(Errno::from_raw(code)) }
 }
 
-/// What the child does with its descriptors and folder before it executes the program.
+/// What the child does with its descriptors and directory before it executes the program.
 struct FileActions(libc::posix_spawn_file_actions_t);
 
 impl FileActions {
@@ -391,7 +391,7 @@ fn explain(errno: Errno, program: &Path, bytes: usize, cwd: &Path) -> SpawnError
     SpawnError::Program { program: program.into(), reason, errno }
 }
 
-/// Whether `cwd` is a folder that can be entered.
+/// Whether `cwd` is a directory that can be entered.
 fn enter(cwd: &Path) -> Result<(), Errno> {
     match fs::metadata(cwd) {
         Err(error) => Err(errno_of(&error)),
@@ -414,9 +414,9 @@ fn reason(errno: Errno, program: &Path) -> String {
          (ENOEXEC); add that line"
             .to_owned()
     } else if errno == Errno::EACCES && program.is_dir() {
-        "it is a folder".to_owned()
+        "it is a directory".to_owned()
     } else if errno == Errno::EACCES {
-        "permission denied; check its mode, its folders' modes, and how its file system is mounted"
+        "permission denied; check its mode, its directories' modes, and how its file system is mounted"
             .to_owned()
     } else {
         errno.to_string()

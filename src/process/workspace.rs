@@ -1,4 +1,4 @@
-//! The folder in which a worker runs.
+//! The directory in which a worker runs.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,16 +10,16 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use thiserror::Error;
 
-use super::spawn::{SpawnError, blame_for_folder, errno_of};
+use super::spawn::{SpawnError, blame_for_directory, errno_of};
 use super::{git, name};
 use crate::machine::fault::Blame;
 
 /// `tasks.workspace_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A folder for this task alone, removed when it is done.
+    /// A directory for this task alone, removed when it is done.
     Scratch,
-    /// A folder that the task names.
+    /// A directory that the task names.
     Dir,
     /// A git worktree on a branch of its own.
     Worktree,
@@ -27,7 +27,7 @@ pub enum Kind {
 
 impl Kind {
     /// `None` if the word is unknown; then the task is refused, for a guess could hit the wrong
-    /// folder.
+    /// directory.
     #[must_use]
     pub fn parse(text: &str) -> Option<Kind> {
         match text {
@@ -44,19 +44,19 @@ impl Kind {
 pub struct Request<'a> {
     /// The task's id.
     pub task: &'a str,
-    /// Which sort of folder.
+    /// Which sort of directory.
     pub kind: Kind,
     /// `tasks.workspace_path`, if not empty.
     pub path: Option<&'a Path>,
     /// `tasks.branch_name`, if not empty.
     pub branch: Option<&'a str>,
-    /// The board's folder of scratch workspaces.
+    /// The board's directory of scratch workspaces.
     pub root: &'a Path,
     /// The board's `default_workdir`: where worktrees without a path come from.
     pub default_workdir: Option<&'a Path>,
 }
 
-/// A folder that is there.
+/// A directory that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
     /// Its absolute path.
@@ -110,11 +110,11 @@ impl WorkspaceError {
     pub fn blame(&self) -> Blame {
         match self {
             WorkspaceError::Request(_) | WorkspaceError::Timeout { .. } => Blame::Task,
-            WorkspaceError::System { source, .. } => blame_for_folder(errno_of(source)),
+            WorkspaceError::System { source, .. } => blame_for_directory(errno_of(source)),
             WorkspaceError::Start(error) => error.blame(),
             WorkspaceError::Git { .. } => {
                 let errno = self.errno();
-                if errno == 0 { Blame::Task } else { blame_for_folder(Errno::from_raw(errno)) }
+                if errno == 0 { Blame::Task } else { blame_for_directory(Errno::from_raw(errno)) }
             }
         }
     }
@@ -148,11 +148,11 @@ pub fn prepare(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
     }
     match request.kind {
         Kind::Scratch => match request.path {
-            Some(path) => folder(path),
+            Some(path) => directory(path),
             None => scratch(request),
         },
         Kind::Dir => match request.path {
-            Some(path) => folder(path),
+            Some(path) => directory(path),
             None => Err(refuse("a `dir` workspace needs an absolute path; set one".to_owned())),
         },
         Kind::Worktree => git::worktree(request),
@@ -167,36 +167,36 @@ fn system(what: &'static str, path: &Path, source: io::Error) -> WorkspaceError 
     WorkspaceError::System { what, path: path.into(), source }
 }
 
-/// The task's id as the name of a folder.
-pub(super) fn folder_name<'a>(request: &Request<'a>) -> Result<&'a str, WorkspaceError> {
+/// The task's id as the name of a directory.
+pub(super) fn directory_name<'a>(request: &Request<'a>) -> Result<&'a str, WorkspaceError> {
     let task = request.task;
     let plain = name::is_plain(task).then_some(task);
-    plain.ok_or_else(|| refuse(format!("task id {task:?} cannot be the name of a folder")))
+    plain.ok_or_else(|| refuse(format!("task id {task:?} cannot be the name of a directory")))
 }
 
-fn folder(path: &Path) -> Result<Workspace, WorkspaceError> {
-    fs::create_dir_all(path).map_err(|source| system("create the folder", path, source))?;
+fn directory(path: &Path) -> Result<Workspace, WorkspaceError> {
+    fs::create_dir_all(path).map_err(|source| system("create the directory", path, source))?;
     Ok(Workspace { path: path.into(), branch: None })
 }
 
 /// One level of its own below the root, where a link would lead out of it.
 fn scratch(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
-    let path = request.root.join(folder_name(request)?);
+    let path = request.root.join(directory_name(request)?);
     if path.is_symlink() {
-        let reason = "is a link, and a scratch workspace must be a folder; remove it";
+        let reason = "is a link, and a scratch workspace must be a directory; remove it";
         return Err(refuse(format!("{} {reason}", path.display())));
     }
-    folder(&path)
+    directory(&path)
 }
 
 /// Removes the scratch workspace of a task, as [`clean`] does. `path` is `tasks.workspace_path`, if
-/// not empty: a folder that is not named after the task may be somebody else's too, and stays.
+/// not empty: a directory that is not named after the task may be somebody else's too, and stays.
 ///
 /// # Errors
 /// See [`clean`].
 pub fn clean_scratch(task: &str, path: Option<&Path>, root: &Path) -> Result<bool, WorkspaceError> {
     if !name::is_plain(task) {
-        return Err(refuse(format!("task id {task:?} cannot be the name of a folder")));
+        return Err(refuse(format!("task id {task:?} cannot be the name of a directory")));
     }
     match path {
         None => clean(&root.join(task), root),
@@ -207,11 +207,10 @@ pub fn clean_scratch(task: &str, path: Option<&Path>, root: &Path) -> Result<boo
 
 /// Removes a scratch workspace with all that is in it. False if it was not there.
 ///
-/// It must be strictly inside `root`, and no folder on the way down may be a link. Links inside it
-/// are removed, not followed.
+/// It must be strictly inside `root`, and no directory on the way down may be a link. Links inside
+/// it are removed, not followed.
 ///
-/// # Errors
-/// If it is not such a folder, or cannot be removed whole.
+/// # Errors If it is not such a directory, or cannot be removed whole.
 pub fn clean(path: &Path, root: &Path) -> Result<bool, WorkspaceError> {
     let steps = steps_below(path, root)?;
     let Some((last, way)) = steps.split_last() else {
@@ -220,11 +219,11 @@ pub fn clean(path: &Path, root: &Path) -> Result<bool, WorkspaceError> {
     let Some(parent) = descend(root, way).map_err(|source| system("enter", path, source))? else {
         return Ok(false);
     };
-    // By the open folder, so that nobody can put a link in the way any more.
+    // By the open directory, so that nobody can put a link in the way any more.
     let target = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(last);
     match fs::symlink_metadata(&target) {
         Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(refuse(format!("{} is not a folder; it stays", path.display()))),
+        Ok(_) => return Err(refuse(format!("{} is not a directory; it stays", path.display()))),
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(system("look at", path, source)),
     }
@@ -254,7 +253,8 @@ fn steps_below<'a>(path: &'a Path, root: &Path) -> Result<Vec<&'a Path>, Workspa
         .collect()
 }
 
-/// Opens the folder at the end of `way`, following no link below `root`. `None` if it is not there.
+/// Opens the directory at the end of `way`, following no link below `root`. `None` if it is not
+/// there.
 fn descend(root: &Path, way: &[&Path]) -> io::Result<Option<OwnedFd>> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut here = match open(root, flags, Mode::empty()) {
@@ -287,8 +287,8 @@ mod tests {
 
     #[test]
     fn a_scratch_workspace_is_named_after_its_task() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("kanban/workspaces");
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("kanban/workspaces");
         let made = prepare(&request(Kind::Scratch, &root)).unwrap();
         assert_eq!(made, Workspace { path: root.join("t_1"), branch: None });
         assert!(made.path.is_dir());
@@ -296,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn a_given_path_is_created_whatever_its_root() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b");
+    fn a_named_path_is_created_outside_of_the_root_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
         for kind in [Kind::Scratch, Kind::Dir] {
             let asked = Request { path: Some(&path), ..request(kind, Path::new("/nonexistent")) };
             assert_eq!(prepare(&asked).unwrap().path, path);
@@ -328,24 +328,24 @@ mod tests {
 
     #[test]
     fn a_file_in_its_place_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
         fs::write(&path, "").unwrap();
-        let asked = Request { path: Some(&path), ..request(Kind::Dir, folder.path()) };
+        let asked = Request { path: Some(&path), ..request(Kind::Dir, directory.path()) };
         let error = prepare(&asked).unwrap_err();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert_eq!(error.blame(), Blame::Task);
     }
 
     #[test]
-    fn a_link_is_no_scratch_workspace() {
+    fn a_link_is_not_a_scratch_workspace() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         symlink(elsewhere.path(), root.path().join("t_1")).unwrap();
         assert!(prepare(&request(Kind::Scratch, root.path())).is_err());
     }
 
     #[test]
-    fn cleaning_removes_the_folder_and_not_what_its_links_lead_to() {
+    fn cleaning_removes_the_directory_and_not_what_its_links_lead_to() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(elsewhere.path().join("precious"), "").unwrap();
         let path = root.path().join("t_1");
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_folder_of_its_name_is_cleaned_for_a_task() {
+    fn only_a_directory_of_its_name_is_cleaned_for_a_task() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| {
             let path = root.path().join(name);
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn gits_word_for_a_full_disk_is_understood() {
+    fn gits_message_for_a_full_disk_is_understood() {
         let said = "fatal: could not create: No space left on device".to_owned();
         let error = WorkspaceError::Git { command: "git".into(), said };
         assert_eq!((error.blame(), error.errno()), (Blame::Board, Errno::ENOSPC as i32));
@@ -428,8 +428,8 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_a_number_and_somebody_who_is_charged() {
-        let full = system("create the folder", Path::new("/x"), Errno::ENOSPC.into());
+    fn every_refusal_has_an_errno_and_a_blame() {
+        let full = system("create the directory", Path::new("/x"), Errno::ENOSPC.into());
         let poor = system("enter", Path::new("/x"), Errno::EMFILE.into());
         let start = SpawnError::Host { program: "git".into(), errno: Errno::EAGAIN };
         let late = WorkspaceError::Timeout { command: "git".into(), seconds: 60 };

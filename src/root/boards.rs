@@ -22,7 +22,7 @@ pub struct BoardPaths {
     pub db: PathBuf,
     /// `board.json`, which may be missing.
     pub metadata: PathBuf,
-    /// Under it, one scratch folder for each task.
+    /// Under it, one scratch directory for each task.
     pub workspaces: PathBuf,
     /// In it, one log file for each task.
     pub logs: PathBuf,
@@ -125,8 +125,8 @@ pub fn list_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, Ro
     Ok(possible_boards(root, env)?.into_iter().filter(is_dispatched).collect())
 }
 
-/// The default board, and all folders that are boards or could become some, by name. Nothing that
-/// belongs to a single board is looked at, since it may hang.
+/// The default board, and all directories that are boards or could become some, by name. Nothing
+/// that belongs to a single board is looked at, since it may hang.
 pub fn possible_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
     let default = BoardPaths::new(root, DEFAULT_BOARD.parse()?, env);
     Ok([vec![default], named_boards(root, env)?].concat())
@@ -143,15 +143,15 @@ pub fn is_dispatched(board: &BoardPaths) -> bool {
 
 /// Without the default one. `Foo` and `foo` are one name.
 fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
-    let folder = root.join("kanban/boards");
-    let entries = match fs::read_dir(&folder) {
+    let directory = root.join("kanban/boards");
+    let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(RootError::Io { path: folder, source }),
+        Err(source) => return Err(RootError::Io { path: directory, source }),
     };
     let mut slugs = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|source| RootError::Io { path: folder.clone(), source })?;
+        let entry = entry.map_err(|source| RootError::Io { path: directory.clone(), source })?;
         let slug = entry.file_name().to_str().and_then(|name| name.parse::<Slug>().ok());
         slugs.extend(slug.filter(|slug| slug.as_str() != DEFAULT_BOARD));
     }
@@ -160,7 +160,7 @@ fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootE
     Ok(slugs.into_iter().map(|slug| BoardPaths::new(root, slug, env)).collect())
 }
 
-/// A board is there if its folder holds metadata or a database.
+/// A board is there if its directory holds metadata or a database.
 fn is_there(board: &BoardPaths) -> bool {
     may_exist(&board.metadata) || may_exist(&board.db)
 }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_file_stays_in_its_folder() {
+    fn a_log_file_stays_in_its_directory() {
         let board = BoardPaths::new(Path::new("/r"), slug("default"), &Environment::default());
         assert_eq!(board.log("t_1"), Some("/r/kanban/logs/t_1.log".into()));
         for id in ["", "..", "../x", "a/b", "a\0b"] {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_beats_what_is_set() {
+    fn an_option_beats_the_environment() {
         let dir = tempfile::tempdir().unwrap();
         let mut root = Root { path: dir.path().to_owned(), origin: Origin::SextonRoot };
         for name in ["alpha", "beta", "gamma"] {
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn candidates_that_do_not_exist_are_skipped() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root { path: dir.path().to_owned(), origin: Origin::DataFolder };
+        let root = Root { path: dir.path().to_owned(), origin: Origin::DataDirectory };
         let env = Environment::of(&[("HERMES_KANBAN_BOARD", "nowhere")]);
         assert_eq!(active_board(&root, None, &env).unwrap().slug.as_str(), "default");
         touch(&dir.path().join("kanban/boards/beta/board.json"), "{}");

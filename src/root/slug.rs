@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn an_invalid_name_is_refused() {
         let long = "x".repeat(65);
         for text in ["", "  ", "-a", "_archived", "a b", "a/b", "..", "ä", long.as_str()] {
             assert!(text.parse::<Slug>().is_err(), "{text}");

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Environment, RootError};
 
-/// The state folder of a root: one for each real path, however it was reached. It is not created.
-pub fn state_folder(root: &Path, env: &Environment) -> Result<PathBuf, RootError> {
-    let base = env.folder("XDG_STATE_HOME", ".local/state").ok_or(RootError::NoHome)?;
+/// The state directory of a root: one for each real path, however it was reached. It is not
+/// created.
+pub fn state_directory(root: &Path, env: &Environment) -> Result<PathBuf, RootError> {
+    let base = env.directory("XDG_STATE_HOME", ".local/state").ok_or(RootError::NoHome)?;
     let real =
         fs::canonicalize(root).map_err(|source| RootError::Io { path: root.to_owned(), source })?;
     Ok(base.join("sexton").join(name_of(&real)))
@@ -32,16 +33,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_has_one_state_folder_by_whatever_path() {
+    fn a_root_has_one_state_directory_by_any_path() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real");
         let link = dir.path().join("link");
         fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let env = Environment::of(&[("XDG_STATE_HOME", "/state")]);
-        let folder = state_folder(&real, &env).unwrap();
-        assert_eq!(folder, state_folder(&link, &env).unwrap());
-        assert_eq!(folder.parent(), Some(Path::new("/state/sexton")));
+        let directory = state_directory(&real, &env).unwrap();
+        assert_eq!(directory, state_directory(&link, &env).unwrap());
+        assert_eq!(directory.parent(), Some(Path::new("/state/sexton")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::process::signal::signal_group;
 /// Adopted processes that one reaping step takes at most; the rest is for the next.
 const ORPHANS: usize = 4096;
 
-/// All attempts.
+/// All attempts that the loop knows, by number.
 #[derive(Debug)]
 pub struct Attempts {
     children: Children,
@@ -39,7 +39,7 @@ struct Claimed {
 }
 
 impl Attempts {
-    /// None yet.
+    /// Creates the set without attempts.
     pub fn new(children: Children, adopt: bool, fingerprints: Fingerprints) -> Attempts {
         Attempts { children, adopt, claimed: BTreeMap::new(), fingerprints }
     }

@@ -57,7 +57,7 @@ pub struct BoardThread {
 }
 
 impl BoardThread {
-    /// Starts a thread.
+    /// Starts the thread of a board.
     pub fn start(id: BoardId, path: &Path, owner: &Arc<Owner>, post: &Post) -> io::Result<Self> {
         let (jobs, inbox) = channel();
         let server = Server {
@@ -81,7 +81,7 @@ impl BoardThread {
     }
 }
 
-/// The thread's end.
+/// What runs on the thread.
 struct Server {
     id: BoardId,
     path: PathBuf,

@@ -28,13 +28,13 @@ const POLL_MS: u64 = 1_000;
 /// A board that a daemon knows.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Where it is.
+    /// The files and directories of the board.
     pub paths: BoardPaths,
     /// True if it does not answer: a process that touches it may hang, too.
     pub hangs: bool,
 }
 
-/// All boards.
+/// All boards that the loop knows, by number.
 #[derive(Debug)]
 pub struct Boards {
     entries: BTreeMap<BoardId, Entry>,
@@ -60,7 +60,7 @@ struct Entry {
 }
 
 impl Boards {
-    /// No board yet.
+    /// Creates the set without boards.
     pub fn new(lister: Lister, owner: Owner, post: Post, spawning: Spawning) -> Boards {
         Boards {
             entries: BTreeMap::new(),
@@ -178,7 +178,7 @@ impl Boards {
         }
     }
 
-    /// When boards that cannot be watched are to be looked at; never if there are none.
+    /// Returns when boards that cannot be watched are next polled; `None` if there are none.
     pub fn poll_at(&self) -> Option<Mono> {
         let must_poll = self.entries.values().any(|entry| entry.listed && !self.is_watched(entry));
         must_poll.then_some(self.poll_at)

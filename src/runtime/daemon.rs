@@ -33,19 +33,19 @@ use crate::machine::{Dispatcher, Mode};
 use crate::process::children::Children;
 use crate::root::Environment;
 
-/// Milliseconds between two looks whether a run that ends by itself is over.
+/// Milliseconds between two checks whether a run that ends on its own is over.
 const END_MS: u64 = 100;
 /// Time limit in milliseconds for threads to shut down.
 const SHUTDOWN_MS: u64 = 2_000;
 /// Milliseconds in which everything must have been killed and recorded after a second signal.
 const ABORT_MS: u64 = 3_000;
 
-/// How a daemon is to be.
+/// The settings of a daemon.
 #[derive(Debug)]
 pub struct Settings {
     /// Where the boards are.
     pub place: Place,
-    /// The configuration.
+    /// The configuration at the start; SIGHUP replaces it.
     pub config: Config,
     /// One tick only: each board's ready tasks are claimed once.
     pub once: bool,
@@ -369,7 +369,7 @@ impl Daemon {
         }
     }
 
-    /// Makes one effect real. What is known at once comes back as events.
+    /// Carries out one effect. Answers that are known immediately are pushed to `events`.
     fn perform(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Reap { seq, whom } => self.attempts.reap(seq, whom, events),

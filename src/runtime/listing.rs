@@ -25,7 +25,7 @@ use crate::root::{self, BoardPaths, Environment, Slug};
 /// Milliseconds without an answer after which a thread that looks at a board is taken to hang.
 const PATIENCE_MS: u64 = 2_000;
 
-/// Where to look.
+/// Where the boards are, and which of them are served.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The directory that holds the boards.
@@ -36,7 +36,7 @@ pub struct Place {
     pub only: Option<Slug>,
 }
 
-/// The loop's end.
+/// The loop's handle of the listing thread.
 #[derive(Debug)]
 pub struct Lister {
     asks: Sender<Ask>,
@@ -48,7 +48,7 @@ pub fn inotify() -> io::Result<Arc<Inotify>> {
 }
 
 impl Lister {
-    /// Starts the thread.
+    /// Starts the listing thread.
     pub fn start(place: Place, inotify: Arc<Inotify>, post: Post) -> io::Result<Lister> {
         Lister::start_with(place, inotify, post, root::is_dispatched)
     }
@@ -95,7 +95,7 @@ impl Drop for Lister {
 /// What comes to the thread.
 #[derive(Debug)]
 enum Ask {
-    /// List the boards.
+    /// A listing was requested.
     List,
     /// A board was looked at.
     Seen(Seen),
@@ -107,13 +107,13 @@ enum Ask {
 #[derive(Debug)]
 struct Seen {
     slug: Slug,
-    /// Whether it is to be dispatched.
+    /// Whether it is dispatched, as of the last look.
     listed: bool,
     /// The watch on its directory.
     watch: Option<(WatchDescriptor, PathBuf)>,
 }
 
-/// Whether a board is to be dispatched.
+/// Decides whether a board is dispatched.
 type Look = fn(&BoardPaths) -> bool;
 
 /// The thread that lists.
@@ -160,8 +160,8 @@ impl ListingThread {
         post.send(Message::Listed(Listing { boards, watches: mem::take(&mut self.watches) }));
     }
 
-    /// Sets the watches, from the top down, and only then looks: what comes meanwhile, or later into
-    /// a directory that holds no board yet, gives notice.
+    /// Sets the watches, from the top down, and only then looks: what appears meanwhile, or later
+    /// in a directory without a board, sends a notice.
     fn possible(&mut self) -> Result<Vec<BoardPaths>, String> {
         // Boards that no thread can look at are not boards that are gone.
         if let Err(error) = self.looks.start() {
@@ -245,7 +245,7 @@ enum Next {
 }
 
 fn look_at(board: BoardPaths, look: Look, inotify: &Inotify) -> Seen {
-    // Set before the look: what comes later gives notice.
+    // Set before the look, so that a later change sends a notice.
     let watch = board.db.parent().and_then(|directory| watch(inotify, directory));
     Seen { listed: look(&board), slug: board.slug, watch }
 }
@@ -311,7 +311,7 @@ mod tests {
         let (post, inbox) = post().unwrap();
         let lister = Lister::start_with(place, inotify().unwrap(), post, look).unwrap();
         let (without, with) = (["default", "a", "z"], ["default", "a", "hangs", "z"]);
-        // However often the loop asks: a request is no answer of the thread that hangs.
+        // Further requests must not reset the deadline: the thread still hangs.
         let (stop, stopped) = channel::<()>();
         let asks = lister.asks.clone();
         let asking = thread::spawn(move || {

@@ -1,8 +1,8 @@
-//! The event loop and its threads: effects made real.
+//! The event loop and its threads, which carry out effects.
 //!
-//! * [`daemon`]: the loop. It only makes calls that return at once.
+//! * [`daemon`]: the loop. It only makes calls that do not block.
 //! * `wakeups`: what wakes it, in one epoll.
-//! * [`boards`]: the boards that there are, listed and watched, as the loop knows them.
+//! * [`boards`]: the boards, listed and watched, as the loop knows them.
 //! * `attempts`: the attempts, as the loop knows them.
 //! * [`board_thread`]: SQLite, one thread for each board.
 //! * [`spawn_thread`]: workspaces, worker logs and spawns, a few threads for each board.
@@ -12,7 +12,7 @@
 //! * `threads`: a queue of jobs that may hang, and the threads that do them.
 //! * [`post`]: how threads talk to the loop.
 //! * [`signals`]: TERM, INT, HUP and CHLD as events.
-//! * [`worker`]: what a worker is given: command line and environment.
+//! * [`worker`]: the command line and environment of a worker.
 //! * [`report`]: what happened, as log lines, and the words for it.
 //! * [`tally`]: what happened, as numbers.
 //! * [`status`]: what only a dispatcher knows, for other processes to read.

@@ -26,9 +26,9 @@ pub enum Message {
     ConnectFailed(BoardId, u64, Option<BoardError>),
     /// An exchange was committed.
     Exchanged(BoardId, u64, Box<Exchanged>),
-    /// An exchange failed.
+    /// An exchange failed: its number, and whether it may have been committed.
     ExchangeFailed(BoardId, u64, BoardError, Commit),
-    /// A worker exists.
+    /// A worker was started: its attempt, and the pid of its leader.
     Spawned(SpawnId, Pid),
     /// A worker could not be started, and why, in words.
     SpawnFailed(SpawnId, Blame, i32, String),
@@ -43,20 +43,20 @@ pub enum Message {
 /// Which boards there are.
 #[derive(Debug)]
 pub struct Listing {
-    /// The boards; `Err` says why that is not known.
+    /// The boards; `Err` holds the reason if they cannot be listed.
     pub boards: Result<Vec<BoardPaths>, String>,
     /// New watches, and the directory that each is on.
     pub watches: BTreeMap<WatchDescriptor, PathBuf>,
 }
 
-/// The loop's end.
+/// The receiving end, which the loop holds.
 #[derive(Debug)]
 pub struct Inbox {
     queue: Receiver<Message>,
     wake: Arc<EventFd>,
 }
 
-/// A thread's end.
+/// The sending end, which every thread holds.
 #[derive(Clone, Debug)]
 pub struct Post {
     queue: Sender<Message>,
@@ -72,7 +72,7 @@ pub fn post() -> Result<(Post, Inbox), Errno> {
 }
 
 impl Post {
-    /// Sends a message. If the loop is gone there is no reader.
+    /// Sends a message. If the loop is gone, the message is dropped.
     pub fn send(&self, message: Message) {
         let _no_reader_left = self.queue.send(message);
         // Fails only if the counter is full, and then the descriptor is readable already.
@@ -86,7 +86,7 @@ impl Inbox {
         self.queue.try_recv().ok()
     }
 
-    /// The next message, waited for so many milliseconds at most.
+    /// Returns the next message, or `None` after `millis` milliseconds.
     pub fn next_within(&self, millis: u64) -> Option<Message> {
         self.queue.recv_timeout(Duration::from_millis(millis)).ok()
     }

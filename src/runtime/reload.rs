@@ -7,7 +7,7 @@ use super::post::{Message, Post};
 use super::threads::Threads;
 use crate::config::{Config, ConfigError};
 
-/// The loop's end.
+/// The loop's handle of the reload thread.
 #[derive(Debug)]
 pub struct Reloader {
     threads: Threads<(), ()>,

@@ -16,7 +16,7 @@ pub const HANGS: &str = "does not answer; its disk may hang";
 /// The words that the machine does not carry.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// Each board's name.
+    /// Names of the boards, for log lines.
     pub boards: BTreeMap<BoardId, String>,
     /// What was last wrong with it, in words.
     pub faults: BTreeMap<BoardId, String>,
@@ -163,7 +163,7 @@ pub fn meaning(verdict: Verdict) -> String {
     }
 }
 
-/// An error number in words.
+/// Returns the text for an errno.
 #[must_use]
 pub fn errno_text(errno: i32) -> &'static str {
     nix::errno::Errno::from_raw(errno).desc()

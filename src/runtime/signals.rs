@@ -35,7 +35,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen.
+    /// Installs the signal handlers.
     pub fn listen() -> io::Result<Signals> {
         let (stop, stop_in) = UnixStream::pair()?;
         let (reload, reload_in) = UnixStream::pair()?;

@@ -155,7 +155,7 @@ impl SpawnThreads {
         &self.cleaner
     }
 
-    /// Whether so many threads hang that no more is started.
+    /// Whether the most threads that may hang do hang, so that no further one is started.
     #[must_use]
     pub fn are_stuck(&self) -> bool {
         self.threads.stuck() >= STUCK
@@ -176,7 +176,7 @@ impl SpawnThreads {
 /// A job that could not be handed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnThreadsError {
-    /// There is no claim to go by.
+    /// The claim's row, or its board, is gone.
     #[error("nothing is known of its claim; its row, or its board, went as soon as it was claimed")]
     NoClaim,
     /// Too many threads hang.
@@ -188,7 +188,7 @@ pub enum SpawnThreadsError {
 }
 
 impl SpawnThreadsError {
-    /// Who is charged, and the error number.
+    /// Returns who is charged, and the errno.
     #[must_use]
     pub fn blame(&self) -> (Blame, i32) {
         match self {
@@ -349,7 +349,7 @@ mod tests {
                 let gate = hanging(&spawns, n, past_the_gate);
                 assert!(!spawns.are_stuck(), "after {n}");
                 assert_eq!(spawns.call_off(SpawnId(n), &gate), !past_the_gate);
-                // Once is enough.
+                // It was called off already.
                 assert!(!spawns.call_off(SpawnId(n), &gate));
             }
             assert!(spawns.are_stuck());

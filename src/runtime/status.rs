@@ -30,13 +30,13 @@ use crate::regular;
 pub struct Told {
     /// The board that it holds; `None`: all of them.
     pub board: Option<String>,
-    /// Which hold.
+    /// The kind of hold.
     pub kind: Kind,
     /// Which sort of trouble, for a quarantine.
     pub class: Option<Class>,
     /// What happened, in words.
     pub reason: Option<String>,
-    /// When it ends by itself, or is tried again, in seconds since 1970.
+    /// When it ends or is retried, in seconds since 1970.
     pub until: Option<i64>,
     /// Who can end it: `itself`, or who must act.
     pub ends_by: String,
@@ -51,9 +51,11 @@ pub enum Kind {
     /// The board does not answer.
     Hung,
     /// Too many spawn threads hang.
-    SpawnLanesStuck,
-    /// Its directories fail.
-    FoldersFail,
+    #[serde(rename = "spawn_lanes_stuck")]
+    SpawnThreadsStuck,
+    /// Workspaces or worker logs cannot be created.
+    #[serde(rename = "folders_fail")]
+    DirectoriesFail,
     /// The host starts no processes.
     HostRefuses,
 }
@@ -62,7 +64,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// Bad content.
+    /// Its bytes are wrong.
     Content,
     /// It cannot be read or written.
     Access,
@@ -72,11 +74,11 @@ pub enum Class {
     Replaced,
 }
 
-/// One dispatcher's file.
+/// The content of a dispatcher's status file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Status {
     writer: Writer,
-    /// Seconds since 1970.
+    /// When it was written, in seconds since 1970.
     written_at: i64,
     holds: Vec<Told>,
 }

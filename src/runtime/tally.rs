@@ -64,7 +64,7 @@ impl Tally {
         Tally { only_counts: self.only_counts, ..Tally::default() }
     }
 
-    /// Counts a report.
+    /// Adds a report to the counters.
     pub fn count(&mut self, report: &Report) {
         match report {
             Report::Reaped { pids, orphans } => {

@@ -167,7 +167,7 @@ impl<K: Clone + Ord, J> Shared<K, J> {
 }
 
 impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
-    /// Starts another thread if the jobs that wait, and so many more, call for it.
+    /// Starts another thread if the waiting jobs and `more` new ones need it.
     fn provide_for(self: &Arc<Self>, state: &mut State<K, J>, more: usize) -> io::Result<()> {
         let is_lacking = state.idle < state.waiting.len() + more;
         if !is_lacking || state.threads >= self.limit + state.stuck() {

@@ -127,7 +127,7 @@ impl Wakeups {
             return Some(at);
         }
         let mut event = EpollEvent::new(change_flags(), CHANGE);
-        // Nothing that the kernel refuses here; if it does, ticks look at the boards all the same.
+        // The kernel does not refuse this; if it did, ticks would still look at the boards.
         let _there_since_the_start = self.children.epoll().modify(&*self.inotify, &mut event);
         self.paused_until = None;
         None

@@ -27,7 +27,7 @@ const DIRECTORIES: [&str; 3] = ["SEXTON_ROOT", "HERMES_KANBAN_HOME", "HERMES_HOM
 /// The longest string that the kernel takes in an environment, in bytes, with room for the name.
 const LONGEST: usize = 128 * 1024 - 64;
 
-/// The command line.
+/// Returns the worker's command line, with its placeholders replaced.
 #[must_use]
 pub fn argv(
     command: &WorkerCommand,

@@ -129,7 +129,7 @@ fn a_held_task_is_not_claimed() {
 }
 
 #[test]
-fn nobodys_task_goes_to_the_default_worker() {
+fn an_unassigned_task_goes_to_the_default_worker() {
     let mut world = World::new();
     world.policy.default_worker = Some(WorkerId(0));
     for (id, assignee) in [("t_1", "NULL"), ("t_2", "'  '")] {

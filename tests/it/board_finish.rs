@@ -204,7 +204,7 @@ fn a_failed_spawn_is_counted() {
 }
 
 #[test]
-fn a_released_run_is_nobodys_fault() {
+fn a_released_run_counts_as_no_failure() {
     let mut world = World::new();
     world.add("t_1", "ready");
     world.rival("UPDATE tasks SET consecutive_failures = 1, last_failure_error = 'before'");

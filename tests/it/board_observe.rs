@@ -9,7 +9,7 @@ use sexton::machine::ids::Pid;
 use sexton::machine::verdict::Verdict;
 
 #[test]
-fn the_ready_list_has_the_boards_order_and_says_if_there_is_more() {
+fn the_ready_list_has_the_boards_order_and_shows_whether_there_is_more() {
     let mut world = World::new();
     for n in 0..14 {
         world.add(&format!("t_{n:02}"), "ready");
@@ -50,7 +50,7 @@ fn an_unchanged_board_is_not_looked_at() {
 }
 
 #[test]
-fn a_list_that_cannot_have_improved_is_not_given_again() {
+fn a_list_that_cannot_have_improved_is_not_returned_again() {
     let mut world = World::new();
     world.add("t_1", "ready");
     world.look();

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sexton::machine::ids::Pid;
 use sexton::process::identity;
-use sexton::root::{Environment, state_folder};
+use sexton::root::{Environment, state_directory};
 
 #[test]
 fn init_makes_a_root_once_and_then_leaves_it() {
@@ -377,7 +377,7 @@ fn a_busy_board_is_named() {
 /// The folder in which dispatchers of this root tell what they know.
 fn told_in(s: &Sandbox) -> PathBuf {
     let env = Environment::of(&[("HOME", s.path("home").to_str().unwrap())]);
-    state_folder(&s.root(), &env).unwrap()
+    state_directory(&s.root(), &env).unwrap()
 }
 
 #[test]

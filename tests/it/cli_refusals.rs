@@ -174,7 +174,7 @@ fn a_root_that_is_no_folder_is_refused() {
     fs::write(s.root(), "x").unwrap();
     for args in [vec!["init"], vec!["list"], vec!["boards", "create", "x"]] {
         let said = s.refused(&args, 2);
-        assert!(said.contains("is not a folder"), "{said}");
+        assert!(said.contains("is not a directory"), "{said}");
     }
     assert_eq!(fs::read(s.root()).unwrap(), b"x");
     let below = s.path("root/below");

@@ -142,7 +142,7 @@ fn a_claim_whose_parents_are_not_done_sends_the_task_back() {
 }
 
 #[test]
-fn nobodys_task_goes_to_the_default_worker() {
+fn an_unassigned_task_goes_to_the_default_worker() {
     let mut world = World::with(&[]);
     world.board.create(&NewTask::new(id("t_1"), Lane::Unassigned), NOW);
     assert_eq!(world.change(US, claim("t_1", 1)), Taken::No(Refusal::Held(Hold::Unassigned)));
@@ -224,7 +224,7 @@ fn three_violations_block_for_good_and_rate_limits_do_not_end_the_row() {
 }
 
 #[test]
-fn a_released_run_is_nobodys_fault() {
+fn a_released_run_counts_as_no_failure() {
     let mut world = World::with(&["t_1"]);
     let fence = world.start(US, "t_1", 1);
     world.finish(fence, Verdict::Released(Release::Shutdown));
@@ -246,7 +246,7 @@ fn a_rate_limit_rests_for_the_cooldown() {
 }
 
 #[test]
-fn the_ready_list_has_the_boards_order_and_says_if_there_is_more() {
+fn the_ready_list_has_the_boards_order_and_shows_whether_there_is_more() {
     let mut world = World::with(&["t_1", "t_2", "t_3", "t_4"]);
     world.board.prioritise(id("t_3"), 5);
     world.board.assign(id("t_1"), Lane::Foreign);
@@ -274,7 +274,7 @@ fn an_unchanged_board_is_not_looked_at() {
 }
 
 #[test]
-fn a_list_that_cannot_have_improved_is_not_given_again() {
+fn a_list_that_cannot_have_improved_is_not_returned_again() {
     let mut world = World::with(&["t_1", "t_2", "t_3"]);
     world.look(US);
     let seen = world.send(US, &[claim("t_1", 1)], false).observation.unwrap();

@@ -88,7 +88,7 @@ mod tests {
     use sexton_sim::world::Broken;
 
     #[test]
-    fn json_of_a_broken_promise_names_it_and_tells_the_way_to_it() {
+    fn json_of_a_broken_promise_names_it_and_the_way_to_it() {
         let broken = Broken { promise: "caps_hold", how: "one \"too\" many".to_owned(), at: 5 };
         let what = What::Broken { promise: broken.promise, how: broken.how.clone() };
         let trace = vec![Record { at: 5, who: Who::World, what }];

@@ -80,7 +80,7 @@ fn the_page_of_a_broken_promise_names_it_and_every_process() {
 }
 
 #[test]
-fn the_title_of_a_good_run_says_so() {
+fn the_title_of_a_good_run_shows_it() {
     let run = run(entropy(62, SIZE), Options { trace: true, ..Options::default() });
     let page = page(&SUBJECT, &run);
     assert!(page.contains("<title>seed 0: every promise is kept</title>"));
@@ -98,7 +98,7 @@ fn nothing_is_loaded_from_elsewhere() {
 }
 
 #[test]
-fn the_same_run_gives_the_same_page() {
+fn the_same_run_has_the_same_page() {
     assert_eq!(page(&SUBJECT, &broken()), page(&SUBJECT, &broken()));
 }
 

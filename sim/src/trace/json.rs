@@ -149,7 +149,7 @@ mod tests {
     use crate::world::{Options, run};
 
     #[test]
-    fn what_is_said_of_processes_and_boards_fits_together() {
+    fn records_of_processes_and_boards_are_consistent() {
         for seed in 0..40 {
             let run = run(entropy(seed, SIZE), Options { trace: true, ..Options::default() });
             let mut reapers: BTreeMap<u64, Value> = BTreeMap::new();

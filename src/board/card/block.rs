@@ -21,7 +21,7 @@ pub enum BlockKind {
     NeedsInput,
     /// The worker lacks an ability.
     Capability,
-    /// Something that passes.
+    /// A condition that will pass without action.
     Transient,
 }
 
@@ -43,15 +43,15 @@ impl BlockKind {
 pub struct Block {
     /// For people; blank is none.
     pub reason: Option<String>,
-    /// For routing.
+    /// Why it is blocked, which decides who is asked.
     pub kind: Option<BlockKind>,
-    /// Who says so.
+    /// Name of the author, for the event.
     pub author: String,
     /// The run that the caller belongs to, if it is a worker.
     pub own_run: Option<i64>,
 }
 
-/// A task that is blocked this often for the same reason is sorted in anew.
+/// A task that is blocked this often for the same reason goes back to triage.
 const LIMIT: i64 = 2;
 
 /// Where a block leads.
@@ -109,7 +109,7 @@ fn route(
 }
 
 /// A dependency needs no person: the task becomes ready when its parents are done. Without open
-/// parents that would be at once, again and again; so then it is a person's to answer.
+/// parents it would become ready immediately, again and again; so then a person must answer.
 fn waiting_for_parents(
     conn: &Connection,
     task: &Task,

@@ -7,7 +7,7 @@ use super::{CardError, task};
 use crate::board::rows::columns::Columns;
 use crate::board::rows::event::append;
 
-/// Adds a comment.
+/// Adds a comment to a task, and an event for it.
 pub fn comment(
     conn: &Connection,
     columns: &Columns,

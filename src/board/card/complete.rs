@@ -17,7 +17,7 @@ pub struct Complete {
     pub result: Option<String>,
     /// The summary, which stays with the run. A blank one is none.
     pub summary: Option<String>,
-    /// Facts for whoever comes next: a JSON object.
+    /// Facts for later readers: a JSON object.
     pub metadata: Option<serde_json::Value>,
     /// The run that the caller belongs to, if it is a worker.
     pub own_run: Option<i64>,

@@ -1,4 +1,4 @@
-//! A new task.
+//! Creates a task.
 
 use std::collections::BTreeSet;
 
@@ -11,30 +11,30 @@ use crate::board::rows::columns::Columns;
 use crate::board::rows::event::{append, json_text};
 use crate::board::sql;
 
-/// What a new task is to be.
+/// The fields of a new task.
 #[derive(Clone, Debug, Default)]
 pub struct NewTask {
     /// Must not be blank.
     pub title: String,
-    /// What to do.
+    /// The task's text, which a worker gets.
     pub body: Option<String>,
-    /// Who does it.
+    /// The worker that the task is for.
     pub assignee: Option<String>,
     /// Tasks that must be done first.
     pub parents: Vec<String>,
     /// Larger runs first.
     pub priority: i64,
-    /// A label.
+    /// A label that other tools group tasks by.
     pub tenant: Option<String>,
     /// Where it is done.
     pub workspace: Workspace,
-    /// For a worktree.
+    /// Name of the branch, for a worktree.
     pub branch_name: Option<String>,
     /// A link to a project of the client.
     pub project_id: Option<String>,
-    /// Wait for somebody to sort it in.
+    /// Create it in triage, where a person sorts it.
     pub triage: bool,
-    /// Wait for somebody to unblock it.
+    /// Create it blocked, until a person unblocks it.
     pub blocked: bool,
     /// If a task with this key exists, that one is meant.
     pub idempotency_key: Option<String>,
@@ -55,10 +55,10 @@ pub struct NewTask {
 /// Where a task is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Workspace {
-    /// A folder of its own, made when it first runs.
+    /// A directory of its own, created when it first runs.
     #[default]
     Scratch,
-    /// This folder.
+    /// The directory at this path.
     Dir(String),
     /// A git worktree, at this place or at one derived from the board's settings.
     Worktree(Option<String>),
@@ -185,7 +185,7 @@ fn workspace(workspace: &Workspace) -> (&'static str, Option<&str>) {
     }
 }
 
-/// The keys depend on the generation of the board, told by its columns.
+/// The keys depend on the generation of the board, which its columns show.
 fn payload(
     columns: &Columns,
     new: &NewTask,

@@ -3,18 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A verb that wrote nothing, and why. Each message is one line that says what to do.
+/// Why a command wrote nothing. Each message is one line, and names the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
-    /// No such task.
+    /// The board has no task with this id.
     #[error("there is no task `{0}` on this board; `sexton list --archived` shows all there are")]
     NoTask(String),
     /// The task is in a status in which this cannot be done.
     #[error("{task} is {status}; only a task that is {allowed} can be {done}")]
     Status {
-        /// Which task.
+        /// The task's id.
         task: String,
-        /// What it is.
+        /// The status that it has now.
         status: String,
         /// What it would have to be.
         allowed: &'static str,
@@ -24,7 +24,7 @@ pub enum CardError {
     /// A worker spoke for a run that is no longer its task's.
     #[error("run {run} of {task} is over: another attempt took its place, so this one must stop")]
     Superseded {
-        /// Which task.
+        /// The task's id.
         task: String,
         /// The run that the caller belongs to.
         run: i64,
@@ -37,7 +37,7 @@ pub enum CardError {
     Cycle {
         /// Would have to be done first.
         parent: String,
-        /// Would wait.
+        /// The task that would wait for the other.
         child: String,
     },
     /// A text that must say something is blank.
@@ -46,7 +46,7 @@ pub enum CardError {
     /// The file cannot be a board, or not be used as one.
     #[error("{path} {problem}")]
     NotABoard {
-        /// The database file.
+        /// Path of the database file.
         path: PathBuf,
         /// What is the matter with it, and what to do.
         problem: &'static str,
@@ -54,15 +54,15 @@ pub enum CardError {
     /// The file system refused.
     #[error("cannot use {path}: {source}")]
     File {
-        /// What was used.
+        /// The path that was opened.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },
-    /// The kernel gives no randomness.
+    /// The kernel returned no randomness.
     #[error("cannot make an id: {0}")]
     Random(io::Error),
-    /// SQLite refused.
+    /// SQLite refused the statement.
     #[error("the board refused: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }

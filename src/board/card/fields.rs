@@ -32,7 +32,7 @@ impl<'a> Fields<'a> {
         names.iter().fold(self, |fields, name| fields.set(name, Value::Null))
     }
 
-    /// Inserts a row with them and gives its rowid.
+    /// Inserts a row with them and returns its rowid.
     pub(super) fn insert(self, conn: &Connection) -> rusqlite::Result<i64> {
         let places = vec!["?"; self.names.len()].join(", ");
         let sql =
@@ -41,7 +41,8 @@ impl<'a> Fields<'a> {
         Ok(conn.last_insert_rowid())
     }
 
-    /// Updates the rows that meet `condition`, whose parameters are `args`, and gives their number.
+    /// Updates the rows that meet `condition`, whose parameters are `args`, and returns their
+    /// number.
     pub(super) fn update(
         mut self,
         conn: &Connection,

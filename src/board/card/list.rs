@@ -13,7 +13,7 @@ use crate::board::sql;
 /// Which tasks are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only this assignee's.
+    /// Only tasks of this assignee.
     pub assignee: Option<String>,
     /// Only in this status.
     pub status: Option<String>,

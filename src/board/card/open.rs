@@ -13,13 +13,13 @@ use crate::board::rows::columns::Columns;
 use crate::board::sql;
 use crate::regular;
 
-/// How long a command waits for somebody else's transaction.
+/// How long a command waits for the transaction of another process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A board, open for one command.
 #[derive(Debug)]
 pub struct Opened {
-    /// The connection.
+    /// The connection to its database.
     pub conn: Connection,
     /// What columns it has.
     pub columns: Columns,
@@ -27,7 +27,7 @@ pub struct Opened {
 
 /// Opens a board for reading and writing. It must exist.
 ///
-/// What turns out to be no board, or a damaged one, stays as it was, and so does its log.
+/// A file that is not a board, or a damaged one, is not changed, and neither is its WAL.
 pub fn open(path: &Path) -> Result<Opened, CardError> {
     check_magic(path)?;
     check_at_rest(path)?;
@@ -40,8 +40,8 @@ pub fn open(path: &Path) -> Result<Opened, CardError> {
 
 /// Opens a board so that nothing can be written through the connection.
 ///
-/// Nor is anything made beside it: a board that nobody has open is read as a file that does not
-/// change.
+/// No file is created beside it either: a board that no process has open is read as an immutable
+/// file.
 pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
     check_magic(path)?;
     match file::open_at_rest(path, &Stamps::of(path))? {
@@ -50,14 +50,14 @@ pub fn open_for_reading(path: &Path) -> Result<Opened, CardError> {
     }
 }
 
-/// As [`open_for_reading`], for whoever goes on reading while others write.
+/// Like [`open_for_reading`], for a caller that keeps reading while others write.
 pub fn open_to_follow(path: &Path) -> Result<Opened, CardError> {
     check_magic(path)?;
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// Looks at a board that nobody has open, without leaving anything beside it. At every page, if a log
-/// was left: it would be copied into the file, and removed, when we leave.
+/// Checks a board that no process has open, without leaving a file beside it. If a WAL was left,
+/// every page is checked: on close, SQLite would copy the WAL into the file and remove it.
 fn check_at_rest(path: &Path) -> Result<(), CardError> {
     let checked = file::read_at_rest(path, |conn, before| {
         let board = opened(path, conn)?;

@@ -58,8 +58,8 @@ pub(super) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Ends the task's current run. Without one, makes up a closed run if there is something to keep
-    /// in it. Gives the run's id.
+    /// Ends the task's current run. Without one, inserts a closed run if there is something to keep
+    /// in it. Returns the run's id.
     pub(super) fn record(
         self,
         conn: &Connection,

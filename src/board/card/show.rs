@@ -12,13 +12,13 @@ use crate::board::sql;
 /// A task with all that belongs to it.
 #[derive(Clone, Debug)]
 pub struct Card {
-    /// The task itself.
+    /// The row of the task.
     pub task: Task,
     /// What it waits for, or waited for.
     pub parents: Vec<String>,
     /// What waits for it.
     pub children: Vec<String>,
-    /// Remarks, oldest first.
+    /// Comments, oldest first.
     pub comments: Vec<Comment>,
     /// What happened to it, oldest first.
     pub events: Vec<Event>,
@@ -26,7 +26,7 @@ pub struct Card {
     pub runs: Vec<Run>,
 }
 
-/// A remark.
+/// A comment on a task.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "named after their columns")]
 pub struct Comment {
@@ -35,7 +35,7 @@ pub struct Comment {
     pub created_at: i64,
 }
 
-/// Something that happened.
+/// An event in the history of a task.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "named after their columns")]
 pub struct Event {

@@ -15,7 +15,7 @@ use crate::board::rows::event::append;
 pub struct Unblock {
     /// For people; blank is none.
     pub reason: Option<String>,
-    /// Who says so.
+    /// Name of the author, for the event.
     pub author: String,
 }
 

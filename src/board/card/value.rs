@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(super) use crate::board::rows::value::text;
 
-/// A cell as text that the format says is there.
+/// Returns a text cell that the format requires.
 pub(super) fn required(row: &Row<'_>, index: usize) -> rusqlite::Result<String> {
     Ok(text(row, index)?.unwrap_or_default())
 }

@@ -24,7 +24,7 @@ pub enum Wait {
     Parents(Vec<Parent>),
     /// Nothing holds it; the next pass of a dispatcher makes it ready.
     Promotion,
-    /// Somebody blocked it.
+    /// A person or a worker blocked it.
     Blocked {
         /// What was said, if anything.
         reason: Option<String>,
@@ -48,22 +48,22 @@ pub enum Wait {
 /// A task that must be done first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parent {
-    /// Its id.
+    /// The parent's id.
     pub id: String,
-    /// Its status.
+    /// The parent's status.
     pub status: String,
 }
 
 /// Who or what ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// It ends by itself at this second since 1970.
+    /// At this second since 1970, without any action.
     At(i64),
     /// The next pass of a dispatcher ends it.
     NextPass,
     /// Other tasks end it.
     Tasks,
-    /// Somebody must act.
+    /// When a person acts, in any role.
     Somebody,
 }
 
@@ -95,7 +95,7 @@ pub struct Judge<'a> {
     pub policy: &'a Policy,
     /// Whose work a task is.
     pub workers: &'a Workers,
-    /// Seconds since 1970.
+    /// The wall clock, in seconds since 1970.
     pub now: i64,
 }
 

@@ -37,7 +37,7 @@ const VIOLATION: &str = "worker exited cleanly (rc=0) without calling kanban_com
     no matter what it did.";
 
 impl Account {
-    /// `None` for verdicts that are no failure of a worker that was spawned.
+    /// Returns `None` for verdicts that are not the failure of a spawned worker.
     pub(super) fn of(ending: Ending<'_>, verdict: Verdict) -> Option<Account> {
         let pid = ending.pid;
         let claimer = ending.row.claim_lock.as_deref();

@@ -11,7 +11,7 @@ use crate::machine::hold::{self, Lane};
 use crate::machine::ids::{RunId, SpawnId, TaskId, WorkerId};
 use crate::machine::plan;
 
-/// What is to be claimed, and under which conditions.
+/// The task to claim, and under which conditions.
 #[derive(Clone, Copy)]
 pub(super) struct Claim {
     pub(super) spawn: SpawnId,
@@ -21,7 +21,7 @@ pub(super) struct Claim {
     pub(super) cap: u32,
 }
 
-/// Claims one task.
+/// Claims a task if every condition still holds.
 pub(super) fn claim(tx: &Tx<'_>, claim: Claim) -> Result<Taken> {
     let Some(row) = tx.task(claim.task)? else { return Ok(Taken::No(Refusal::Superseded)) };
     let lock = tx.context.owner.lock(claim.spawn);
@@ -91,7 +91,7 @@ fn close_leaked_runs(tx: &Tx<'_>, row: &TaskRow) -> Result<()> {
     Ok(())
 }
 
-/// Row 7.
+/// Row 7: opens the run of the claim.
 fn open_run(tx: &Tx<'_>, row: &TaskRow, lock: &str, ttl_s: u32) -> Result<RunId> {
     let expires = tx.unix.saturating_add(i64::from(ttl_s));
     let run = insert_run(tx, row.id, lock, expires)?;

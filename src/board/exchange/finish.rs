@@ -45,7 +45,7 @@ pub(super) fn finish(
     Ok(Taken::Yes)
 }
 
-/// Row 25.
+/// Row 25: the task is done.
 fn completed(tx: &Tx<'_>, ending: Ending<'_>) -> Result<()> {
     const SUMMARY: &str = "exit 0";
     sql::change(tx.conn, &tx.statements.complete, params![ending.row.id.as_str(), tx.unix])?;
@@ -55,7 +55,7 @@ fn completed(tx: &Tx<'_>, ending: Ending<'_>) -> Result<()> {
     tx.event(ending.row.id, ending.run, "completed", &payload)
 }
 
-/// Released without a failure, in the words of row 14.
+/// Row 14: given back without a failure.
 fn released(tx: &Tx<'_>, ending: Ending<'_>, release: Release) -> Result<()> {
     let why = match release {
         Release::Shutdown => "sexton: shutdown",
@@ -68,7 +68,7 @@ fn released(tx: &Tx<'_>, ending: Ending<'_>, release: Release) -> Result<()> {
     reclaimed(tx, ending, why, signalled)
 }
 
-/// Row 14. `signalled` if the worker was ended by us.
+/// Row 14: the run was reclaimed. `signalled` is true if we ended the worker.
 pub(super) fn reclaimed(
     tx: &Tx<'_>,
     ending: Ending<'_>,

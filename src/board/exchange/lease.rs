@@ -24,7 +24,7 @@ const AHEAD_S: i64 = 86_400;
 /// The state of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lease {
-    /// It is ours.
+    /// It is a claim of this dispatcher.
     Ours(Fence),
     /// It has ended by the rules.
     Ended(LeaseEnd),

@@ -1,7 +1,8 @@
-//! One exchange: everything that the machine wants of a board, in one transaction. One file per verb.
+//! One exchange: everything that the machine asks of a board, in one transaction. One file for each
+//! verb.
 //!
-//! Nothing here knows the machine's stages, reads a clock, or looks at a process by itself: times come
-//! with the request, and what lives is asked of the [`Context`].
+//! Nothing here knows the machine's stages, reads a clock, or looks at a process: times come with
+//! the request, and the [`Context`] answers which processes live.
 
 mod account;
 mod changes;
@@ -41,7 +42,7 @@ use tx::Tx;
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchanged {
-    /// For the machine.
+    /// The answer that the machine gets.
     pub answer: Answer,
     /// For the spawn threads: one entry for each claim that took.
     pub facts: Vec<(SpawnId, SpawnFacts)>,
@@ -49,7 +50,7 @@ pub struct Exchanged {
     pub unneeded: Vec<Scratch>,
 }
 
-/// One open board.
+/// A board that is open for exchanges.
 pub struct Board {
     file: LiveFile,
     statements: Statements,

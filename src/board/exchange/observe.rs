@@ -14,8 +14,7 @@ use crate::board::sql;
 use crate::machine::exchange::{Expired, Observation};
 use crate::machine::policy::Policy;
 
-/// Most claims that are returned as ended at once: each is judged again, and written, when its task is
-/// reclaimed.
+/// Most ended claims in one answer. Each is judged again when its task is reclaimed.
 const EXPIRED: usize = 256;
 
 /// What was seen before, so that the next look can be short.
@@ -23,7 +22,7 @@ const EXPIRED: usize = 256;
 pub(super) struct Memory {
     /// `PRAGMA data_version` of the last look: it changes with every commit of another connection.
     data_version: Option<i64>,
-    /// When something changes by itself, or must be looked at again.
+    /// When time alone changes a row, or a row must be judged again.
     due: Option<i64>,
     /// The policy and the workers by which the ready list was judged.
     judged_by: Option<Arc<(Policy, Workers)>>,

@@ -12,7 +12,7 @@ use crate::board::rows::value;
 use crate::board::sql;
 use crate::machine::ids::TaskId;
 
-/// Most tasks that are returned as promotable at once.
+/// Most promotable tasks in one answer.
 const PROMOTABLE: usize = 256;
 
 /// Most events that are followed one by one. If there are more, a sweep looks at every task.

@@ -97,8 +97,8 @@ impl LiveFile {
     }
 
     /// Counts a commit, and checkpoints a WAL that has grown, unless the file is damaged: a header
-    /// that went bad meanwhile is not painted over. A checkpoint that fails is no failure of the
-    /// exchange, and shows in the next one if its cause lasts.
+    /// that went bad meanwhile must not be overwritten. A failed checkpoint does not fail the
+    /// exchange; the next one reports it if the cause lasts.
     pub(crate) fn committed(&mut self) {
         self.commits += 1;
         if self.commits < CHECKPOINT_COMMITS {

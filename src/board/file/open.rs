@@ -20,8 +20,8 @@ use crate::machine::fault::FaultClass;
 const OPENING: &str = "opening the board";
 
 impl LiveFile {
-    /// Opens a board that is to be written to, after a check of every page. `accept` looks at its
-    /// content, before the connection that stays is made and again through that connection.
+    /// Opens a board for writing, after a check of every page. `accept` looks at its content,
+    /// before the connection that stays is made and again through that connection.
     pub(crate) fn open<T>(
         given: &Path,
         accept: impl Fn(&Path, &Connection) -> Result<T, BoardError>,
@@ -49,7 +49,8 @@ impl LiveFile {
         Ok((file, accepted))
     }
 
-    /// Fails if the file, its WAL or its shm cannot be written. A rival's transaction is no reason.
+    /// Fails if the file, its WAL or its shm cannot be written. A rival's transaction does not make
+    /// it fail.
     fn check_writable(&self, path: &Path) -> Result<(), BoardError> {
         if self.conn.is_readonly("main").unwrap_or(true) {
             return Err(unwritable(path, "the file cannot be written"));

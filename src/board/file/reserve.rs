@@ -19,7 +19,7 @@ use crate::board::error::BoardError;
 use crate::machine::fault::FaultClass;
 use crate::machine::header;
 
-/// Identifies a file, whatever path leads to it.
+/// Identifies a file independently of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileKey {
     dev: u64,

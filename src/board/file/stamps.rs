@@ -19,7 +19,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// Takes them now.
+    /// Reads them from the file system.
     #[must_use]
     pub fn of(path: &Path) -> Stamps {
         // SQLite looks beside the file itself, not beside a link to it.

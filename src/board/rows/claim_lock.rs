@@ -67,7 +67,7 @@ pub fn instance(identity: &str) -> String {
     })
 }
 
-/// What a lock text of any tool says.
+/// The content of a `claim_lock`, as written by any tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder<'a> {
     /// The host of the dispatcher.
@@ -83,7 +83,7 @@ pub struct Holder<'a> {
 pub struct Token<'a> {
     /// Which process, see [`Owner::instance`].
     pub instance: &'a str,
-    /// Which attempt.
+    /// The attempt, whose number is the token.
     pub spawn: SpawnId,
 }
 

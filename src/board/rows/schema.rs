@@ -100,7 +100,7 @@ const TABLES: [&str; 7] = [
 )",
 ];
 
-/// The client's indexes.
+/// The indexes that the client creates.
 const INDEXES: [&str; 14] = [
     "CREATE INDEX idx_tasks_assignee_status ON tasks(assignee, status)",
     "CREATE INDEX idx_tasks_status          ON tasks(status)",

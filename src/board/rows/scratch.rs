@@ -10,7 +10,7 @@ use crate::machine::ids::TaskId;
 /// The scratch workspace of a completed task.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scratch {
-    /// The task.
+    /// The completed task.
     pub task: TaskId,
     /// `tasks.workspace_path`; without one it is in the board's workspaces directory.
     pub path: Option<String>,
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cost_depends_on_the_links_of_the_task_and_not_on_the_board() {
+    fn the_cost_depends_on_the_tasks_links_and_not_on_the_board() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kanban.db");
         crate::board::create(&path).unwrap();

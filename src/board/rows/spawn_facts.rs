@@ -9,7 +9,7 @@ use crate::machine::ids::{RunId, TaskId};
 /// A claimed task. Texts are as they stand in the board; bytes that are not UTF-8 are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnFacts {
-    /// The task.
+    /// The claimed task.
     pub task: TaskId,
     /// The run that was opened for it.
     pub run: RunId,

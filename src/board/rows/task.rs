@@ -8,7 +8,7 @@ use super::workers::Workers;
 use crate::machine::hold::Lane;
 use crate::machine::ids::{Pid, RunId, TaskId};
 
-/// One task.
+/// The columns of a task that decide whether it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskRow {
     pub(crate) rowid: i64,
@@ -78,7 +78,7 @@ impl TaskRow {
         }))
     }
 
-    /// The lane of its assignee.
+    /// Returns the lane of its assignee.
     pub(crate) fn lane(&self, workers: &Workers) -> Lane {
         workers.lane(self.assignee.as_deref())
     }

@@ -75,22 +75,22 @@ impl<'r, 's> Fields<'r, 's> {
         self.next - 1
     }
 
-    /// See [`text`].
+    /// Reads the next cell with [`text`].
     pub(crate) fn text(&mut self) -> Result<Option<String>> {
         text(self.row, self.next())
     }
 
-    /// See [`int`].
+    /// Reads the next cell with [`int`].
     pub(crate) fn int(&mut self) -> Result<Option<i64>> {
         int(self.row, self.next())
     }
 
-    /// See [`order`].
+    /// Reads the next cell with [`order`].
     pub(crate) fn order(&mut self) -> Result<i64> {
         order(self.row, self.next())
     }
 
-    /// See [`task`].
+    /// Reads the next cell with [`task`].
     pub(crate) fn task(&mut self) -> Result<Option<TaskId>> {
         task(self.row, self.next())
     }

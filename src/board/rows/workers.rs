@@ -38,7 +38,7 @@ impl Workers {
         self.names.iter().map(String::as_str)
     }
 
-    /// The lane of an assignee. A blank assignee is none; case does not matter.
+    /// Returns the lane of an assignee. A blank assignee counts as none; case does not matter.
     #[must_use]
     pub fn lane(&self, assignee: Option<&str>) -> Lane {
         match assignee.map(str::trim) {

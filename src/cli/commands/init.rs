@@ -32,7 +32,7 @@ pub fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
         return tell(globals, root, None, false);
     }
     let is_new = is_empty(root)? && !place.root.origin.is_hermes();
-    fs::create_dir_all(root).map_err(|error| cannot("make the folder", root, &error))?;
+    fs::create_dir_all(root).map_err(|error| cannot("make the directory", root, &error))?;
     // The configuration first: if this is interrupted, the next `init` makes what is missing.
     let config = if is_new { Some(write_config(root)?) } else { None };
     crate::board::create(&root.join("kanban.db"))?;
@@ -86,7 +86,7 @@ fn tell(
                 out.line("next: sexton create 'say hello' --body 'echo hello', then sexton run")?;
             }
             None => out.line(format_args!(
-                "wrote no configuration, because the folder is not new; say who runs tasks in \
+                "wrote no configuration, because the directory is not new; say who runs tasks in \
                  {shown}/sexton.toml"
             ))?,
         }

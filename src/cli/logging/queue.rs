@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_where_it_is_missing() {
+    fn dropped_lines_are_counted_where_they_are_missing() {
         let (queue, had, tell) = slow();
         push(&queue, &["a"]);
         assert_eq!(had.recv_timeout(PATIENCE).unwrap(), "a");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_and_not_tried_for_ever() {
+    fn lines_that_cannot_be_written_are_counted_and_not_retried_forever() {
         let (queue, had, tell) = slow();
         for (line, tried) in [("a", &["a"][..]), ("b", &["lost 1", "b"])] {
             push(&queue, &[line]);

@@ -25,7 +25,7 @@ use crate::machine::verdict::ExitStatus;
 
 const MAX_WORKERS: u32 = 2;
 
-/// What happens next.
+/// The next thing to happen in a generated history.
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// Whether or not it makes sense.

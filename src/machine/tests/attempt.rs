@@ -1,4 +1,4 @@
-//! One attempt by itself: *in this stage, this input, exactly these effects and this next stage*.
+//! One attempt on its own: *in this stage, this input, exactly these effects and this next stage*.
 
 use super::world::{fence, pid, report, task};
 use crate::machine::attempt::{
@@ -31,13 +31,13 @@ enum At {
     /// Called off because its spawn thread took too long.
     Cancelling,
     Running,
-    /// By a shutdown.
+    /// Ended by a shutdown.
     Ending,
-    /// It failed.
+    /// Its leader failed, and its group lives.
     Draining,
     /// It failed, and `Spawn` is not answered.
     DrainingEarly,
-    /// It failed.
+    /// It failed, and its group is gone.
     Gone,
     /// It failed, and `Spawn` is not answered.
     GoneEarly,
@@ -224,7 +224,7 @@ fn a_process_is_taken_in_where_one_is_waited_for() {
                 assert_eq!(it.stage(), Stage::Running(Running { limit: None, lost_at: None }));
                 assert_eq!(it.debt().owed_pid(), Some(pid(1)));
             }
-            // It is what was missing, and tells nothing new.
+            // This was the missing answer, and it brings no news.
             At::DrainingEarly | At::GoneEarly => {
                 assert_eq!(effects, [], "{at:?}");
                 assert!(before.stage().awaits_spawn() && !it.stage().awaits_spawn());
@@ -323,7 +323,7 @@ fn what_was_called_off_in_time_is_given_back_for_the_reason_it_was_called_off_fo
     }
 }
 
-// How it ends.
+// The ways in which it ends.
 
 #[test]
 fn an_exit_that_leaves_nothing_behind_is_the_end() {
@@ -332,7 +332,7 @@ fn an_exit_that_leaves_nothing_behind_is_the_end() {
         let mut it = before.clone();
         let effects = it.fails(Group::Gone, NOW);
         let (expected, verdict, answered) = match at {
-            // Its spawn thread's answer is still on its way; what that would tell is told here.
+            // The answer of its spawn thread is still on its way; its report is made here.
             At::Preparing | At::Cancelling => {
                 (vec![started(), told_exit(FAILED)], crashed(), false)
             }
@@ -395,7 +395,7 @@ fn a_pid_that_is_known_is_not_replaced_by_that_of_the_exit() {
 }
 
 #[test]
-fn an_exit_of_an_attempt_that_is_not_being_ended_means_what_its_status_says() {
+fn an_exit_of_an_attempt_that_is_not_being_ended_means_what_its_status_means() {
     for (status, completion, verdict) in [
         (ExitStatus::Code(0), Completion::ExitStatus, Verdict::Completed),
         (ExitStatus::Code(0), Completion::Board, Verdict::ProtocolViolation),
@@ -444,7 +444,7 @@ fn an_exit_of_an_attempt_that_is_being_ended_means_what_it_is_ended_for() {
 }
 
 #[test]
-fn what_completed_is_owed_at_once_even_if_it_left_something_behind() {
+fn a_completed_verdict_is_owed_immediately_even_with_leftovers() {
     let completed = owed(Verdict::Completed, NOW);
     for (keep_leftovers, status, drains, end) in [
         (false, ExitStatus::Code(0), true, Some(completed)),
@@ -542,7 +542,7 @@ fn a_shutdown_stops_what_is_not_ended_yet() {
 }
 
 #[test]
-fn killing_kills_at_once() {
+fn killing_kills_immediately() {
     for at in At::ALL {
         let before = at.attempt();
         let mut it = before.clone();
@@ -590,7 +590,7 @@ fn killing_again_kills_no_sooner_than_a_repeat_is_due() {
     }
 }
 
-// What time does.
+// The effects of time alone.
 
 #[test]
 fn each_stage_waits_for_its_own_moment() {
@@ -720,7 +720,7 @@ fn an_attempt_that_was_called_off_for_a_lost_row_goes_on_if_its_row_is_ours_agai
     let mut it = lost(At::Preparing);
     it.wakes(Mono(GRACE_MS));
     it.gets(row(None), Mono(GRACE_MS));
-    // Its process came all the same: there is no reason any more to end it.
+    // Its process started nevertheless: no reason is left to end it.
     let now = Mono(GRACE_MS + 1);
     let mut came = it.clone();
     assert_eq!(came.gets(ok(), now), [started()]);
@@ -736,7 +736,7 @@ fn an_attempt_that_was_called_off_for_a_lost_row_goes_on_if_its_row_is_ours_agai
 }
 
 #[test]
-fn an_attempt_that_was_called_off_by_a_shutdown_is_ended_whosever_its_row_is() {
+fn an_attempt_that_a_shutdown_called_off_is_ended_even_if_its_row_is_ours() {
     let [(mut it, _), _] = called_off();
     it.gets(row(Some(NOW)), NOW);
     it.gets(row(None), NOW);
@@ -842,7 +842,7 @@ fn its_lease_is_renewed_while_its_end_is_not_known() {
 }
 
 #[test]
-fn a_renewal_that_may_not_have_taken_is_asked_for_again_at_once() {
+fn a_renewal_that_may_not_have_taken_is_asked_for_again_immediately() {
     let mut it = At::Running.attempt();
     it.debt_mut().renew(Lease::begin(Now { mono: Mono(300_000), unix: 300 }, 900));
     assert_eq!(it.send_at(), Some(Mono(600_000)));

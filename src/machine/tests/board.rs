@@ -26,7 +26,7 @@ fn sick(class: FaultClass, until: u64) -> Effect {
 }
 
 #[test]
-fn a_board_that_is_added_is_opened_at_once_and_only_once() {
+fn a_board_that_is_added_is_opened_immediately_and_only_once() {
     let mut world = World::new();
     assert_eq!(world.step(Event::BoardAdded { board: B }), [connect(B, 1, false)]);
     assert_eq!(world.step(Event::BoardAdded { board: B }), []);
@@ -35,7 +35,7 @@ fn a_board_that_is_added_is_opened_at_once_and_only_once() {
 }
 
 #[test]
-fn a_board_that_cannot_be_opened_is_tried_again_when_its_class_of_fault_says() {
+fn a_board_that_cannot_be_opened_is_retried_after_the_wait_of_its_fault_class() {
     for (class, wait_ms, told) in [
         (FaultClass::Content, 300_000, true),
         (FaultClass::Access, 1_000, true),
@@ -53,7 +53,7 @@ fn a_board_that_cannot_be_opened_is_tried_again_when_its_class_of_fault_says() {
 }
 
 #[test]
-fn a_fault_that_stays_is_told_once_and_its_end_once() {
+fn a_fault_that_stays_is_reported_once_and_its_end_once() {
     let (mut world, _) = refused(FaultClass::Access);
     world.after(1_000, Event::Wake);
     assert_eq!(world.connect_failed(B, fault(FaultClass::Access)), []);
@@ -99,7 +99,7 @@ fn a_board_that_does_not_answer_is_a_hold_that_its_operator_ends() {
 }
 
 #[test]
-fn a_lock_is_told_only_when_it_stays() {
+fn a_lock_is_reported_only_when_it_stays() {
     let (mut world, _) = refused(FaultClass::Busy);
     let mut told = Vec::new();
     for n in 2..=7 {
@@ -119,7 +119,7 @@ fn bad_content_is_looked_at_on_each_tick_without_opening_what_has_not_changed() 
     assert_eq!(effects, [reap(1), Effect::ListBoards, connect(B, 2, true)]);
     let unchanged = Fault { class: FaultClass::Content, unchanged: true };
     assert_eq!(world.connect_failed(B, unchanged), []);
-    // That was no new failure: the time of the next full look stands.
+    // That was not a new failure: the time of the next full look stands.
     assert_eq!(world.after(239_999, Event::Wake), []);
     assert_eq!(world.after(1, Event::Wake), [connect(B, 3, false)]);
 }
@@ -189,14 +189,14 @@ fn trouble_in_an_exchange_keeps_the_file_open_unless_its_content_is_wrong() {
 }
 
 #[test]
-fn a_replaced_file_is_let_go_and_the_new_one_opened_at_once() {
+fn a_replaced_file_is_closed_and_the_new_one_opened_immediately() {
     let mut world = World::open();
     world.step(Event::Tick);
     assert_eq!(
         world.exchange_failed(B, FaultClass::Replaced, Commit::Maybe),
         [Effect::Disconnect { board: B }, connect(B, 4, false)]
     );
-    // Replaced over and over: at once only the first time.
+    // Replaced repeatedly: reopened immediately only the first time.
     assert_eq!(
         world.connect_failed(B, fault(FaultClass::Replaced)),
         [sick(FaultClass::Replaced, 1_000)]
@@ -215,7 +215,7 @@ fn what_was_seen_of_a_board_is_not_believed_after_a_fault() {
 }
 
 #[test]
-fn a_board_that_does_not_answer_in_time_is_told_once_and_still_waited_for() {
+fn a_board_that_does_not_answer_in_time_is_reported_once_and_still_waited_for() {
     let mut world = World::new();
     world.add(B);
     assert_eq!(world.after(9_999, Event::Wake), []);
@@ -226,7 +226,7 @@ fn a_board_that_does_not_answer_in_time_is_told_once_and_still_waited_for() {
 }
 
 #[test]
-fn a_connect_that_takes_too_long_is_told_and_still_waited_for() {
+fn a_connect_that_takes_too_long_is_reported_and_still_waited_for() {
     let mut world = World::new();
     world.step(Event::BoardAdded { board: B });
     assert_eq!(world.after(10_000, Event::Wake), [report(Report::BoardHung(B))]);
@@ -234,7 +234,7 @@ fn a_connect_that_takes_too_long_is_told_and_still_waited_for() {
 }
 
 #[test]
-fn a_board_that_hung_and_takes_changes_again_is_told_well_once() {
+fn a_board_that_hung_and_takes_changes_again_is_reported_well_once() {
     let well = [report(Report::BoardWell(B))];
     let mut world = World::new();
     world.add(B);
@@ -254,7 +254,7 @@ fn a_board_that_hung_and_takes_changes_again_is_told_well_once() {
 }
 
 #[test]
-fn a_board_that_hung_is_told_well_also_if_its_late_answer_was_an_everyday_fault() {
+fn a_board_that_hung_is_reported_well_even_if_its_late_answer_was_a_transient_fault() {
     let mut world = World::new();
     world.add(B);
     world.after(10_000, Event::Wake);
@@ -291,7 +291,7 @@ fn the_slots_of_a_board_that_hangs_go_to_others_and_its_late_claim_is_given_back
 }
 
 #[test]
-fn a_late_claim_is_spawned_all_the_same_if_its_slot_is_free() {
+fn a_late_claim_is_still_spawned_if_its_slot_is_free() {
     let mut world = lent();
     world.answer(C, &[Taken::No(crate::machine::exchange::Refusal::Superseded)], None);
     assert_eq!(
@@ -329,7 +329,7 @@ fn an_answer_to_an_older_request_is_ignored() {
 }
 
 #[test]
-fn a_board_that_is_removed_is_let_go() {
+fn a_board_that_is_removed_is_closed() {
     let mut world = World::open();
     assert_eq!(world.step(Event::BoardRemoved { board: B }), [Effect::Disconnect { board: B }]);
     assert_eq!(world.dispatcher.boards().count(), 0);
@@ -337,7 +337,7 @@ fn a_board_that_is_removed_is_let_go() {
 }
 
 #[test]
-fn a_board_that_is_removed_while_it_has_a_request_under_way_is_let_go_with_the_answer() {
+fn a_board_that_is_removed_while_it_has_a_request_under_way_is_closed_with_the_answer() {
     let mut world = World::new();
     world.add(B);
     assert_eq!(world.step(Event::BoardRemoved { board: B }), []);
@@ -370,7 +370,7 @@ fn nothing_new_is_claimed_from_a_board_that_is_no_longer_listed_until_it_is_agai
 }
 
 #[test]
-fn a_sick_board_that_is_listed_again_is_tried_at_once() {
+fn a_sick_board_that_is_listed_again_is_tried_immediately() {
     let mut world = World::running();
     world.exits(1, 0);
     world.exchange_failed(B, FaultClass::Content, Commit::No);
@@ -411,7 +411,7 @@ fn a_tick_looks_at_everything_once_in_five_minutes() {
 }
 
 #[test]
-fn a_board_that_comes_back_takes_no_answer_to_what_its_former_life_asked() {
+fn a_board_that_returns_ignores_answers_to_its_earlier_requests() {
     let mut world = World::open();
     world.step(Event::BoardRemoved { board: B });
     let effects = world.step(Event::BoardAdded { board: B });
@@ -438,14 +438,14 @@ fn another_file_with_bad_content_is_a_new_fault_although_it_was_only_looked_at()
 }
 
 #[test]
-fn a_tick_opens_bad_content_whatever_it_is_when_its_time_has_come() {
+fn a_tick_opens_even_unchanged_bad_content_when_its_time_has_come() {
     let (mut world, _) = refused(FaultClass::Content);
     let effects = world.after(300_000, Event::Tick);
     assert_eq!(effects[2..], [connect(B, 2, false)]);
 }
 
-/// The folders of board `B` refuse attempt `n`. Says for how long the board rests.
-fn folders_fail(world: &mut World, n: u64) -> u64 {
+/// The directories of board `B` refuse attempt `n`. Returns for how long the board rests.
+fn directories_fail(world: &mut World, n: u64) -> u64 {
     world.step(Event::Tick);
     let claims = sent(&world.look_for(B, ready(&[&format!("t{n}")])));
     assert_eq!(claims, [claim(n)]);
@@ -463,23 +463,23 @@ fn folders_fail(world: &mut World, n: u64) -> u64 {
 }
 
 #[test]
-fn folders_that_fail_hold_their_board_for_a_second_doubling_to_thirty() {
+fn directories_that_fail_hold_their_board_for_a_second_doubling_to_thirty() {
     let mut world = World::open();
-    let rests: Vec<u64> = (1..=7).map(|n| folders_fail(&mut world, n)).collect();
+    let rests: Vec<u64> = (1..=7).map(|n| directories_fail(&mut world, n)).collect();
     assert_eq!(rests, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
 }
 
 #[test]
-fn folders_that_worked_in_between_are_given_the_shortest_rest_again() {
+fn directories_that_worked_in_between_are_given_the_shortest_rest_again() {
     let mut world = World::open();
-    assert_eq!([1, 2].map(|n| folders_fail(&mut world, n)), [1_000, 2_000]);
+    assert_eq!([1, 2].map(|n| directories_fail(&mut world, n)), [1_000, 2_000]);
     world.step(Event::Tick);
     world.look_for(B, ready(&["t3"]));
     world.answer(B, &[claimed(3)], Some(ours(&[3])));
     world.step(Event::SpawnOk { spawn: SpawnId(3), pid: pid(3) });
     world.exits(3, 0);
     world.answer(B, &[Taken::Yes, Taken::Yes], Some(Observation::default()));
-    assert_eq!(folders_fail(&mut world, 4), 1_000);
+    assert_eq!(directories_fail(&mut world, 4), 1_000);
 }
 
 #[test]

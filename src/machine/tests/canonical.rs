@@ -65,14 +65,14 @@ fn old() -> World {
 }
 
 #[test]
-fn the_same_situation_is_the_same_whenever_and_after_whatever_it_came_about() {
+fn the_same_situation_is_the_same_regardless_of_time_and_history() {
     let (young, old) = (young(), old());
     assert_ne!(young.dispatcher, old.dispatcher);
     assert_eq!(young.canonical(), old.canonical());
 }
 
 #[test]
-fn the_same_situation_stays_the_same_whatever_happens_to_it() {
+fn the_same_situation_stays_the_same_after_any_event() {
     let (mut young, mut old) = (young(), old());
     let exits = |n| match exit(1, 3) {
         Event::ChildExited { pid, status, group, .. } => {
@@ -143,7 +143,7 @@ fn the_age_of_an_attempt_matters_only_while_it_can_become_too_long() {
             world.after(ms, Event::Wake);
             let canonical = world.canonical();
             let mut attempt = canonical.attempts().next().unwrap().1.clone();
-            // Its lease is no part of the question.
+            // Its lease does not matter here.
             attempt.debt_mut().renew(Lease::begin(PRESENT, 900));
             attempt
         });
@@ -188,7 +188,7 @@ fn attempts_are_numbered_from_one_in_their_order_and_the_next_ones_after_them() 
 #[test]
 fn attempts_have_the_same_number_wherever_they_stand() {
     let mut world = young();
-    // Its claim is not of this dispatcher's memory; it is to be put back.
+    // This dispatcher does not remember the claim, and must put it back.
     let stray = Fence { spawn: SpawnId(0), ..fence(7) };
     let seen = Observation { running: 2, ours: vec![stray, fence(1)], ..ready(&["t2"]) };
     world.step(Event::Tick);
@@ -560,7 +560,7 @@ impl Twins {
 }
 
 #[test]
-fn a_board_that_fails_over_and_over_goes_on_to_do_so() {
+fn a_board_that_fails_repeatedly_keeps_failing() {
     for class in [FaultClass::Busy, FaultClass::Access, FaultClass::Content, FaultClass::Replaced] {
         let mut twins = Twins::open();
         twins.goes_on(1, Happening::Any(Event::Tick));
@@ -603,7 +603,7 @@ fn what_has_refused_to_start_anything_for_long_still_has() {
             let next = format!("t{}", n + 1);
             twins.answers(0, &[Taken::Yes], ready(&[&next]), B);
             let idle = twins.of[0].is_idle(twins.now, 1_000);
-            // Claimed again.
+            // The same task, claimed again.
             twins.goes_on(1_000, Happening::Any(Event::Wake));
             idle
         });
@@ -670,7 +670,7 @@ fn from_some_number_on_one_more_fault_is_the_same_situation() {
     for _ in 0..14 {
         assert!(world.exchange_failed(B, FaultClass::Access, Commit::No).len() <= 1, "told once");
         forms.push(world.canonical());
-        // Listed again, it is tried at once.
+        // Listed again, it is tried immediately.
         world.step(Event::BoardRemoved { board: B });
         assert_eq!(sent(&world.step(Event::BoardAdded { board: B })).len(), 1);
     }
@@ -707,7 +707,7 @@ proptest! {
         (once, policy, life) in any_life(),
         locks in any::<bool>(),
     ) {
-        // Either there are locks, or the clock shows whatever it likes.
+        // Either there are locks, or the clock is arbitrary.
         let first = Mono(PRESENT.mono.0 % JITTER_MS);
         let mut twins = Twins::new(once, &policy, NO_SHIFT, first);
         twins.begin();

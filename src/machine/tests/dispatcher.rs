@@ -18,7 +18,7 @@ fn host_refuses(spawn: u64) -> Event {
 }
 
 #[test]
-fn a_tick_begins_with_a_reap_whatever_the_boards_do() {
+fn a_tick_begins_with_a_reap_regardless_of_the_boards() {
     let mut absent = World::new();
     let mut connecting = World::new();
     connecting.step(Event::BoardAdded { board: B });
@@ -60,7 +60,7 @@ fn a_sign_from_the_kernel_is_answered_by_a_reap_and_nothing_else() {
 }
 
 #[test]
-fn a_reap_that_failed_is_tried_again_at_once_and_then_after_ten_milliseconds() {
+fn a_reap_that_failed_is_tried_again_immediately_and_then_after_ten_milliseconds() {
     let mut world = World::new();
     world.step(Event::KernelReady);
     assert_eq!(
@@ -75,7 +75,7 @@ fn a_reap_that_failed_is_tried_again_at_once_and_then_after_ten_milliseconds() {
 }
 
 #[test]
-fn what_was_reaped_is_told_when_the_step_is_over() {
+fn what_was_reaped_is_reported_when_the_step_is_over() {
     let mut world = World::new();
     world.step(Event::KernelReady);
     assert_eq!(world.step(Event::OrphanReaped { pid: Pid(7) }), []);
@@ -85,7 +85,7 @@ fn what_was_reaped_is_told_when_the_step_is_over() {
 }
 
 #[test]
-fn answers_to_questions_not_asked_are_told_and_change_nothing() {
+fn answers_without_a_request_are_reported_and_change_nothing() {
     let mut world = World::open();
     let before = world.dispatcher.attempts().count();
     for (event, name) in [
@@ -118,7 +118,7 @@ fn a_spawn_that_failed_although_its_worker_runs_changes_nothing() {
 }
 
 #[test]
-fn a_clock_that_goes_back_is_told_and_ignored() {
+fn a_clock_that_goes_back_is_reported_and_ignored() {
     let mut world = World::open();
     world.after(1_000, Event::Wake);
     world.ms = 400;
@@ -156,7 +156,7 @@ fn a_second_drain_does_not_put_the_end_off() {
 }
 
 #[test]
-fn an_abort_kills_what_runs_at_once() {
+fn an_abort_kills_what_runs_immediately() {
     let mut world = World::running();
     assert_eq!(
         world.step(Event::Abort),
@@ -282,7 +282,7 @@ fn a_hold_that_ends_within_a_minute_is_worth_waiting_for() {
 }
 
 #[test]
-fn a_refusal_that_may_pass_is_waited_for_but_not_without_end() {
+fn a_transient_refusal_is_waited_for_but_not_forever() {
     let mut world = World::open();
     world.step(Event::Tick);
     world.look_for(B, ready(&["t1"]));

@@ -1,4 +1,4 @@
-//! A header by itself: *these bytes, exactly this judgement*.
+//! A header on its own: *these bytes, exactly this judgement*.
 
 use crate::machine::header::{Header, HeaderError, LEN, check};
 
@@ -43,7 +43,7 @@ fn a_file_with_less_than_a_header_or_the_smallest_page_is_too_short() {
 }
 
 #[test]
-fn a_file_that_begins_otherwise_is_no_database() {
+fn a_file_that_begins_otherwise_is_not_a_database() {
     for at in 0..16 {
         assert_eq!(judged(&[(at, b"x")]), Err(HeaderError::Magic), "byte {at}");
     }
@@ -69,7 +69,7 @@ fn a_file_shorter_than_its_first_page_is_truncated() {
 }
 
 #[test]
-fn format_versions_are_1_or_2_and_that_for_reading_says_whether_there_is_a_wal() {
+fn format_versions_are_1_or_2_and_the_read_version_shows_whether_there_is_a_wal() {
     for (write, read, wal) in [(1, 1, false), (1, 2, true), (2, 1, false), (2, 2, true)] {
         assert_eq!(judged(&[(18, &[write, read])]), Ok(Header { wal, ..SOUND }));
     }
@@ -79,7 +79,7 @@ fn format_versions_are_1_or_2_and_that_for_reading_says_whether_there_is_a_wal()
 }
 
 #[test]
-fn of_each_page_480_bytes_are_left_at_the_least() {
+fn of_each_page_at_least_480_bytes_are_usable() {
     let small: (usize, &[u8]) = (16, &[2, 0]);
     for found in [0, 31, 32] {
         let sound = Ok(Header { page_size: 512, ..SOUND });
@@ -128,7 +128,7 @@ fn a_text_encoding_is_1_to_3_or_0_while_nothing_was_created() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_was_found() {
+fn the_message_names_what_was_found() {
     for (error, text) in [
         (HeaderError::Short { size: 7 }, "it has 7 bytes, too few for a database"),
         (HeaderError::Magic, "it does not begin like an SQLite database"),

@@ -102,7 +102,7 @@ fn a_claim_that_took_is_spawned() {
 }
 
 #[test]
-fn a_claim_that_is_superseded_held_or_rejected_is_told_and_its_task_left_alone_for_a_while() {
+fn a_claim_that_is_superseded_held_or_rejected_is_reported_and_its_task_left_alone_for_a_while() {
     for (refusal, rest_ms) in [
         (Refusal::Superseded, 1_000),
         (Refusal::Held(Hold::Review), 1_000),
@@ -144,14 +144,14 @@ fn a_board_that_is_full_after_all_is_asked_again_only_once_it_was_seen_to_have_r
 }
 
 #[test]
-fn an_answer_that_says_nothing_of_a_claim_refuses_it() {
+fn an_answer_without_a_result_for_a_claim_refuses_it() {
     let mut world = claiming();
     let told = Report::ClaimRefused(task("t1"), B, Refusal::Superseded);
     assert_eq!(world.answer(B, &[], None), [report(told)]);
 }
 
 #[test]
-fn an_exit_is_sent_to_its_board_at_once() {
+fn an_exit_is_sent_to_its_board_immediately() {
     let mut world = World::running();
     let effects = world.exits(1, 3);
     let status = ExitStatus::Code(3);
@@ -346,7 +346,7 @@ fn a_lease_counts_from_when_it_was_asked_for() {
 }
 
 #[test]
-fn a_renewal_that_failed_is_due_at_once() {
+fn a_renewal_that_failed_is_due_immediately() {
     let mut world = World::running();
     world.ms = 300_000;
     let renew = Change::Renew { fence: fence(1), ttl_s: 900, heartbeat: true };
@@ -365,7 +365,7 @@ fn a_claim_that_took_when_its_lease_was_to_be_renewed_is_given_back() {
 }
 
 #[test]
-fn what_can_be_promoted_or_freed_is_sent_at_once_and_told() {
+fn promotions_and_reclaims_are_sent_immediately_and_reported() {
     let mut world = World::new();
     world.add(B);
     let expired = Expired { task: task("u"), run: None, by: LeaseEnd::Expired };
@@ -470,7 +470,7 @@ fn a_spawn_that_fails_by_its_task_is_recorded_as_its_failure() {
 }
 
 #[test]
-fn a_spawn_that_fails_by_its_boards_folders_holds_that_board_for_a_second() {
+fn a_spawn_that_fails_by_its_boards_directories_holds_that_board_for_a_second() {
     let mut world = claiming();
     world.answer(B, &[claimed(1)], Some(ours(&[1])));
     world.step(Event::SpawnFailed { spawn: SpawnId(1), blame: Blame::Board, errno: 5 });
@@ -484,7 +484,7 @@ fn a_spawn_that_fails_by_its_boards_folders_holds_that_board_for_a_second() {
 }
 
 #[test]
-fn a_spawn_that_does_not_come_about_in_time_is_called_off() {
+fn a_spawn_that_misses_its_deadline_is_called_off() {
     let mut world = claiming();
     world.answer(B, &[claimed(1)], Some(ours(&[1])));
     let effects = world.after(90_000, Event::Wake);
@@ -504,7 +504,7 @@ fn a_task_whose_worker_may_be_alive_is_not_claimed_again_however_ready_it_looks(
 }
 
 #[test]
-fn a_worker_that_is_reaped_before_its_spawn_is_answered_is_told_to_have_started_once() {
+fn a_worker_that_is_reaped_before_its_spawn_is_answered_is_reported_to_have_started_once() {
     let mut world = claiming();
     world.answer(B, &[claimed(1)], Some(ours(&[1])));
     let effects = world.exits(1, 0);
@@ -641,7 +641,7 @@ fn a_full_host_asks_for_no_new_list() {
     assert_eq!(effects.len(), 4, "{effects:?}");
 }
 
-/// One of two ready tasks runs, and the list was given while there was no room for the other.
+/// One of two ready tasks runs, and the list was returned while there was no room for the other.
 fn full_with_more_behind() -> World {
     let policy = Policy { lookahead: 0, max_workers: 1, ..Policy::default() };
     let mut world = World::with(policy);

@@ -1,4 +1,4 @@
-//! The plan by itself: *these ready tasks, these slots, exactly these claims*.
+//! The plan on its own: *these ready tasks, these slots, exactly these claims*.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -72,7 +72,7 @@ fn nothing_ready_is_nothing_claimed() {
 }
 
 #[test]
-fn without_a_slot_nobody_is_asked_whether_a_task_is_busy() {
+fn without_a_slot_no_task_is_checked_for_being_busy() {
     let asked = |_| panic!("asked");
     let none = Slots { host: 0, board: 9 };
     assert_eq!(plan::claims(&[candidate("a")], none, &policy(), NOW, asked), []);
@@ -110,7 +110,8 @@ fn each_lane_is_claimed_for_its_worker_if_it_has_one_of_ours() {
         (Lane::Worker(W), policy(), Some(W)),
         (Lane::Worker(READER), policy(), Some(READER)),
         (Lane::Worker(OFF), policy(), None),
-        // The configuration no longer names it; until that is told it is like any other.
+        // The configuration no longer names it; until the machine learns that, it is like any
+        // other.
         (Lane::Worker(WorkerId(9)), policy(), Some(WorkerId(9))),
         (Lane::Unassigned, policy(), None),
         (Lane::Unassigned, default.clone(), Some(READER)),
@@ -226,7 +227,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn in_whatever_order_they_are_listed_the_same_are_claimed(
+    fn the_order_of_the_list_does_not_change_what_is_claimed(
         (ready, shuffled) in any_ready().prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
         policy in any_policy(),
         busy in any_busy(),

@@ -21,7 +21,7 @@ fn a_change_notice_is_followed_by_looks_at_growing_distances() {
 }
 
 #[test]
-fn each_rung_of_the_ladder_is_woken_for() {
+fn each_step_of_the_recheck_schedule_is_woken_for() {
     let mut world = World::open();
     world.step(Event::BoardChanged { board: B });
     let mut wakes = Vec::new();
@@ -48,16 +48,16 @@ fn a_notice_about_a_board_that_is_not_known_is_nothing() {
 
 #[test]
 fn who_may_hide_behind_our_own_write_is_looked_for_but_not_waited_for() {
-    let echo = || {
+    let after_self_notice = || {
         let mut world = World::running();
         world.exits(1, 0);
         world.answer(B, &[Taken::Yes], None);
         world.step(Event::BoardChanged { board: B });
         world
     };
-    // A rival whose commit takes its time on the disk tells of it before it can be seen.
-    assert_eq!(looks(&mut echo()), [16, 48, 112, 240]);
-    let mut world = echo();
+    // A rival whose commit is slow on the disk causes a notice before the commit is visible.
+    assert_eq!(looks(&mut after_self_notice()), [16, 48, 112, 240]);
+    let mut world = after_self_notice();
     world.after(16, Event::Wake);
     assert!(!world.is_idle(0));
     world.answer(B, &[], None);
@@ -86,7 +86,7 @@ fn writing() -> World {
 }
 
 #[test]
-fn a_notice_while_we_write_is_taken_for_our_own_echo() {
+fn a_notice_while_we_write_is_taken_for_a_self_notice() {
     let mut world = writing();
     world.step(Event::BoardChanged { board: B });
     world.answer(B, &[claimed(1)], None);
@@ -94,7 +94,7 @@ fn a_notice_while_we_write_is_taken_for_our_own_echo() {
 }
 
 #[test]
-fn a_notice_within_twenty_milliseconds_of_our_write_is_taken_for_its_echo() {
+fn a_notice_within_twenty_milliseconds_of_our_write_is_a_self_notice() {
     for (ms, expected) in [(19, &[16, 48, 112, 240][..]), (20, &[1, 3, 7, 15, 31, 63, 127])] {
         let mut world = writing();
         world.answer(B, &[claimed(1)], None);
@@ -104,7 +104,7 @@ fn a_notice_within_twenty_milliseconds_of_our_write_is_taken_for_its_echo() {
 }
 
 #[test]
-fn a_notice_while_we_only_look_is_no_echo() {
+fn a_notice_while_we_only_look_is_not_a_self_notice() {
     let mut world = World::open();
     world.step(Event::Tick);
     world.step(Event::BoardChanged { board: B });
@@ -113,7 +113,7 @@ fn a_notice_while_we_only_look_is_no_echo() {
 }
 
 #[test]
-fn a_second_echo_does_not_climb_down_the_ladder() {
+fn a_second_self_notice_does_not_restart_the_recheck_schedule() {
     let mut world = writing();
     world.step(Event::BoardChanged { board: B });
     world.step(Event::BoardChanged { board: B });

@@ -107,7 +107,7 @@ fn what_is_to_be_put_right_is_waited_for_while_another_dispatcher_is_at_work() {
 }
 
 #[test]
-fn a_promotion_that_is_refused_over_and_over_is_not_waited_for_without_end() {
+fn a_promotion_that_is_refused_repeatedly_is_not_waited_for_forever() {
     let mut world = World::open();
     world.step(Event::Tick);
     world.look_for(B, promotable());
@@ -221,7 +221,7 @@ fn others_that_write_without_a_pause_are_waited_for_no_longer_than_our_patience(
 }
 
 #[test]
-fn our_own_writes_have_what_others_write_waited_for_anew() {
+fn our_own_write_restarts_the_patience_with_others() {
     let mut world = World::running();
     for _ in 0..30 {
         world.step(Event::BoardChanged { board: B });
@@ -247,7 +247,7 @@ fn spawn_fails(world: &mut World, n: u64, blame: Blame) {
 }
 
 #[test]
-fn a_host_or_folders_that_refuse_are_waited_for_but_not_without_end() {
+fn a_host_or_directories_that_refuse_are_waited_for_but_not_forever() {
     for blame in [Blame::Host, Blame::Board] {
         let mut world = World::new();
         world.add(B);
@@ -261,7 +261,7 @@ fn a_host_or_folders_that_refuse_are_waited_for_but_not_without_end() {
             world.ms = world.wake.unwrap();
             assert_eq!(sent(&world.step(Event::Wake)), [claim(n + 1)]);
         }
-        // One that starts is proof, although it is over before that is told.
+        // A start is proof, even if the process ends before the start is reported.
         world.answer(B, &[claimed(5)], Some(ours(&[5])));
         world.exits(5, 0);
         world.answer(B, &[Taken::Yes, Taken::Yes], None);
@@ -275,7 +275,7 @@ fn a_host_or_folders_that_refuse_are_waited_for_but_not_without_end() {
 }
 
 #[test]
-fn folders_that_refuse_are_no_reason_to_leave_another_board() {
+fn directories_that_refuse_are_no_reason_to_leave_another_board() {
     let mut world = World::new();
     world.add(B);
     world.add(C);

@@ -22,9 +22,9 @@ pub const EPOCH: i64 = 1_000_000;
 
 pub struct World {
     pub dispatcher: Dispatcher,
-    /// Monotonic milliseconds.
+    /// The monotonic clock, in milliseconds.
     pub ms: u64,
-    /// The newest `WakeAt`.
+    /// The moment of the newest `WakeAt`.
     pub wake: Option<u64>,
     seqs: BTreeMap<BoardId, u64>,
 }
@@ -128,7 +128,7 @@ impl World {
         self.step(Event::Exchanged { board, seq, answer })
     }
 
-    /// Answers a look.
+    /// Answers the look that is under way.
     pub fn look_for(&mut self, board: BoardId, observation: Observation) -> Vec<Effect> {
         self.answer(board, &[], Some(observation))
     }

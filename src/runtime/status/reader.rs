@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::{Kind, Told, files};
 use crate::process::identity::Alive;
-use crate::root::{Environment, state_folder};
+use crate::root::{Environment, state_directory};
 use crate::runtime::clock;
 
 /// The holds that the living dispatchers of a root know. A file that cannot be read is skipped: a
 /// command must not fail for it.
 #[must_use]
 pub fn read(root: &Path, env: &Environment) -> Vec<Told> {
-    let Ok(directory) = state_folder(root, env) else { return Vec::new() };
+    let Ok(directory) = state_directory(root, env) else { return Vec::new() };
     let alive =
         files(&directory).into_iter().filter(|(_, status)| status.writer.alive() == Alive::Yes);
     let mut holds = merge(alive.map(|(_, status)| status.holds));
@@ -34,12 +34,14 @@ pub(super) fn merge(all: impl Iterator<Item = Vec<Told>>) -> Vec<Told> {
 }
 
 impl Told {
-    /// Whether it has ended by itself, although its writer, which sleeps, has not removed it. A
-    /// quarantine does not end so: its writer looks at the board first.
+    /// Whether its time is over, although its writer, which sleeps, has not removed it yet. A
+    /// quarantine does not end this way: its writer looks at the board first.
     pub(super) fn is_over(&self, now: i64) -> bool {
         match self.kind {
-            Kind::FoldersFail | Kind::HostRefuses => self.until.is_some_and(|until| until < now),
-            Kind::Quarantined | Kind::Hung | Kind::SpawnLanesStuck => false,
+            Kind::DirectoriesFail | Kind::HostRefuses => {
+                self.until.is_some_and(|until| until < now)
+            }
+            Kind::Quarantined | Kind::Hung | Kind::SpawnThreadsStuck => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::machine::fault::FaultClass;
 use crate::machine::hold::BoardHold;
 use crate::machine::ids::BoardId;
 use crate::machine::time::{Mono, Now};
-use crate::root::{Environment, state_folder};
+use crate::root::{Environment, state_directory};
 use crate::runtime::report::Names;
 
 /// Long enough for anything on a busy machine.
@@ -32,13 +32,13 @@ fn now() -> Now {
 }
 
 #[test]
-fn every_hold_is_told_with_its_end_or_with_who_ends_it() {
+fn every_hold_is_reported_with_its_end_or_with_who_ends_it() {
     let until = Mono(3_501);
     for (board, hold, kind, end) in [
         (true, quarantined(3_501), Kind::Quarantined, Some(1_004)),
         (true, BoardHold::Hung, Kind::Hung, None),
-        (true, BoardHold::SpawnThreadsStuck, Kind::SpawnLanesStuck, None),
-        (true, BoardHold::DirectoriesFail { until }, Kind::FoldersFail, Some(1_004)),
+        (true, BoardHold::SpawnThreadsStuck, Kind::SpawnThreadsStuck, None),
+        (true, BoardHold::DirectoriesFail { until }, Kind::DirectoriesFail, Some(1_004)),
         (false, BoardHold::HostRefuses { errno: 11, until }, Kind::HostRefuses, Some(1_004)),
     ] {
         let told = told(board.then_some(BoardId(0)), hold, &names(), now());
@@ -51,7 +51,7 @@ fn every_hold_is_told_with_its_end_or_with_who_ends_it() {
 }
 
 #[test]
-fn what_several_tell_is_merged_and_the_longest_of_a_kind_stays() {
+fn holds_of_several_writers_are_merged_and_the_longest_of_a_kind_stays() {
     let tell = |hold| vec![told(Some(BoardId(0)), hold, &names(), now())];
     let all = [tell(quarantined(1_500)), tell(BoardHold::Hung), tell(quarantined(9_500))];
     let merged = merge(all.into_iter());
@@ -74,9 +74,9 @@ fn some() -> Vec<Told> {
 }
 
 #[test]
-fn the_file_is_there_only_while_there_is_something_to_tell() {
+fn the_file_exists_only_while_there_is_a_hold() {
     let (_dir, root, env) = place();
-    let directory = state_folder(&root, &env).unwrap();
+    let directory = state_directory(&root, &env).unwrap();
     write(&root, &env, Vec::new()).unwrap();
     assert!(!directory.exists(), "nothing is made for nothing");
     write(&root, &env, some()).unwrap();
@@ -90,7 +90,7 @@ fn the_file_is_there_only_while_there_is_something_to_tell() {
 #[test]
 fn the_dead_are_neither_believed_nor_kept_and_strangers_are_only_not_believed() {
     let (_dir, root, env) = place();
-    let directory = state_folder(&root, &env).unwrap();
+    let directory = state_directory(&root, &env).unwrap();
     fs::create_dir_all(&directory).unwrap();
     let me = Writer::this_process().unwrap();
     let dead = Writer { start: me.start + 1, ..me.clone() };
@@ -110,7 +110,7 @@ fn the_dead_are_neither_believed_nor_kept_and_strangers_are_only_not_believed() 
 #[test]
 fn what_has_not_changed_is_not_written_and_the_end_removes_it() {
     let (_dir, root, env) = place();
-    let file = state_folder(&root, &env).unwrap();
+    let file = state_directory(&root, &env).unwrap();
     let file = file.join(format!("status.{}.json", std::process::id()));
     let mut writer = StatusWriter::start(root, env).unwrap();
     let standing = vec![(Some(BoardId(0)), quarantined(9_500))];
@@ -123,7 +123,7 @@ fn what_has_not_changed_is_not_written_and_the_end_removes_it() {
 }
 
 #[test]
-fn a_wait_is_over_when_it_says_and_a_quarantine_when_its_writer_says() {
+fn a_wait_is_over_at_its_end_and_a_quarantine_when_its_writer_removes_it() {
     let until = Mono(500);
     let over = |hold| told(Some(BoardId(0)), hold, &names(), now()).is_over(1_001);
     assert!(over(BoardHold::DirectoriesFail { until }));
@@ -135,7 +135,7 @@ fn a_wait_is_over_when_it_says_and_a_quarantine_when_its_writer_says() {
 #[test]
 fn a_state_directory_that_hangs_delays_nothing() {
     let (_dir, root, env) = place();
-    let directory = state_folder(&root, &env).unwrap();
+    let directory = state_directory(&root, &env).unwrap();
     fs::create_dir_all(&directory).unwrap();
     let new = directory.join(format!("status.{}.new", std::process::id()));
     // It has no reader, so that opening it to write waits.

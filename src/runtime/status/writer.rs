@@ -15,7 +15,7 @@ use crate::machine::hold::{BoardHold, End};
 use crate::machine::ids::BoardId;
 use crate::machine::time::{Mono, Now};
 use crate::process::identity::Alive;
-use crate::root::{Environment, state_folder};
+use crate::root::{Environment, state_directory};
 use crate::runtime::boards::Boards;
 use crate::runtime::clock;
 use crate::runtime::report::{Names, errno_text};
@@ -75,7 +75,7 @@ impl Drop for StatusWriter {
     }
 }
 
-/// The thread's end.
+/// What runs on the writer thread.
 struct StatusFile {
     root: PathBuf,
     env: Environment,
@@ -88,7 +88,7 @@ struct StatusFile {
 impl StatusFile {
     fn write(&mut self, holds: Vec<Told>) {
         if !self.swept
-            && let Ok(directory) = state_folder(&self.root, &self.env)
+            && let Ok(directory) = state_directory(&self.root, &self.env)
         {
             remove_dead(&directory);
         }
@@ -104,7 +104,7 @@ impl StatusFile {
 /// Writes this process's file such that others see all of it or none, or removes it if there is
 /// nothing to tell.
 pub(super) fn write(root: &Path, env: &Environment, holds: Vec<Told>) -> Result<(), String> {
-    let directory = state_folder(root, env).map_err(|error| error.to_string())?;
+    let directory = state_directory(root, env).map_err(|error| error.to_string())?;
     let name = format!("status.{}", std::process::id());
     let path = directory.join(format!("{name}.json"));
     let cannot = |error: io::Error| format!("cannot write {}: {error}", path.display());
@@ -160,9 +160,9 @@ pub(super) fn told(board: Option<BoardId>, hold: BoardHold, names: &Names, now: 
         }
         BoardHold::Hung => (Kind::Hung, None, None),
         BoardHold::SpawnThreadsStuck => {
-            (Kind::SpawnLanesStuck, None, Some(SpawnThreadsError::Stuck.to_string()))
+            (Kind::SpawnThreadsStuck, None, Some(SpawnThreadsError::Stuck.to_string()))
         }
-        BoardHold::DirectoriesFail { .. } => (Kind::FoldersFail, None, None),
+        BoardHold::DirectoriesFail { .. } => (Kind::DirectoriesFail, None, None),
         BoardHold::HostRefuses { errno, .. } => {
             (Kind::HostRefuses, None, Some(errno_text(errno).to_owned()))
         }

@@ -84,7 +84,7 @@ fn pid_1_takes_what_a_dead_dispatcher_leaves() {
 }
 
 #[test]
-fn a_member_of_a_group_is_its_leaders_until_that_ends() {
+fn a_member_of_a_group_belongs_to_the_leader_until_that_ends() {
     let origin = Origin::Member { leader: Uid(0) };
     let mut told = begun();
     told.extend([
