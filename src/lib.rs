@@ -46,14 +46,14 @@
 //!   random order. So one history of events has one history of effects, and a failure can be
 //!   replayed. [`machine::header`] judges the first 100 bytes of a database; it is handed bytes.
 //! * **The board knows requests, not attempts.** It sees a [`machine::exchange::Request`]: changes,
-//!   each with its own precondition, and how many ready tasks are wanted. It answers with what took
-//!   and with a bounded observation. It uses the machine's pure rules (holds, plan, verdicts), so
-//!   that the claiming transaction checks by the very rules that the plan was made by. The seconds in
-//!   its rows come with the request.
+//!   each with its own precondition, and how many ready tasks are wanted. It answers with the
+//!   result of each change and a bounded observation. It uses the machine's pure rules (holds,
+//!   plan, verdicts), so that the claiming transaction checks by the very rules that the plan was
+//!   made by. The seconds in its rows come with the request.
 //! * **The process part knows attempts by number.** It pairs a [`machine::ids::SpawnId`] with a pidfd
 //!   and signals whole groups through it, never a bare number.
-//! * **The runtime decides nothing about tasks.** What it settles by itself is about itself: when the
-//!   next tick is due, how many threads a board gets, how long a listing, a reload of the
+//! * **The runtime decides nothing about tasks.** The decisions that it makes concern only itself:
+//!   when the next tick is due, how many threads a board gets, how long a listing, a reload of the
 //!   configuration or its own shutdown may take, and that signals within 0.2 s are one request.
 //!   Errors are classified where they occur (whose fault an errno is, which class a board's fault
 //!   has); what follows from the class is the machine's decision.
@@ -213,7 +213,7 @@
 //!             }
 //!             Effect::WakeAt(at) => wake_at = Some(at),
 //!             Effect::Report(report) => println!("{report:?}"),
-//!             // Workers that exit by themselves are not signalled, and nothing is kept for them.
+//!             // Workers that exit on their own are not signalled, and nothing is kept for them.
 //!             Effect::Signal { .. }
 //!             | Effect::CancelSpawn { .. }
 //!             | Effect::Disconnect { .. }

@@ -1,5 +1,5 @@
 //! Small files that people and other programs write: only regular ones are read. A pipe without a
-//! writer would hold its reader up for ever, and a device may never end.
+//! writer would block its reader forever, and a device may never end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 /// Most bytes that are read of a file that is taken in as a whole: 4 MiB.
 const LARGEST: u64 = 4 << 20;
 
-/// Opens a regular file for reading, and waits for nobody at the other end of anything else.
+/// Opens a regular file for reading. Fails for any other kind of file, and never blocks on it.
 pub fn open(path: &Path) -> io::Result<File> {
     // Looked at first: merely opening a device can do things.
     accept(path.metadata()?.is_file())?;
@@ -42,9 +42,9 @@ fn accept(is_file: bool) -> io::Result<()> {
     if is_file { Ok(()) } else { Err(irregular()) }
 }
 
-/// What is said of anything but a regular file.
+/// Returns the error for anything but a regular file.
 pub fn irregular() -> io::Error {
-    io::Error::other("it is no regular file")
+    io::Error::other("it is not a regular file")
 }
 
 #[cfg(test)]

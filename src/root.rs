@@ -1,7 +1,7 @@
-//! Where the boards are: which directory is the root, and what lies where below it.
+//! Where the boards are: which directory is the root, and the paths below it.
 //!
-//! Paths are computed from an [`Environment`] that is handed in; only [`Root::choose`], the board
-//! listing and the state directory look at the file system.
+//! Paths are computed from the caller's [`Environment`]; only [`Root::choose`], the board listing
+//! and the state directory look at the file system.
 
 mod boards;
 mod environment;
@@ -32,22 +32,22 @@ pub struct Root {
 /// What pointed to the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// `--root`.
+    /// The option `--root`.
     Flag,
-    /// `SEXTON_ROOT`.
+    /// The variable `SEXTON_ROOT`.
     SextonRoot,
-    /// `HERMES_KANBAN_HOME`.
+    /// The variable `HERMES_KANBAN_HOME`.
     HermesKanbanHome,
-    /// `HERMES_HOME`.
+    /// The variable `HERMES_HOME`.
     HermesHome,
     /// `~/.hermes`, because boards are there already.
     ExistingHermes,
-    /// The XDG data directory.
+    /// The default: `sexton` in the XDG data directory.
     DataDirectory,
 }
 
 impl Origin {
-    /// True when the directory belongs to the Hermes client by its very name.
+    /// True if the variable or path that named it belongs to the Hermes client.
     #[must_use]
     pub fn is_hermes(self) -> bool {
         match self {
@@ -60,10 +60,10 @@ impl Origin {
 /// Why a root or a board of it cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// The root is something else than a directory.
+    /// The root exists and is not a directory.
     #[error("the root {0} is not a directory; give a directory with --root or SEXTON_ROOT")]
     NotADirectory(PathBuf),
-    /// Nothing says where the root is.
+    /// No option or variable names the root, and `HOME` is not set.
     #[error("no root is known, because HOME is not set; give one with --root or SEXTON_ROOT")]
     NoHome,
     /// Not a name that a board can have.
@@ -72,7 +72,7 @@ pub enum RootError {
          letter or digit"
     )]
     BadSlug(String),
-    /// No such board.
+    /// The board does not exist.
     #[error(
         "there is no board `{slug}` under {root}; `sexton boards list` shows which there are, \
          `sexton boards create {slug}` makes it"
@@ -86,7 +86,7 @@ pub enum RootError {
     /// The file system refused.
     #[error("cannot read {path}: {source}")]
     Io {
-        /// What was read.
+        /// The path that could not be read.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
@@ -94,10 +94,11 @@ pub enum RootError {
 }
 
 impl Root {
-    /// The root that `flag` and the environment call for. Fails if it exists and is no directory.
+    /// Returns the root that `flag` or the environment names. Fails if it exists and is not a
+    /// directory.
     pub fn choose(flag: Option<&Path>, env: &Environment) -> Result<Root, RootError> {
         let mut root = decide(flag, env, holds_boards).ok_or(RootError::NoHome)?;
-        // Workers start elsewhere, and are told paths below it.
+        // Workers start in other directories, and get paths below it.
         root.path = match absolute(&root.path) {
             Ok(path) => path,
             Err(source) => return Err(RootError::Io { path: root.path, source }),
@@ -113,14 +114,14 @@ impl Root {
         }
     }
 
-    /// True if the directory is there.
+    /// True if the directory exists.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.path.is_dir()
     }
 }
 
-/// Whether a directory already is somebody's root.
+/// Whether a directory is already used as a root.
 fn holds_boards(directory: &Path) -> bool {
     directory.join("kanban.db").exists() || directory.join("kanban").is_dir()
 }
@@ -152,8 +153,8 @@ fn decide(
     root(env.directory("XDG_DATA_HOME", ".local/share")?.join("sexton"), Origin::DataDirectory)
 }
 
-/// All profiles of a Hermes home share one root: that of the home, whichever profile's directory
-/// `HERMES_HOME` names.
+/// All profiles of a Hermes home share one root: that of the home, even if `HERMES_HOME` names the
+/// directory of a profile.
 fn shared_by_profiles(named: &Path, home: Option<&Path>) -> PathBuf {
     if let Some(hermes) = home.map(|home| home.join(".hermes"))
         && named.starts_with(&hermes)

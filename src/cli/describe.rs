@@ -56,7 +56,7 @@ pub fn board_brief(told: &Told, now: i64) -> String {
     }
 }
 
-/// The same with the reason, and with who can end it if it does not end by itself.
+/// The same with the reason, and with who can end it if time does not.
 #[must_use]
 pub fn board_full(told: &Told, now: i64) -> String {
     let words = board_brief(told, now);
@@ -78,7 +78,7 @@ pub fn board_holds_json(holds: &[Told]) -> Value {
     json!(holds)
 }
 
-/// A sentence that also says what ends it.
+/// Returns a sentence that also names what ends it.
 #[must_use]
 pub fn full(wait: &Wait, task: &Task, now: i64) -> String {
     let id = plain(&task.id);

@@ -19,7 +19,7 @@ pub struct Globals {
     /// The configuration, instead of sexton.toml in the root or in the XDG config directory.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print JSON.
+    /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub json: bool,
     /// How log lines look; default: human.
@@ -30,7 +30,7 @@ pub struct Globals {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For reading.
+    /// Lines for people.
     Human,
     /// One JSON object a line.
     Json,

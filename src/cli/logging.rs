@@ -77,7 +77,7 @@ fn invalid(why: impl Display) -> Failure {
 pub fn say(text: impl Display) {
     match QUEUE.get() {
         Some(queue) => queue.push(format!("{text}\n").into_bytes()),
-        // There is no other place to report that this failed.
+        // A failure of this write cannot be reported anywhere.
         None => drop(writeln!(io::stderr(), "{text}")),
     }
 }

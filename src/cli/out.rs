@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::process::descriptors;
 
-/// Buffered standard output.
+/// Standard output, locked and buffered. Every error is returned.
 #[derive(Debug)]
 pub struct Out(BufWriter<StdoutLock<'static>>);
 
@@ -21,13 +21,13 @@ impl Default for Out {
 }
 
 impl Out {
-    /// Takes standard output.
+    /// Locks standard output.
     #[must_use]
     pub fn new() -> Out {
         Out(BufWriter::new(io::stdout().lock()))
     }
 
-    /// Writes one line.
+    /// Writes a line to the buffer.
     pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         is_open()?;
         writeln!(self.0, "{text}").map_err(Failure::Output)
@@ -50,7 +50,8 @@ impl Out {
     }
 }
 
-/// Fails if there is no standard output: what is written to what stands in for it is lost.
+/// Fails if standard output was closed at the start: `/dev/null` stands in for it, and output would
+/// be lost.
 pub fn is_open() -> Result<(), Failure> {
     if descriptors::output_was_closed() {
         return Err(Failure::Output(Errno::EBADF.into()));

@@ -52,7 +52,7 @@ impl<'a> Place<'a> {
         root::active_slug(&self.root, self.globals.board.as_ref(), &self.env, exists).ok()
     }
 
-    /// The configuration.
+    /// Reads the configuration of the root.
     pub fn config(&self) -> Result<Config, Failure> {
         Ok(Config::load(self.globals.config.as_deref(), &self.root.path, &self.env)?)
     }
@@ -78,8 +78,8 @@ impl<'a> Place<'a> {
         Ok(holds)
     }
 
-    /// Whether the board's database is in this root: one from elsewhere is no dispatcher's of this
-    /// root, and what lies beside is not its own.
+    /// Whether the board's database is in this root. Dispatchers of this root do not serve a
+    /// database from elsewhere, and the files beside it are not the board's own.
     #[must_use]
     pub fn is_in_root(&self, board: &BoardPaths) -> bool {
         BoardPaths::new(&self.root.path, board.slug.clone(), &self.env).db == board.db

@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Tables with aligned columns, for people.
 
 use std::io;
 

@@ -6,17 +6,17 @@ use std::ffi::{OsStr, OsString};
 /// What a command line is filled with.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// `tasks.id`.
+    /// Id of the task, from `tasks.id`.
     pub task_id: &'a str,
-    /// The task's title.
+    /// Title of the task, from `tasks.title`.
     pub title: &'a str,
     /// The task's body; empty if it has none.
     pub body: &'a str,
     /// The directory in which the worker starts.
     pub workspace: &'a OsStr,
-    /// The board's name.
+    /// Name of the board, as in `--board`.
     pub board: &'a str,
-    /// `task_runs.id`.
+    /// Id of the run, from `task_runs.id`.
     pub run_id: i64,
 }
 

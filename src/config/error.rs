@@ -10,7 +10,7 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("{path}: cannot be read ({source}); name another file with --config, or leave it out", path = path.display())]
     Read {
-        /// The file.
+        /// Path of the configuration file.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
@@ -18,9 +18,9 @@ pub enum ConfigError {
     /// Something in the file is wrong.
     #[error("{path}:{line}:{column}: {problem}", path = path.display())]
     Invalid {
-        /// The file.
+        /// Path of the configuration file.
         path: PathBuf,
-        /// Counted from one.
+        /// Line of the mistake, counted from one.
         line: usize,
         /// Counted from one, in characters.
         column: usize,
@@ -51,7 +51,7 @@ impl ConfigError {
     }
 }
 
-/// The text on one line and without a say over terminals, whatever of the file it repeats.
+/// Returns the text on one line and without control characters, since it repeats parts of the file.
 fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut printable, c| {
         if c.is_control() {

@@ -75,11 +75,11 @@ struct Child {
 /// A child that was reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Whose worker.
+    /// The attempt whose worker exited.
     pub spawn: SpawnId,
     /// Its pid, unused from now on unless something of its group is alive.
     pub pid: Pid,
-    /// How it ended.
+    /// Exit status of the leader.
     pub status: ExitStatus,
     /// Whether anything of its group is alive.
     pub group: Group,
@@ -102,9 +102,9 @@ pub struct Reaping {
 pub struct ReapError {
     /// Whose worker; of several, the first.
     pub spawn: SpawnId,
-    /// Its pid.
+    /// Pid of the child.
     pub pid: Pid,
-    /// The error number.
+    /// The errno of `waitid`.
     pub errno: Errno,
 }
 
@@ -149,8 +149,8 @@ impl Children {
     /// may be a process that an earlier life of this program started.
     pub fn register(&self, spawn: SpawnId, pid: Pid, pidfd: Option<OwnedFd>) {
         let pidfd = pidfd.map(Arc::new);
-        // Held from before the watch is set: the exit of a child that is dead already shows at once
-        // and only once, and its hint must find the child in the table.
+        // Held from before the watch is set: the exit of a child that is already dead is reported
+        // immediately and only once, and its hint must find the child in the table.
         let mut table = self.table();
         if !pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd())) {
             table.unwatched.insert(spawn);
@@ -351,7 +351,7 @@ fn foreign(child: &Child) -> Result<Foreign<'_>, Errno> {
     })
 }
 
-/// True if there is no process with this pid, not even a zombie.
+/// True if no process has this pid, not even a zombie.
 fn gone(pid: Pid) -> bool {
     matches!(identity::stat(pid), Err(identity::LookError::Gone(_)))
 }

@@ -8,9 +8,9 @@ use nix::libc;
 /// Whether standard output was closed when the program began.
 static NO_OUTPUT: AtomicBool = AtomicBool::new(false);
 
-/// Looks before anything else does. Rust opens `/dev/null` in place of whichever of the descriptors
-/// 0 to 2 is closed, so that no file gets their numbers; from then on a closed output looks like one
-/// that takes everything.
+/// Runs before `main`. Rust opens `/dev/null` in place of each closed descriptor from 0 to 2, so
+/// that no file gets these numbers. From then on a closed output looks like one that accepts
+/// everything.
 #[used]
 // SAFETY: the section is a list of functions of this kind, called once each before `main`; this one
 // needs nothing that is not there yet.
@@ -31,12 +31,11 @@ pub fn output_was_closed() -> bool {
 
 /// Marks every open descriptor from 3 upwards to be closed when a program is executed.
 ///
-/// For the very start of the program: whatever it was started with (a shell's pipe, a supervisor's
-/// socket) then reaches no program that anybody here starts, by whatever way. Workers are safe
-/// without this; see [`spawn`](super::spawn).
+/// Called first in the program: descriptors that it inherited (a shell's pipe, a supervisor's
+/// socket) then reach no program that it starts, by any library. Workers are safe without this; see
+/// [`spawn`](super::spawn).
 ///
-/// # Errors
-/// What the kernel says; ENOSYS and EINVAL before Linux 5.11.
+/// # Errors The errno of the call; ENOSYS and EINVAL before Linux 5.11.
 pub fn close_on_exec_all() -> Result<(), Errno> {
     let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
     // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed, so no descriptor in use becomes invalid.

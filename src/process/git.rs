@@ -23,7 +23,7 @@ use crate::machine::verdict::ExitStatus;
 /// How long all the git calls for one workspace may take together.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// What git gets to put its files in order after it was told to end.
+/// Time that git gets to clean up its files after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Finds or adds the worktree that `request` asks for.
@@ -45,11 +45,11 @@ fn worktree_within(request: &Request<'_>, limit: Duration) -> Result<Workspace, 
     }
 }
 
-/// Where a worktree is, or is to be.
+/// Where a worktree is, or will be.
 enum Place {
     /// This is one already.
     Linked(PathBuf),
-    /// It is to be at `target`, and belong to `repo`.
+    /// It must be created at `target`, and belong to `repo`.
     Wanted { repo: PathBuf, target: PathBuf },
 }
 
@@ -78,8 +78,8 @@ fn locate(git: &Git, request: &Request<'_>) -> Result<Place, WorkspaceError> {
     Ok(Place::Wanted { repo: git.toplevel(nearest)?, target: path.into() })
 }
 
-/// True if `target` is a worktree of the same repository. A mere directory inside of `repo` is not:
-/// its worker would run in the checkout of somebody else.
+/// True if `target` is a worktree of the same repository. A plain directory inside of `repo` is
+/// not: its worker would run in the checkout of another task.
 fn is_worktree_of(git: &Git, target: &Path, repo: &Path) -> Result<bool, WorkspaceError> {
     Ok(git.toplevel_at(target)?.is_some()
         && git.directory(target, "--git-common-dir")? == git.directory(repo, "--git-common-dir")?)
@@ -147,7 +147,7 @@ impl Git {
         Ok(top.filter(|top| real(top) == real(path)))
     }
 
-    /// One of git's own directories for the checkout at `path`.
+    /// Returns one of git's own directories for the checkout at `path`.
     fn directory(&self, path: &Path, which: &str) -> Result<PathBuf, WorkspaceError> {
         let said = self.run(path, &["rev-parse", which])?.successful()?;
         // Relative to where git was run, or absolute.
@@ -176,7 +176,8 @@ impl Git {
     /// Waits for `child` and reaps it, on every path. `None` if it had to be ended.
     fn end_of(&self, child: &Spawned) -> Result<Option<ExitStatus>, Errno> {
         let Some(fd) = &child.pidfd else {
-            // The host had no descriptor left to wait with a bound. It is reaped all the same.
+            // The host had no descriptor left for a bounded wait. The child must be reaped
+            // nevertheless.
             return reap(Which::Pid(child.pid)).map(Some);
         };
         let fd = fd.as_fd();
@@ -291,7 +292,7 @@ impl Timer {
         // SAFETY: takes two integers.
         let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) };
         let fd = Errno::result(fd)?;
-        // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+        // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
         let timer = Timer(unsafe { OwnedFd::from_raw_fd(fd) });
         let seconds = time.as_secs().try_into().unwrap_or(libc::time_t::MAX);
         let value = libc::timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
@@ -312,7 +313,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
-    /// A repository with one commit; `None`, loudly, where there is no git.
+    /// A repository with one commit; `None`, with a message, where git is missing.
     fn repository() -> Option<(TempDir, PathBuf)> {
         let directory = tempfile::tempdir().unwrap();
         let repo = fs::canonicalize(directory.path()).unwrap().join("repo");

@@ -16,20 +16,20 @@ use crate::machine::ids::Pid;
 /// What is written in place of a fingerprint that could not be made out.
 pub const UNVERIFIED: &str = "unverified";
 
-/// What `/proc/<pid>/stat` tells, as far as it concerns us.
+/// The fields of `/proc/<pid>/stat` that are used here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// The pid.
+    /// Pid of the process.
     pub pid: Pid,
-    /// The command's name, at most 15 bytes, whatever they are.
+    /// The command's name: at most 15 bytes, of any value.
     pub name: Vec<u8>,
     /// The state's letter. `Z`: the main thread has ended.
     pub state: u8,
-    /// The parent.
+    /// Pid of the parent.
     pub parent: Pid,
-    /// The process group.
+    /// Number of the process group.
     pub group: Pid,
-    /// The session.
+    /// Number of the session.
     pub session: Pid,
     /// Threads left, the main one included until the process is reaped.
     pub threads: u32,
@@ -49,18 +49,18 @@ impl Stat {
 /// Why a process could not be looked at, or that there is none.
 #[derive(Debug, Error)]
 pub enum LookError {
-    /// No such process.
+    /// The process does not exist.
     #[error("there is no process {}", .0.0)]
     Gone(Pid),
     /// `/proc` does not say.
     #[error("cannot read {}: {source}; nothing is concluded about the process", path.display())]
     Unreadable {
-        /// The file.
+        /// The file in `/proc`.
         path: PathBuf,
-        /// What happened.
+        /// Why it could not be read.
         source: io::Error,
     },
-    /// `/proc` says something that is not understood.
+    /// A file in `/proc` has an unknown form.
     #[error("cannot understand {}; nothing is concluded about the process", .0.display())]
     Garbled(PathBuf),
 }
@@ -79,7 +79,7 @@ pub fn stat(pid: Pid) -> Result<Stat, LookError> {
     parse_stat(&bytes).ok_or(LookError::Garbled(path))
 }
 
-/// A whole file of `/proc`, which says nothing of its size: in one piece if it is short.
+/// Reads a whole file of `/proc`, whose size is unknown beforehand; a short one in a single call.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(1024);
     // Not `File`'s own, which asks for the size and then begins with very few bytes.
@@ -109,18 +109,16 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     })
 }
 
-/// This boot's id, which the kernel draws anew at each start.
+/// Returns this boot's id, which the kernel draws at each boot.
 ///
-/// # Errors
-/// If `/proc` does not say.
+/// # Errors If `/proc` cannot be read.
 pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// The inode of this process's pid namespace: pids of another one mean nothing here.
 ///
-/// # Errors
-/// If `/proc` does not say.
+/// # Errors If `/proc` cannot be read.
 pub fn pid_namespace() -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
     Ok(fs::metadata("/proc/self/ns/pid")?.ino())
@@ -157,7 +155,7 @@ fn has_blank(name: &[u8]) -> bool {
 /// Whether a process is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Alive {
-    /// It is.
+    /// It is alive.
     Yes,
     /// It has ended, or its pid now means another process.
     No,
@@ -207,8 +205,8 @@ pub fn is_empty_group(group: Pid) -> bool {
     probe(group) == Some(Errno::ESRCH)
 }
 
-/// What the kernel says against a signal to a group. To kill(2), 0 and 1 mean others; signal 0 reaches
-/// nobody.
+/// Returns the errno of signal 0 to a group, which is not delivered to any process. To kill(2), the
+/// numbers 0 and 1 mean other groups.
 fn probe(group: Pid) -> Option<Errno> {
     if group.0 <= 1 {
         return None;
@@ -220,7 +218,7 @@ fn probe(group: Pid) -> Option<Errno> {
 #[must_use]
 pub fn group_alive(group: Pid) -> Alive {
     let probed = probe(group);
-    // As a rule nobody is left, and then nothing is searched.
+    // Usually the group is empty, and then no search is needed.
     if probed == Some(Errno::ESRCH) {
         return Alive::No;
     }
@@ -236,8 +234,8 @@ pub fn group_alive(group: Pid) -> Alive {
 #[must_use]
 pub fn living_groups() -> Option<BTreeSet<Pid>> {
     let mut groups = BTreeSet::new();
-    // A search is no snapshot: a process can be born behind it while its parent ends before it. So
-    // a group is missing only if two searches miss it.
+    // A search is not a snapshot: a process can be born behind it while its parent ends before it.
+    // So a group is missing only if two searches miss it.
     for _ in 0..2 {
         each_process(|stat| {
             if !stat.is_dead() {

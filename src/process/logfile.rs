@@ -13,7 +13,7 @@ use super::name;
 use super::spawn::{blame_for_directory, errno_of};
 use crate::machine::fault::Blame;
 
-/// When a log gives way to a new one.
+/// When a log is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// A log with more bytes is put aside before the next run writes to it; `u64::MAX`: never.
@@ -34,17 +34,17 @@ pub enum LogError {
     /// The task's id cannot be the name of a file.
     #[error("cannot name a log after task {0:?}: such an id would lead out of the logs' directory")]
     Name(String),
-    /// There is something at its place that is no file.
+    /// Its path is not a regular file.
     #[error("{} is not a regular file, so no output is written to it; move it away", .0.display())]
     NotAFile(PathBuf),
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {what} {}: {source}", path.display())]
     System {
-        /// What was tried.
+        /// The action that failed, as a verb phrase.
         what: &'static str,
-        /// On what.
+        /// The path that it concerned.
         path: PathBuf,
-        /// What happened.
+        /// The underlying error.
         source: io::Error,
     },
 }
@@ -59,7 +59,7 @@ impl LogError {
         }
     }
 
-    /// The error number; 0 if there is none.
+    /// Returns the errno; 0 without a failed call.
     #[must_use]
     pub fn errno(&self) -> i32 {
         match self {
@@ -72,8 +72,8 @@ impl LogError {
 
 /// Opens `<logs>/<task>.log` for appending, after putting it aside if it has grown too large.
 ///
-/// A new one can be read by nobody but its owner; an old one keeps its mode. Neither a link nor a
-/// pipe at that place is followed or waited for.
+/// A new one can be read by its owner only; an old one keeps its mode. Neither a link nor a pipe at
+/// that place is followed or waited for.
 ///
 /// # Errors
 /// See [`LogError`].
@@ -88,7 +88,7 @@ pub fn open(logs: &Path, task: &str, rotation: Rotation) -> Result<File, LogErro
         .append(true)
         .create(true)
         .mode(0o600)
-        // A pipe without a reader would hold us here for ever.
+        // A pipe without a reader would block this call forever.
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(&path)
         .map_err(|source| not_opened(&path, source))?;
@@ -107,7 +107,7 @@ fn system(what: &'static str, path: &Path, source: io::Error) -> LogError {
 }
 
 fn not_opened(path: &Path, source: io::Error) -> LogError {
-    // A link; a pipe without a reader, or a socket; a directory.
+    // In this order: a link; a pipe without a reader, or a socket; a directory.
     if matches!(errno_of(&source), Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) {
         LogError::NotAFile(path.into())
     } else {

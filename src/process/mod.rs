@@ -1,7 +1,7 @@
 //! The kernel: spawn, reap, signal, identity, and the directories and files that a worker gets.
 //!
-//! * [`spawn`]: a worker that inherits nothing but what it is given.
-//! * [`children`]: who our children are; reaps each of them exactly once.
+//! * [`spawn`]: a worker that inherits only what is listed there.
+//! * [`children`]: our children; reaps each of them exactly once.
 //! * [`wait`]: `waitid`, with every status that the kernel reports.
 //! * [`signal`]: a signal to a worker's whole group, never to a bare number.
 //! * [`identity`]: which process a pid is, and whether that one is alive.

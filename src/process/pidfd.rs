@@ -14,7 +14,7 @@ use crate::machine::verdict::ExitStatus;
 /// Whom a signal by pidfd reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The process alone.
+    /// Only the process itself.
     Process,
     /// Every process of the group that has the process's pid for its id, also when the process
     /// itself has been reaped. Linux 6.9.
@@ -24,7 +24,7 @@ pub enum Reach {
 /// How far a process has come, by its pidfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It runs.
+    /// The process has not exited.
     Running,
     /// It has ended, and its parent has not reaped it.
     Zombie,
@@ -32,23 +32,22 @@ pub enum Stage {
     Reaped,
 }
 
-/// Opens process `pid`. The caller knows that the number still means the process it has in mind: as
-/// an unreaped child does, or by [`identity`](super::identity) looked at *after* this call.
+/// Opens process `pid`. The caller must know that the number still means the same process: because
+/// it is an unreaped child, or by checking [`identity`](super::identity) *after* this call.
 ///
-/// # Errors
-/// ESRCH if there is no such process; EMFILE, ENFILE, ENOMEM from the host.
+/// # Errors ESRCH if the process does not exist; EMFILE, ENFILE, ENOMEM from the host.
 pub fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     // SAFETY: takes two integers and touches no memory of ours.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Sends `signal` (0: only ask).
+/// Sends `signal`; 0 only tests whether it could be sent.
 ///
-/// # Errors
-/// ESRCH if nobody is there; EINVAL if the kernel does not know [`Reach::Group`]; EPERM.
+/// # Errors ESRCH if no process is left; EINVAL if the kernel does not know [`Reach::Group`];
+/// EPERM.
 pub fn send(pidfd: BorrowedFd<'_>, signal: i32, reach: Reach) -> Result<(), Errno> {
     let flags = match reach {
         Reach::Process => 0,
@@ -80,8 +79,8 @@ pub fn stage(pidfd: BorrowedFd<'_>) -> Result<Stage, Errno> {
     })
 }
 
-/// How a process ended that somebody has reaped: whoever that was, and whoever its parent was.
-/// `None` if it was not reaped yet, or if the kernel keeps no such note (before Linux 6.15).
+/// Returns how a reaped process ended, no matter which process reaped it or was its parent. `None`
+/// if it is not reaped yet, or if the kernel does not keep the status (before Linux 6.15).
 #[must_use]
 pub fn exit_status(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     // SAFETY: the structure consists of integers, for which all zeros is a value.

@@ -1,4 +1,4 @@
-//! Signals to a worker's whole group. Never by a bare number, which may mean somebody else by the
+//! Signals to a worker's whole group. Never by a bare number, which may name another process by the
 //! time the signal arrives.
 
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use crate::machine::ids::{Pid, SpawnId};
 
 /// Sends `signal` to every process of the worker's group, also when its leader has been reaped.
 ///
-/// A process that has left the group (by `setsid` or `setpgid`) is not reached. What has ended and
-/// was not reaped takes signals like the living; that nothing is alive is told by a probe.
+/// A process that has left the group (by `setsid` or `setpgid`) is not reached. A zombie accepts
+/// signals like a living process; only a probe shows that nothing is alive.
 #[must_use]
 pub fn signal_group(children: &Children, spawn: SpawnId, signal: Signal) -> SignalOutcome {
     match children.handle(spawn) {
@@ -93,8 +93,8 @@ fn members(handle: &Handle) -> Result<Vec<Stat>, LookError> {
     Ok(members)
 }
 
-/// The leader began a session of its own, so its group and its session have one number; and nobody
-/// in them is older than it.
+/// The leader began a session of its own, so its group and its session have one number, and no
+/// process in them is older.
 fn is_member(handle: &Handle, stat: &Stat) -> bool {
     let ours = stat.group == handle.pid && stat.session == handle.pid;
     ours && handle.start.is_none_or(|start| stat.start >= start) && !stat.is_dead()
@@ -119,8 +119,8 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
-    /// A leader that has ended with status 0 and was reaped, and its child that says `up` and stays.
-    /// The pipe ends when the whole group has.
+    /// A leader that has ended with status 0 and was reaped, and its child that prints `up` and
+    /// stays. The pipe ends when the whole group has.
     fn group_without_leader(trap: &str) -> (Handle, PipeReader) {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let script = format!("sh -c '{trap} echo up; while :; do sleep 1000; done' & exit 0");

@@ -1,7 +1,7 @@
-//! Starts a worker that inherits nothing but what it is given.
+//! Starts a worker that inherits only what is listed here.
 //!
 //! It leads a session and a group of its own, has an empty signal mask, default dispositions,
-//! `/dev/null` for input, its log for output, and no other descriptor. `posix_spawn` gives all that
+//! `/dev/null` for input, its log for output, and no other descriptor. `posix_spawn` does all that
 //! without a copy of our page tables; a hook between fork and exec would make every spawn from a
 //! large parent fifty times as slow.
 
@@ -23,7 +23,7 @@ use super::pidfd;
 use crate::machine::fault::Blame;
 use crate::machine::ids::Pid;
 
-/// What to start.
+/// The program to start, with its environment.
 #[derive(Debug)]
 pub struct Command {
     /// The program and its arguments. A program without a slash is looked up on the `PATH` of `env`.
@@ -36,12 +36,12 @@ pub struct Command {
     pub log: File,
 }
 
-/// A process that was started. It is a child of the calling thread until somebody reaps it.
+/// A process that was started. It is a child of this process until it is reaped.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its pid, which is also its group's and its session's.
     pub pid: Pid,
-    /// Its pidfd; `None` if the host had no descriptor left. The child is there all the same.
+    /// Its pidfd; `None` if the host had no descriptor left. The child exists nevertheless.
     pub pidfd: Option<OwnedFd>,
 }
 
@@ -55,7 +55,7 @@ pub enum SpawnError {
         program: PathBuf,
         /// What happened, and what to do.
         reason: String,
-        /// The error number.
+        /// The errno of the failed call.
         errno: Errno,
     },
     /// Arguments and environment are more than the kernel takes.
@@ -75,21 +75,21 @@ pub enum SpawnError {
     Host {
         /// Where it was found.
         program: PathBuf,
-        /// The error number.
+        /// The errno of the failed call.
         errno: Errno,
     },
     /// The directory that it should run in cannot be entered.
     #[error("cannot enter the workspace {}: {errno}; it was there when the run was prepared, or should have been", path.display())]
     Workspace {
-        /// The directory.
+        /// The directory that cannot be entered.
         path: PathBuf,
-        /// The error number.
+        /// The errno of the failed call.
         errno: Errno,
     },
 }
 
 impl SpawnError {
-    /// Who is charged.
+    /// Returns who is charged.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -99,7 +99,7 @@ impl SpawnError {
         }
     }
 
-    /// The error number.
+    /// The errno of the failed call.
     #[must_use]
     pub fn errno(&self) -> i32 {
         match self {
@@ -111,7 +111,7 @@ impl SpawnError {
     }
 }
 
-/// Who is charged for trouble with a board's directories: a failing disk is not the task's fault.
+/// Returns who is charged if a board's directory fails: a failing disk is not the task's fault.
 pub(super) fn blame_for_directory(errno: Errno) -> Blame {
     if matches!(errno, Errno::EIO | Errno::ENOSPC | Errno::EROFS | Errno::EDQUOT | Errno::ESTALE) {
         Blame::Board
@@ -122,7 +122,8 @@ pub(super) fn blame_for_directory(errno: Errno) -> Blame {
     }
 }
 
-/// True if the host, and no program or directory, is short of something.
+/// True if the host is short of a resource, so that neither the program nor a directory is the
+/// cause.
 fn is_hosts(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
 }
@@ -164,7 +165,8 @@ pub(super) fn start(
     let pid = strings
         .posix_spawn(&actions, &attributes)
         .map_err(|errno| explain(errno, &program, strings.len(), cwd))?;
-    // Still our unreaped child, whatever it has done since: the number is its.
+    // It is still our unreaped child, even if it has exited: the number cannot mean another
+    // process.
     Ok(Spawned { pid, pidfd: pidfd::open(pid).ok() })
 }
 
@@ -286,7 +288,7 @@ fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
     strings.iter().map(|text| text.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
-/// The `posix_spawn` family returns the error number instead of setting it.
+/// The `posix_spawn` family returns the errno instead of setting it.
 fn check(code: i32) -> Result<(), Errno> {
     if code == 0 { Ok(()) } else { Err(Errno::from_raw(code)) }
 }
@@ -372,7 +374,7 @@ fn signals(all: bool) -> Box<libc::sigset_t> {
     }
 }
 
-/// What `posix_spawn` meant: it tells the number, not which step failed.
+/// Returns what an errno of `posix_spawn` meant: the call does not return which step failed.
 fn explain(errno: Errno, program: &Path, bytes: usize, cwd: &Path) -> SpawnError {
     if errno == Errno::E2BIG {
         return SpawnError::TooLong { program: program.into(), bytes };
@@ -391,7 +393,7 @@ fn explain(errno: Errno, program: &Path, bytes: usize, cwd: &Path) -> SpawnError
     SpawnError::Program { program: program.into(), reason, errno }
 }
 
-/// Whether `cwd` is a directory that can be entered.
+/// Fails if `cwd` is not a directory that can be entered.
 fn enter(cwd: &Path) -> Result<(), Errno> {
     match fs::metadata(cwd) {
         Err(error) => Err(errno_of(&error)),
@@ -432,7 +434,7 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
     Some(OsString::from_vec(name.to_vec()).into())
 }
 
-/// The error number inside an I/O error.
+/// Returns the errno inside an I/O error.
 pub(super) fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

@@ -19,7 +19,7 @@ pub enum Which<'a> {
     PidFd(BorrowedFd<'a>),
     /// The process with this pid.
     Pid(Pid),
-    /// Any child.
+    /// Any child of this process.
     Any,
 }
 

@@ -14,7 +14,7 @@ use super::spawn::{SpawnError, blame_for_directory, errno_of};
 use super::{git, name};
 use crate::machine::fault::Blame;
 
-/// `tasks.workspace_kind`.
+/// The kinds of workspace, as named in `tasks.workspace_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A directory for this task alone, removed when it is done.
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `None` if the word is unknown; then the task is refused, for a guess could hit the wrong
+    /// Returns `None` if the word is unknown. The task is then refused: a guess could hit the wrong
     /// directory.
     #[must_use]
     pub fn parse(text: &str) -> Option<Kind> {
@@ -42,9 +42,9 @@ impl Kind {
 /// What a task and its board say about where its worker should run.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The task's id.
+    /// The task's `tasks.id`.
     pub task: &'a str,
-    /// Which sort of directory.
+    /// The kind of workspace.
     pub kind: Kind,
     /// `tasks.workspace_path`, if not empty.
     pub path: Option<&'a Path>,
@@ -56,38 +56,38 @@ pub struct Request<'a> {
     pub default_workdir: Option<&'a Path>,
 }
 
-/// A directory that is there.
+/// A workspace that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
-    /// Its absolute path.
+    /// The absolute path of the directory.
     pub path: PathBuf,
     /// For worktrees the branch that is checked out; `None` if none is.
     pub branch: Option<String>,
 }
 
-/// Why there is no workspace.
+/// Why a workspace could not be prepared.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
     /// What the task asks for cannot be.
     #[error("{0}")]
     Request(String),
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {what} {}: {source}", path.display())]
     System {
-        /// What was tried.
+        /// The action that failed, as a verb phrase.
         what: &'static str,
-        /// On what.
+        /// The path that it concerned.
         path: PathBuf,
-        /// What happened.
+        /// The underlying error.
         source: io::Error,
     },
     /// Git could not be started.
     #[error(transparent)]
     Start(#[from] SpawnError),
-    /// Git refused.
+    /// A git command failed.
     #[error("`{command}` failed: {said}")]
     Git {
-        /// The command line.
+        /// The git command line.
         command: String,
         /// The end of what it said.
         said: String,
@@ -97,7 +97,7 @@ pub enum WorkspaceError {
         "`{command}` was not done after {seconds} s and was ended; is a hook waiting, or the disk?"
     )]
     Timeout {
-        /// The command line.
+        /// The git command line.
         command: String,
         /// The time that it had, with the git calls before it.
         seconds: u64,
@@ -119,7 +119,7 @@ impl WorkspaceError {
         }
     }
 
-    /// The error number; 0 if there is none.
+    /// Returns the errno; 0 without a failed call.
     #[must_use]
     pub fn errno(&self) -> i32 {
         match self {
@@ -167,7 +167,7 @@ fn system(what: &'static str, path: &Path, source: io::Error) -> WorkspaceError 
     WorkspaceError::System { what, path: path.into(), source }
 }
 
-/// The task's id as the name of a directory.
+/// Returns the task's id as the name of a directory.
 pub(super) fn directory_name<'a>(request: &Request<'a>) -> Result<&'a str, WorkspaceError> {
     let task = request.task;
     let plain = name::is_plain(task).then_some(task);
@@ -190,7 +190,7 @@ fn scratch(request: &Request<'_>) -> Result<Workspace, WorkspaceError> {
 }
 
 /// Removes the scratch workspace of a task, as [`clean`] does. `path` is `tasks.workspace_path`, if
-/// not empty: a directory that is not named after the task may be somebody else's too, and stays.
+/// not empty: a directory that is not named after the task may belong to others as well, and stays.
 ///
 /// # Errors
 /// See [`clean`].
@@ -205,7 +205,7 @@ pub fn clean_scratch(task: &str, path: Option<&Path>, root: &Path) -> Result<boo
     }
 }
 
-/// Removes a scratch workspace with all that is in it. False if it was not there.
+/// Removes a scratch workspace with all that is in it. Returns false if it did not exist.
 ///
 /// It must be strictly inside `root`, and no directory on the way down may be a link. Links inside
 /// it are removed, not followed.
@@ -219,7 +219,7 @@ pub fn clean(path: &Path, root: &Path) -> Result<bool, WorkspaceError> {
     let Some(parent) = descend(root, way).map_err(|source| system("enter", path, source))? else {
         return Ok(false);
     };
-    // By the open directory, so that nobody can put a link in the way any more.
+    // By the open directory, so that no other process can still put a link in the way.
     let target = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(last);
     match fs::symlink_metadata(&target) {
         Ok(meta) if meta.is_dir() => {}
@@ -253,8 +253,8 @@ fn steps_below<'a>(path: &'a Path, root: &Path) -> Result<Vec<&'a Path>, Workspa
         .collect()
 }
 
-/// Opens the directory at the end of `way`, following no link below `root`. `None` if it is not
-/// there.
+/// Opens the directory at the end of `way`, following no link below `root`. Returns `None` if it
+/// does not exist.
 fn descend(root: &Path, way: &[&Path]) -> io::Result<Option<OwnedFd>> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut here = match open(root, flags, Mode::empty()) {
@@ -270,7 +270,7 @@ fn descend(root: &Path, way: &[&Path]) -> io::Result<Option<OwnedFd>> {
     Ok(Some(here))
 }
 
-/// The empty file that takes what a command says; it is in memory only.
+/// Returns an empty file in memory, for the output of a command.
 pub(super) fn scratch_pad() -> Result<File, Errno> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     memfd_create(c"sexton-git", MFdFlags::MFD_CLOEXEC).map(File::from)

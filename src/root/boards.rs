@@ -16,9 +16,9 @@ pub const DEFAULT_BOARD: &str = "default";
 /// Where a board keeps what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoardPaths {
-    /// Its name.
+    /// Name of the board, as in `--board`.
     pub slug: Slug,
-    /// The database.
+    /// Path of the database.
     pub db: PathBuf,
     /// `board.json`, which may be missing.
     pub metadata: PathBuf,
@@ -59,10 +59,10 @@ impl BoardPaths {
     }
 }
 
-/// What `board.json` says of a board.
+/// The content of `board.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// For people.
+    /// The name that people see.
     pub name: String,
     /// One line on what it is for.
     pub description: String,
@@ -72,14 +72,14 @@ pub struct Metadata {
     pub color: String,
     /// Where worktrees are made.
     pub default_workdir: Option<String>,
-    /// Seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created_at: Option<i64>,
     /// Hidden from listing and dispatch.
     pub archived: bool,
 }
 
 impl Metadata {
-    /// Reads it; a file that is missing or malformed, or no file, says nothing.
+    /// Reads it. A file that is missing, malformed or not regular counts as empty.
     #[must_use]
     pub fn read(board: &BoardPaths) -> Metadata {
         let file = regular::read(&board.metadata).ok();
@@ -125,8 +125,8 @@ pub fn list_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, Ro
     Ok(possible_boards(root, env)?.into_iter().filter(is_dispatched).collect())
 }
 
-/// The default board, and all directories that are boards or could become some, by name. Nothing
-/// that belongs to a single board is looked at, since it may hang.
+/// Returns the default board, and all directories that are boards or could become some, by name.
+/// Nothing that belongs to a single board is looked at, since it may hang.
 pub fn possible_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootError> {
     let default = BoardPaths::new(root, DEFAULT_BOARD.parse()?, env);
     Ok([vec![default], named_boards(root, env)?].concat())
@@ -160,7 +160,7 @@ fn named_boards(root: &Path, env: &Environment) -> Result<Vec<BoardPaths>, RootE
     Ok(slugs.into_iter().map(|slug| BoardPaths::new(root, slug, env)).collect())
 }
 
-/// A board is there if its directory holds metadata or a database.
+/// A board exists if its directory holds metadata or a database.
 fn is_there(board: &BoardPaths) -> bool {
     may_exist(&board.metadata) || may_exist(&board.db)
 }
@@ -201,8 +201,9 @@ pub fn active_board(
     Ok(board)
 }
 
-/// The name of the board that a command means: what `--board` says, else `HERMES_KANBAN_BOARD`, else
-/// `kanban/current`, else `default`. What is said must exist; what is only set is skipped if not.
+/// Returns the name of the board that a command means: `--board`, else `HERMES_KANBAN_BOARD`, else
+/// `kanban/current`, else `default`. The board of an option must exist; the others are skipped if
+/// they do not.
 pub fn active_slug(
     root: &Root,
     said: Option<&Slug>,
@@ -267,7 +268,7 @@ mod tests {
         assert!(!is_dispatched(&board));
         fs::create_dir_all(board.db.parent().unwrap()).unwrap();
         assert!(!is_dispatched(&board));
-        // The one thing that nobody, not even root, can look through.
+        // A link to itself, which not even root can follow.
         std::os::unix::fs::symlink(&board.db, &board.db).unwrap();
         assert!(is_dispatched(&board));
     }

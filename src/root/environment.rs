@@ -14,7 +14,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of this process. The home directory comes from the user database if `HOME` is not set.
+    /// The environment of this process. The home directory comes from the user database if `HOME`
+    /// is not set.
     #[must_use]
     pub fn of_this_process() -> Environment {
         let vars = std::env::vars_os().collect();
@@ -30,7 +31,7 @@ impl Environment {
         Environment { vars, home }
     }
 
-    /// The user's home directory.
+    /// Returns the user's home directory.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {
         self.home.as_deref()
@@ -42,8 +43,8 @@ impl Environment {
         self.vars.get(OsStr::new(name))?.to_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// A variable as a full path: trimmed, `~` expanded, from the current directory on; `None` if
-    /// it is unset or blank.
+    /// Returns a variable as a full path: trimmed, `~` expanded, from the current directory on;
+    /// `None` if it is unset or blank.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.given(name).map(|path| absolute(&path).unwrap_or(path))
@@ -56,8 +57,8 @@ impl Environment {
         (!trimmed.is_empty()).then(|| self.expand(Path::new(trimmed)))
     }
 
-    /// An XDG base directory: the variable if it holds an absolute path, else `fallback` in the
-    /// home.
+    /// Returns an XDG base directory: the variable if it holds an absolute path, else `fallback` in
+    /// the home.
     #[must_use]
     pub fn directory(&self, name: &str, fallback: &str) -> Option<PathBuf> {
         self.given(name)
@@ -65,7 +66,7 @@ impl Environment {
             .or_else(|| self.home().map(|home| home.join(fallback)))
     }
 
-    /// `path` with a leading `~` replaced by the home directory.
+    /// Returns `path` with a leading `~` replaced by the home directory.
     #[must_use]
     pub fn expand(&self, path: &Path) -> PathBuf {
         match (path.strip_prefix("~"), self.home()) {

@@ -1,4 +1,4 @@
-//! Names of boards.
+//! Names of boards, which are also names of directories.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::RootError;
 pub struct Slug(String);
 
 impl Slug {
-    /// The name itself.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

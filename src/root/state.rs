@@ -9,8 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Environment, RootError};
 
-/// The state directory of a root: one for each real path, however it was reached. It is not
-/// created.
+/// Returns the state directory of a root: the same for all paths to one root. It is not created.
 pub fn state_directory(root: &Path, env: &Environment) -> Result<PathBuf, RootError> {
     let base = env.directory("XDG_STATE_HOME", ".local/state").ok_or(RootError::NoHome)?;
     let real =

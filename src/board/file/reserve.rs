@@ -68,7 +68,7 @@ pub(crate) fn reserve(path: &Path) -> Result<Pinned, BoardError> {
     let pinned = File::from(pinned);
     let meta = pinned.metadata().map_err(|e| BoardError::io(path, TRIED, &e))?;
     if !meta.is_file() {
-        let finding = "it is no regular file".to_owned();
+        let finding = "it is not a regular file".to_owned();
         return Err(BoardError::new(path, FaultClass::Access, TRIED, finding)
             .with_remedy("give the path of a board's database file"));
     }

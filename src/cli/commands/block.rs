@@ -15,7 +15,7 @@ Examples:
   sexton block t_0123abcd which colour\\?
   sexton block t_0123abcd --kind dependency waits for the parser")]
 pub struct Args {
-    /// The task.
+    /// Id of the task.
     #[arg(value_name = "TASK")]
     id: String,
     /// Why, for people; it also becomes a comment.
@@ -38,11 +38,11 @@ enum Kind {
     NeedsInput,
     /// The worker lacks an ability.
     Capability,
-    /// Something that passes.
+    /// A condition that will pass without action.
     Transient,
 }
 
-/// Runs it.
+/// Blocks the task.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let ids: Vec<String> = std::iter::once(&args.id).chain(&args.ids).cloned().collect();

@@ -39,7 +39,7 @@ enum Action {
     Create(Create),
 }
 
-/// Make a board.
+/// Create a board.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  sexton boards create night-shift --name 'Night shift' --switch"
@@ -53,10 +53,10 @@ struct Create {
     /// What it is for.
     #[arg(long)]
     description: Option<String>,
-    /// An emoji.
+    /// An emoji, shown by the Hermes client.
     #[arg(long)]
     icon: Option<String>,
-    /// A colour.
+    /// A colour, shown by the Hermes client.
     #[arg(long)]
     color: Option<String>,
     /// The repository in which its worktrees are made.
@@ -67,7 +67,7 @@ struct Create {
     switch: bool,
 }
 
-/// Runs it.
+/// Runs the subcommand.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     match &args.action {
@@ -111,7 +111,7 @@ fn print_list(place: &Place<'_>, globals: &Globals) -> Result<(), Failure> {
     out.flush()
 }
 
-/// What there is to be said of a board.
+/// What is shown of a board.
 struct Seen {
     metadata: Metadata,
     counts: Counts,
@@ -124,7 +124,8 @@ fn look(board: &BoardPaths) -> Seen {
     Seen { metadata: Metadata::read(board), counts: counts(board) }
 }
 
-/// The boards of the root. One that hangs may be no board, but is listed all the same.
+/// Returns the boards of the root. A directory that hangs is listed too, although it may not be a
+/// board.
 fn look_at_all(place: &Place<'_>) -> Result<Vec<(BoardPaths, Seen)>, Failure> {
     let boards = possible_boards(&place.root.path, &place.env)?;
     let seen = read_boards::each(boards.clone(), read_boards::LIMIT_MS, |board| {

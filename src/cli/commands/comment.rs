@@ -15,18 +15,18 @@ Examples:
   sexton comment t_0123abcd see the second page of the report
   sexton comment t_0123abcd --author ana 'looks good'")]
 pub struct Args {
-    /// The task.
+    /// Id of the task.
     #[arg(value_name = "TASK")]
     id: String,
-    /// What to say.
+    /// The text of the comment.
     #[arg(value_name = "TEXT", required = true)]
     text: Vec<String>,
-    /// Who says it.
+    /// Author of the comment.
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
 }
 
-/// Runs it.
+/// Adds the comment.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let author = args.author.clone().unwrap_or_else(|| place.author());

@@ -24,10 +24,10 @@ Examples:
   sexton complete t_0123abcd --result 42 --summary 'counted twice'
   sexton complete t_0123abcd t_4567cdef")]
 pub struct Args {
-    /// The tasks.
+    /// Ids of the tasks.
     #[arg(value_name = "TASK", required = true)]
     ids: Vec<String>,
-    /// The result.
+    /// The result, as text.
     #[arg(long)]
     result: Option<String>,
     /// What was done, in a few words; one task only.
@@ -38,7 +38,7 @@ pub struct Args {
     metadata: Option<Value>,
 }
 
-/// Runs it.
+/// Completes the tasks.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if args.ids.len() > 1 && (args.summary.is_some() || args.metadata.is_some()) {
         let problem = "--summary and --metadata are for one task; complete the tasks one by one";

@@ -11,11 +11,11 @@ Examples:
   sexton completions bash > ~/.local/share/bash-completion/completions/sexton
   sexton completions fish > ~/.config/fish/completions/sexton.fish")]
 pub struct Args {
-    /// Which shell.
+    /// The shell that will read them.
     shell: Shell,
 }
 
-/// Runs it.
+/// Prints the completion script.
 pub fn run(args: &Args, mut command: clap::Command) -> Result<(), Failure> {
     // Into memory first: the generator panics where it cannot write.
     let mut script = Vec::new();

@@ -13,7 +13,7 @@ use crate::cli::place::Place;
 use crate::cli::plain::plain;
 use crate::cli::times;
 
-/// Add a task.
+/// Add a task to a board.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,16 +23,16 @@ Examples:
 pub struct Args {
     /// What it is called.
     title: String,
-    /// What is to be done; the `shell` worker runs it as a script.
+    /// The work to do; the `shell` worker runs it as a script.
     #[arg(long)]
     body: Option<String>,
-    /// Who does it: the name of a configured worker, or a lane of another dispatcher.
+    /// Who does the work: the name of a configured worker, or a lane of another dispatcher.
     #[arg(long, value_name = "NAME")]
     assignee: Option<String>,
     /// A task that must be done first; may be repeated.
     #[arg(long, value_name = "TASK")]
     parent: Vec<String>,
-    /// Larger runs first.
+    /// Priority: larger runs first.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i64,
     /// Where it is done: scratch, worktree, worktree:PATH or dir:PATH.
@@ -85,7 +85,7 @@ enum InitialStatus {
     Blocked,
 }
 
-/// Runs it.
+/// Creates the task.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let new = new_task(args, &place)?;

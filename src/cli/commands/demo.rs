@@ -45,7 +45,7 @@ pub fn run(_: &Args, globals: &Globals) -> Result<u8, Failure> {
 }
 
 /// Runs sexton, and beside it an observer and the damage. They have threads of their own: this one
-/// may be held up by a pipe that nobody reads.
+/// may be blocked by a pipe without a reader.
 fn perform(stage: &Stage, mut progress: Option<Progress>) -> Result<Findings<'_>, Failure> {
     let torn = stage.digest(TORN)?;
     let errno = |errno: Errno| cannot("watch sexton")(errno.into());

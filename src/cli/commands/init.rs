@@ -16,7 +16,7 @@ use crate::root::{DEFAULT_BOARD, list_boards};
 /// Make a root with a default board and a commented configuration.
 ///
 /// A root that has boards already is left exactly as it is. A configuration is only written into a
-/// new directory: on existing boards nothing runs unless their owner says so.
+/// new directory: on existing boards nothing runs unless their owner configures it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ Examples:
   sexton --root ./boards init     in a directory of your choice")]
 pub struct Args {}
 
-/// Runs it.
+/// Creates the root.
 pub fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::find(globals)?;
     let root = &place.root.path;

@@ -20,7 +20,7 @@ pub struct Args {
     child: String,
 }
 
-/// Runs it.
+/// Adds or removes the link.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     place.write(|conn, columns, now| card::link(conn, columns, now, &args.parent, &args.child))?;

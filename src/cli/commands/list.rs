@@ -22,7 +22,7 @@ Examples:
   sexton list --status blocked
   sexton --board night-shift list --assignee shell --json")]
 pub struct Args {
-    /// Only this assignee's.
+    /// Only tasks of this assignee.
     #[arg(long, value_name = "NAME")]
     assignee: Option<String>,
     /// Only in this status.
@@ -39,7 +39,7 @@ pub struct Args {
 const STATUSES: [&str; 9] =
     ["triage", "todo", "scheduled", "ready", "running", "blocked", "review", "done", "archived"];
 
-/// Runs it.
+/// Prints the tasks.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let config = place.config()?;

@@ -20,7 +20,7 @@ Examples:
   sexton log t_0123abcd
   sexton log t_0123abcd --tail 4000")]
 pub struct Args {
-    /// The task.
+    /// Id of the task.
     #[arg(value_name = "TASK")]
     id: String,
     /// Only the last bytes.
@@ -28,7 +28,7 @@ pub struct Args {
     tail: Option<u64>,
 }
 
-/// Runs it.
+/// Prints the worker log.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     place.read(|conn, columns| card::find(conn, columns, &args.id))?;

@@ -10,10 +10,10 @@ use crate::cli::place::Place;
 use crate::cli::times;
 use crate::runtime::daemon::Until;
 
-/// Run the tasks of all boards, until told to stop.
+/// Run the tasks of all boards, until a signal stops it.
 ///
 /// TERM and INT: nothing new is started, workers may finish within --grace, the rest is ended and
-/// will run again. A second one ends everything at once. HUP: the configuration is read again.
+/// will run again. A second one ends everything immediately. HUP: the configuration is read again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +44,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<u8, Failure> {
     // Closes its connections before anything else in this process opens the files.
     let boards = daemon.shutdown();
     drop(daemon);
-    // After a second signal there is no time for that.
+    // After a second signal this would take too long.
     let left = (!outcome.aborted).then(|| end::what_is_left(boards, &config));
     end::print(&tally, &outcome, left.as_deref(), globals.json)?;
     Ok(u8::from(!outcome.unrecorded.is_empty() || outcome.aborted))

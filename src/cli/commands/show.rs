@@ -20,12 +20,12 @@ Examples:
   sexton show t_0123abcd
   sexton show t_0123abcd --json")]
 pub struct Args {
-    /// The task.
+    /// Id of the task.
     #[arg(value_name = "TASK")]
     id: String,
 }
 
-/// Runs it.
+/// Prints the task.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let config = place.config()?;

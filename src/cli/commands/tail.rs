@@ -22,16 +22,17 @@ Examples:
   sexton tail t_0123abcd
   sexton tail t_0123abcd --json     one JSON object a line")]
 pub struct Args {
-    /// The task.
+    /// Id of the task.
     #[arg(value_name = "TASK")]
     id: String,
 }
 
-/// Runs it.
+/// Follows the task until it is done.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let board = place.board()?;
-    // Kept open all the time: it is cheaper, and it protects the board from the closing of others.
+    // Kept open all the time: this is cheaper, and other processes that close the board cannot
+    // delete its WAL.
     let opened = card::open_to_follow(&board.db)?;
     card::find(&opened.conn, &opened.columns, &args.id)?;
     let mut watch = Watch::new(&[board.db.parent(), Some(&board.logs)])?;
@@ -90,7 +91,7 @@ impl Printer {
     }
 }
 
-/// A log file that grows, and may be set aside and begun anew.
+/// A log file that grows, and may be rotated.
 struct Log {
     path: Option<PathBuf>,
     offset: u64,

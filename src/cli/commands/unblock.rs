@@ -13,7 +13,7 @@ Examples:
   sexton unblock t_0123abcd
   sexton unblock t_0123abcd t_4567cdef --reason 'the quota was raised'")]
 pub struct Args {
-    /// The tasks.
+    /// Ids of the tasks.
     #[arg(value_name = "TASK", required = true)]
     ids: Vec<String>,
     /// Why; it also becomes a comment.
@@ -21,7 +21,7 @@ pub struct Args {
     reason: Option<String>,
 }
 
-/// Runs it.
+/// Unblocks the tasks.
 pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let place = Place::existing(globals)?;
     let with = Unblock { reason: args.reason.clone(), author: place.author() };

@@ -1,7 +1,7 @@
-//! Lines on their way out. Logging puts a line into a queue and returns; a thread of its own
-//! writes, and may hang or fail: a pipe without a reader must not stop the loop. Lines for which
-//! there is no room, or that cannot be written, are lost, and how many is said as soon as writing
-//! goes on.
+//! A queue of log lines. Logging puts a line into a queue and returns; a thread of its own writes,
+//! and may hang or fail: a pipe without a reader must not stop the loop. Lines for which there is
+//! no room, or that cannot be written, are lost, and their number is logged as soon as writing
+//! works again.
 //!
 //! `tracing-appender` is the library for this. It does not fit: where the queue is full at the end
 //! it prints to standard output, which is for data, and it panics on a host without threads.
@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Makes the line for so many lost lines.
+/// Formats the line that reports this number of lost lines.
 pub type Note = fn(u64) -> String;
 
 /// The end at which lines go in.
@@ -30,7 +30,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Line>,
-    /// How many lines were lost that nothing in the queue says.
+    /// Number of lost lines that no line in the queue reports yet.
     lost: u64,
     /// True while a line is being written.
     writing: bool,
@@ -60,7 +60,7 @@ impl State {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `out`; `room` is for so many lines.
+    /// Starts the thread that writes to `out`; `room` is the queue limit in lines.
     pub fn start(out: impl Write + Send + 'static, room: usize, note: Note) -> io::Result<Queue> {
         let (state, changed) = (Mutex::default(), Condvar::new());
         let queue = Queue(Arc::new(Shared { state, changed, room, note }));
@@ -107,8 +107,8 @@ impl Queue {
     fn next(&self) -> Line {
         let mut state = self.state();
         loop {
-            // While nothing can be written, a note waits for the next line: there is no end to
-            // trying otherwise.
+            // While writing fails, a note waits for the next line: otherwise it would be retried
+            // forever.
             if state.lines.is_empty() && !state.failing {
                 state.note_lost(self.0.note);
             }
@@ -142,7 +142,7 @@ mod tests {
     /// Long enough for anything on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(45);
 
-    /// Says that it has a text, and writes it when it is told how that goes.
+    /// Announces each text, and writes it once the test decides the outcome.
     struct Slow {
         has: Sender<String>,
         may: Receiver<io::Result<()>>,

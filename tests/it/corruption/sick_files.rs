@@ -183,7 +183,7 @@ impl Pile {
 
     /// What is no regular file, or no file.
     fn add_no_files(&mut self) {
-        const OTHER: &str = "it is no regular file";
+        const OTHER: &str = "it is not a regular file";
         const MISSING: &str = "No such file or directory";
         self.sick("folder", OTHER, NO_FILE, |db| fs::create_dir(db).unwrap());
         self.sick("fifo", OTHER, NO_FILE, |db| mkfifo(db, Mode::S_IRWXU).unwrap());

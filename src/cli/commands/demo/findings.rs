@@ -110,7 +110,7 @@ fn standing<'a>(stage: &Stage, opened: Option<&Opened>, task: &'a Task) -> Stand
         _ => State::Waiting,
     };
     let error = row.last_failure_error.filter(|_| state == State::GaveUp).unwrap_or_default();
-    // Without the pid.
+    // The pid is dropped, since it differs from run to run.
     let exit = error.trim_start_matches("pid ").trim_start_matches(|c: char| c.is_ascii_digit());
     Standing { task, state, exit: exit.trim().to_owned(), attempts: runs.len() }
 }

@@ -14,7 +14,7 @@ use crate::runtime::clock;
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Seen {
     pub looks: u64,
-    /// Different zombies.
+    /// Number of different zombies that were seen.
     pub zombies: usize,
     /// The longest time from the first to the last look that saw the same zombie.
     pub longest_zombie_ms: u64,

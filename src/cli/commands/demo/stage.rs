@@ -116,7 +116,7 @@ impl Stage {
         written.map_err(cannot("damage a board"))
     }
 
-    /// Starts `sexton run` on these boards, whatever the environment says of others.
+    /// Starts `sexton run` on these boards, regardless of variables that name others.
     pub fn start_sexton(&self) -> io::Result<Child> {
         let is_ours = |name: &str| ["SEXTON_", "HERMES_"].iter().any(|own| name.starts_with(own));
         let others = env::vars_os().filter(|(name, _)| !is_ours(&name.to_string_lossy()));
