@@ -62,7 +62,11 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for path in [&pipe, &socket, directory.path(), Path::new("/dev/zero")] {
             let error = read(path).unwrap_err();
-            assert!(error.to_string().contains("no regular file"), "{}: {error}", path.display());
+            assert!(
+                error.to_string().contains("not a regular file"),
+                "{}: {error}",
+                path.display()
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! Boards that are damaged, altered or full of wrong values: a clear finding, or correct work; never
 //! a panic, a loop, or a write to a file that failed its checks.
 //!
-//! An input is no database but a small program: which real board, and what is done to it.
+//! An input is not a database but a small program: which real board, and what is done to it.
 
 // By its path, because an ordinary test takes this file in by its own.
 #[path = "board_file/damage.rs"]
@@ -41,7 +41,7 @@ const MOST_AT_ONCE: usize = 60;
 /// Makes the board that `data` stands for, opens it, and works with it for a while.
 pub fn check(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let (_folder, path) = place();
+    let (_directory, path) = place();
     // Bytes that have run out read as zeroes.
     let Ok(made) = make(&mut u, &path) else { return };
     let before = Files::of(&path);
@@ -61,10 +61,10 @@ pub fn check(data: &[u8]) {
 }
 
 fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    let folder = folder.expect("a folder");
-    let path = folder.path().join("kanban.db");
-    (folder, path)
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let directory = directory.expect("a directory");
+    let path = directory.path().join("kanban.db");
+    (directory, path)
 }
 
 /// The bytes of a board.
@@ -113,7 +113,7 @@ fn owner() -> Owner {
     Owner::new("vm", Pid(77), "boot:ns:1")
 }
 
-/// A host on which nobody lives.
+/// A host without processes.
 struct Nobody;
 
 impl Liveness for Nobody {
@@ -140,7 +140,7 @@ struct Work<'a, 'b> {
     at_once: usize,
     spawns: usize,
     made: Made,
-    /// No trigger undoes what is written, and no index says anything else than its table.
+    /// True if no trigger undoes what is written, and every index agrees with its table.
     sound: bool,
     events: VecDeque<Event>,
 }
@@ -258,7 +258,7 @@ impl Work<'_, '_> {
         }
     }
 
-    /// A worker takes ten milliseconds for whatever it does.
+    /// Runs a worker, whose every step takes ten milliseconds.
     fn live_and_die(&mut self, spawn: SpawnId) {
         self.pass(10);
         self.spawns += 1;

@@ -1,7 +1,7 @@
 //! Any events in any order, sense and nonsense, while the clocks go on, stand still or jump.
 //!
 //! What is checked are the promises of the machine that need no truthful world: they follow from
-//! what it has been told, whether or not that was true.
+//! the events that it got, whether or not those were true.
 
 // By their paths, because an ordinary test takes this file in by its own.
 #[path = "events/any.rs"]
@@ -48,7 +48,7 @@ pub fn check(data: &[u8]) {
     watch.end();
 }
 
-/// A dispatcher under watch, and what it has been told.
+/// A dispatcher under watch, and what its events have told it.
 struct Watch {
     dispatcher: Dispatcher,
     policy: Policy,
@@ -70,7 +70,7 @@ struct Watch {
     forgotten: BTreeSet<SpawnId>,
 }
 
-/// What a board's lane knows.
+/// What a board thread knows.
 #[derive(Default)]
 struct Talk {
     seq: u64,
@@ -81,12 +81,12 @@ struct Talk {
     shown: BTreeSet<Fence>,
 }
 
-/// What the machine has been told of a worker that it asked for.
+/// What the events said of a worker that the machine asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Told {
-    /// Nothing.
+    /// No event named it yet.
     Nothing,
-    /// It exists.
+    /// An event said that it exists.
     Lives,
     /// Its leader is gone, others of its group live.
     LeaderGone,
@@ -284,7 +284,7 @@ impl Watch {
         }
     }
 
-    /// What the machine believes of a worker is what it has been told.
+    /// Checks that the stage of an attempt follows from its events.
     fn stage_fits(&self, attempt: &Attempt) {
         let told = self.workers.get(&attempt.id()).copied();
         let fits = match attempt.stage() {
@@ -301,7 +301,7 @@ impl Watch {
         self.dispatcher.attempts().filter(|(_, attempt)| attempt.stage().uses_host_slot()).count()
     }
 
-    /// From now on everything is told as it is, and everything is to end: so it must.
+    /// From now on all events are true, and a shutdown begins: the dispatcher must finish.
     fn end(&mut self) {
         self.step(Event::Abort);
         for _ in 0..500 {
@@ -374,7 +374,7 @@ impl Before {
     }
 }
 
-/// How many things an event tells at once.
+/// Returns how many items an event carries.
 fn items(event: &Event) -> usize {
     if let Event::Exchanged { answer, .. } = event { answer.taken.len() } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! Any bytes as the head of a board's file: the check says what SQLite says of the same file.
+//! Any bytes as the head of a board's file: the check agrees with SQLite about the same file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const SOUND: [u8; header::LEN] = *b"SQLite format 3\0\
 /// What makes a file sound for one and not for the other, on purpose.
 struct Difference {
     /// Why it is right that the two differ.
-    #[allow(dead_code, reason = "for whoever reads the list")]
+    #[allow(dead_code, reason = "for readers of the list")]
     why: &'static str,
     /// Whether this is such a file.
     applies: fn(&Case, &std::result::Result<Header, HeaderError>) -> bool,
@@ -68,7 +68,7 @@ const KNOWN_DIFFERENCES: &[Difference] = &[
 
 /// Compares the two on what `data` stands for.
 pub fn check(data: &[u8]) {
-    // However few they are, and whatever is said of the file's size.
+    // Any number of bytes, and any size of the file.
     let _sound_or_not = header::check(data, data.len() as u64);
     let _sound_or_not = header::check(data, u64::MAX);
     let Ok(case) = Case::any(&mut Unstructured::new(data)) else { return };
@@ -80,7 +80,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// A file.
+/// A database file, of which only the header varies.
 #[derive(Debug)]
 struct Case {
     bytes: [u8; header::LEN],
@@ -119,8 +119,8 @@ impl Case {
         u32::from_be_bytes(bytes.unwrap_or_default())
     }
 
-    /// What SQLite says of a file with this header in which everything else is in order: its first
-    /// page holds an empty schema, and fits the header.
+    /// Asks SQLite about a file with this header that is otherwise in order: its first page holds
+    /// an empty schema, and fits the header.
     fn ask_sqlite(&self) -> std::result::Result<i64, rusqlite::Error> {
         let page = page_size(&self.bytes);
         let mut file = vec![0; page.max(8 * 1024) as usize];
@@ -130,7 +130,7 @@ impl Case {
         file[header::LEN] = 0x0d;
         file[header::LEN + 5..header::LEN + 7].copy_from_slice(&end.to_be_bytes());
         file.resize(usize::try_from(self.size).expect("a small file"), 0);
-        let (_folder, path) = place();
+        let (_directory, path) = place();
         fs::write(&path, file).expect("a file in memory");
         count(&path)
     }
@@ -155,8 +155,8 @@ fn count(path: &Path) -> std::result::Result<i64, rusqlite::Error> {
 }
 
 fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    let folder = folder.expect("a folder");
-    let path = folder.path().join("kanban.db");
-    (folder, path)
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let directory = directory.expect("a directory");
+    let path = directory.path().join("kanban.db");
+    (directory, path)
 }

@@ -155,8 +155,8 @@ impl Question {
         }
     }
 
-    /// Asking twice gives the same; asking for some and then for the rest gives the same again; and
-    /// what was claimed is not claimed once more.
+    /// Checks that two equal requests have equal plans, that a plan in two parts is the same as a
+    /// whole one, and that nothing is claimed twice.
     fn goes_on(&self, chosen: &[(TaskId, WorkerId)]) {
         let free = self.slots.free();
         assert_eq!(self.claims(&self.ready, free, &[]), chosen);
@@ -172,7 +172,7 @@ impl Question {
     }
 
     /// The order in which candidates are listed does not matter. Rows of one task that differ only
-    /// in what is not sorted by cannot be told apart; no board gives such a list.
+    /// in what is not sorted by cannot be told apart; no board returns such a list.
     fn depends_on_no_order(&self) {
         let key = |c: &Candidate| (c.priority, c.created_at, c.order, c.task);
         let unlike: BTreeSet<_> = self.ready.iter().map(key).collect();

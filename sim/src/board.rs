@@ -93,18 +93,18 @@ impl Status {
     }
 }
 
-/// One task.
+/// A task, with what a real board would keep in its row and events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
-    /// Its id.
+    /// Its `tasks.id`.
     pub id: TaskId,
-    /// Insertion order.
+    /// Insertion order, like a rowid.
     pub order: i64,
-    /// Where it stands.
+    /// Its `tasks.status`.
     pub status: Status,
     /// Whose work it is.
     pub lane: Lane,
-    /// Larger runs first.
+    /// Priority: larger runs first.
     pub priority: i64,
     /// Older runs first among equals.
     pub created_at: i64,
@@ -112,7 +112,7 @@ pub struct Task {
     pub started_at: Option<i64>,
     /// Whether there is a body to hand to a worker.
     pub has_body: bool,
-    /// Consecutive failures.
+    /// Consecutive failures so far.
     pub failures: u32,
     /// Its own failure limit.
     pub max_retries: Option<u32>,
@@ -120,9 +120,11 @@ pub struct Task {
     pub max_runtime_s: Option<u32>,
     /// Who works on it.
     pub claim: Claim,
-    /// Its events say that a person blocked it, or made it so, and that nobody unblocked it since.
+    /// True if its events show that a person blocked it, or created it blocked, and that it was not
+    /// unblocked since.
     pub held: bool,
-    /// Its events say that the breaker tripped for good, and that nobody unblocked it since.
+    /// True if its events show that the breaker tripped for good, and that it was not unblocked
+    /// since.
     pub sticky: bool,
     /// Why it was last blocked, and how often in a row for that.
     pub blocks: Option<(BlockKind, u32)>,
@@ -133,19 +135,19 @@ pub struct Task {
 /// The columns of a task that speak of its current run. All of them are empty in a free task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// Whose it is.
+    /// The dispatcher that the lock names.
     pub holder: Option<Holder>,
     /// When it ends unless renewed.
     pub expires: Option<i64>,
-    /// The worker.
+    /// Pid of the worker's leader.
     pub pid: Option<Pid>,
-    /// The open run.
+    /// The run that the claim opened.
     pub run: Option<RunId>,
     /// When the worker last gave a sign of life.
     pub heartbeat: Option<i64>,
 }
 
-/// Who claimed a task: what the text of a lock tells.
+/// The claimer of a task, as the text of a lock names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
     /// A dispatcher of our kind, by this attempt.
@@ -159,15 +161,15 @@ pub enum Holder {
 /// One attempt. A closed one keeps who made it, as evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    /// Its id.
+    /// Its `task_runs.id`.
     pub id: RunId,
-    /// Of which task.
+    /// The task that it belongs to.
     pub task: TaskId,
-    /// Who claimed it; nobody if it was made up to keep what somebody said.
+    /// The claimer; `None` if the run was inserted only to keep a result or a summary.
     pub holder: Option<Holder>,
-    /// Its worker.
+    /// Pid of the worker's leader.
     pub pid: Option<Pid>,
-    /// An event says that its worker exists.
+    /// True if an event records that its worker was started.
     pub spawned: bool,
     /// When it was claimed.
     pub started_at: i64,
@@ -186,13 +188,13 @@ impl Run {
 /// How and when a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunEnd {
-    /// Seconds since 1970.
+    /// When it ended, in seconds since 1970.
     pub at: i64,
-    /// With what.
+    /// The outcome that was recorded.
     pub outcome: Outcome,
 }
 
-/// Outcomes of runs.
+/// The outcomes of runs, as in `task_runs.outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "named as they are in the boards")]
 pub enum Outcome {
@@ -227,7 +229,7 @@ impl Outcome {
     }
 }
 
-/// Why a task cannot go on, as far as its worker says.
+/// Why a task cannot go on, as reported by its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockKind {
     /// Other tasks must be done first.
@@ -236,7 +238,7 @@ pub enum BlockKind {
     NeedsInput,
     /// The worker lacks an ability.
     Capability,
-    /// Something that passes.
+    /// A condition that will pass without action.
     Transient,
 }
 
@@ -249,14 +251,14 @@ struct Reader {
     news: BTreeSet<TaskId>,
 }
 
-/// A board.
+/// A board in memory, with the rules of the real one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ModelBoard {
-    /// In insertion order.
+    /// All tasks, in insertion order.
     tasks: Vec<Task>,
-    /// By id.
+    /// All runs, ordered by id.
     runs: Vec<Run>,
-    /// Parent and child.
+    /// Pairs of parent and child.
     links: BTreeSet<(TaskId, TaskId)>,
     /// The newest run that there ever was.
     last_run: i64,
@@ -273,7 +275,7 @@ struct Pass<'a> {
 }
 
 impl ModelBoard {
-    /// An empty board.
+    /// Returns an empty board.
     #[must_use]
     pub fn new() -> ModelBoard {
         ModelBoard::default()
@@ -297,7 +299,7 @@ impl ModelBoard {
         self.tasks.iter().find(|task| task.id == id)
     }
 
-    /// Who waits for whom: parent and child.
+    /// Returns the pairs of parent and child.
     pub fn links(&self) -> impl Iterator<Item = (TaskId, TaskId)> + '_ {
         self.links.iter().copied()
     }
@@ -407,8 +409,8 @@ impl ModelBoard {
         }
     }
 
-    /// How the newest closed run of a task ended. An end that lies further ahead than it could hold
-    /// the task is no time.
+    /// Returns how the newest closed run of a task ended. An end that lies further ahead than it
+    /// could hold the task is ignored.
     fn last_end(&self, task: &Task, policy: &Policy, unix: i64) -> Option<LastEnd> {
         task.started_at?;
         let ends = self.runs.iter().filter(|run| run.task == task.id).filter_map(|run| {
@@ -432,7 +434,7 @@ impl ModelBoard {
         self.runs.iter().any(|run| run.task == task && run.end.is_none())
     }
 
-    /// Runs that are still open although their task is ready again were left behind by somebody.
+    /// Closes runs that are still open although their task is ready again.
     fn close_leaked(&mut self, task: TaskId, at: i64) {
         let end = RunEnd { at, outcome: Outcome::Reclaimed };
         for run in self.runs.iter_mut().filter(|run| run.task == task && run.end.is_none()) {

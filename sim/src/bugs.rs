@@ -6,7 +6,7 @@ use crate::world::Options;
 
 /// Searches for each bug.
 pub const ROUNDS: u64 = 5;
-/// Seeds after which a search gives up.
+/// Number of seeds after which a search ends without a result.
 pub const MOST: u64 = 1_000;
 
 /// The median number of seeds until the promise that this bug is meant to break is seen broken;

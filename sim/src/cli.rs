@@ -60,7 +60,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the chosen command.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Sweep(sweep) => sweep.run(),
@@ -74,7 +74,7 @@ impl Cli {
     }
 }
 
-/// A planted bug.
+/// The option that plants a bug.
 #[derive(Debug, Args)]
 struct Plant {
     /// Plant this bug (see `bugs`), to see how it is found
@@ -100,7 +100,7 @@ impl Plant {
     }
 }
 
-/// How much is done at once.
+/// The option for the number of threads.
 #[derive(Debug, Args)]
 struct Jobs {
     /// Threads; as many as there are processors if not given
@@ -166,12 +166,12 @@ fn replay_command(source: &Source, plant: &Plant) -> String {
     format!("cargo sim replay{}{} --trace", source.argument(), plant.argument())
 }
 
-/// Prints a line for whoever reads the output.
+/// Prints a line to standard output.
 fn say(text: impl fmt::Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").map_err(Failure::Output)
 }
 
-/// One line that says what was broken.
+/// Returns one line that names the broken promise.
 fn told(broken: &Broken) -> String {
     let (seconds, millis) = (broken.at / 1000, broken.at % 1000);
     format!("{} broken at {seconds}.{millis:03} s: {}", broken.promise, broken.how)

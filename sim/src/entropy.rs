@@ -1,6 +1,6 @@
-//! Where all chance comes from: a finite string of bytes. When it runs out, every choice is the
-//! first one, which is always the harmless one: so a run ends, and whoever looks for the smallest
-//! string that still breaks something has only to take bytes away or make them zero.
+//! The source of all chance: a finite string of bytes. When it runs out, every choice is the first
+//! one, which is always the harmless one. So every run ends, and a search for the smallest string
+//! that still breaks a promise only removes bytes or sets them to zero.
 
 /// A string of bytes, used up one choice at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,7 +10,7 @@ pub struct Entropy {
 }
 
 impl Entropy {
-    /// These bytes.
+    /// Draws from these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Entropy {
         Entropy { bytes, used: 0 }
@@ -48,18 +48,18 @@ impl Entropy {
         usize::from(self.byte()) * n / 256
     }
 
-    /// One of these; the first when there is no entropy left.
+    /// Returns one of these; the first when the entropy is used up.
     pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    /// True in `of_256` of 256 cases; false when there is no entropy left.
+    /// Returns true in `of_256` of 256 cases; false when the entropy is used up.
     pub fn chance(&mut self, of_256: u8) -> bool {
         u16::from(self.byte()) >= 256 - u16::from(of_256)
     }
 }
 
-/// The generator of Steele, Lea and Flood: every seed gives another sequence, however alike two are.
+/// The SplitMix generator of Steele, Lea and Flood: similar seeds yield unrelated sequences.
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;

@@ -14,11 +14,11 @@ const DEEPEST: usize = 5_000;
 /// What a search came to.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Different states.
+    /// Number of different states.
     pub states: usize,
     /// Choices that were followed.
     pub choices: usize,
-    /// Choices one after another, at the most.
+    /// Length of the longest path of choices.
     pub depth: usize,
     /// Ends: states in which nothing can happen any more.
     pub ends: usize,
@@ -49,8 +49,8 @@ struct Search {
     broken: Option<(Broken, Option<Arc<Way>>, bool)>,
 }
 
-/// Follows every choice from a world with so many faults. `seen` is told now and then how many
-/// states there are.
+/// Follows every choice from a world with at most `faults` faults. Calls `seen` now and then with
+/// the number of states.
 pub fn exhaust(faults: u8, jobs: usize, seen: impl Fn(usize) + Sync) -> Found {
     let world = Small::new(faults);
     let search = Mutex::new(Search {
@@ -105,7 +105,7 @@ fn take(search: &Mutex<Search>, more: &Condvar) -> Option<Open> {
     }
 }
 
-/// Follows every choice of a state. Gives how many states are known, and how many choices it had.
+/// Follows every choice of a state. Returns how many states are known, and how many choices it had.
 fn follow(open: &Open, search: &Mutex<Search>) -> (usize, usize) {
     let choices = open.world.choices();
     if choices.is_empty() {

@@ -1,4 +1,5 @@
-//! What goes wrong in a simulated world, on purpose. Each fault says what must bear it.
+//! What goes wrong in a simulated world, on purpose. The docs of each fault name the part that must
+//! handle it.
 
 /// Defines the faults once, with their names and their part in the whole.
 macro_rules! faults {
@@ -10,7 +11,7 @@ macro_rules! faults {
         }
 
         impl Fault {
-            /// All of them.
+            /// All faults, in the order of their numbers.
             pub const ALL: [Fault; Fault::COUNT] = [$(Fault::$name),+];
             /// How many there are.
             pub const COUNT: usize = [$($text),+].len();
@@ -33,7 +34,8 @@ macro_rules! faults {
 faults! {
     /// A file cannot be opened. The board's quarantine bears it.
     ConnectEio 24 "connect EIO",
-    /// A file is no database when it is opened. The quarantine bears it, until the file changes.
+    /// A file is not a database when it is opened. The quarantine handles it, until the file
+    /// changes.
     CorruptHeader 10 "corrupt header",
     /// The header is overwritten while the board is open. The check before each exchange bears it.
     HeaderGoesBad 4 "header goes bad",
@@ -41,7 +43,7 @@ faults! {
     ReadEio 10 "read EIO",
     /// The commit fails, and nothing is in the file. The machine must not believe either.
     CommitEioBefore 10 "commit EIO, not written",
-    /// The commit fails, and everything is in the file all the same. Fences and tokens bear it.
+    /// The commit fails, but everything is in the file nevertheless. Fences and tokens bear it.
     CommitEioAfter 10 "commit EIO, written",
     /// Somebody holds the write lock for a moment. The retry bears it.
     BusyShort 12 "busy for a moment",
@@ -65,7 +67,7 @@ faults! {
     BoardAdded 60 "board added later",
     /// Another dispatcher holds the dispatch lock. Claims wait, recordings do not.
     DispatchLocked 14 "dispatch lock held",
-    /// The kernel refuses to tell of exits. The reaping step is tried again, at once and then later.
+    /// `waitid` fails. The reaping step is retried, immediately and then later.
     ReapError 16 "reap error",
     /// The reaping step is interrupted after a part of it. The rest is for the next.
     ReapInterrupted 12 "reap interrupted",
@@ -73,29 +75,30 @@ faults! {
     ForkRefused 12 "fork refused",
     /// The program cannot be executed. The task is charged.
     ExecFails 8 "exec fails",
-    /// The board's folders fail. The board is charged, no task.
+    /// The board's directories fail. The board is charged, no task.
     FolderFails 8 "folder fails",
-    /// A spawn lane takes longer than its deadline before it makes the process. It is called off.
+    /// A spawn thread takes longer than its deadline before it creates the process. It is called
+    /// off.
     SpawnHangs 6 "spawn hangs",
     /// It takes longer after it made the process. The run counts as alive.
     SpawnAnswerHangs 8 "spawn answer hangs",
     /// Nothing wakes the dispatcher for an exit. The tick is the backstop.
     LostWakeup 60 "lost wake-up",
-    /// Nothing tells of a board's change. The tick is the backstop.
+    /// The notice of a board's change is lost. The tick is the backstop.
     LostNotice 24 "lost change notice",
-    /// A change is told before it can be seen. The ladder of looks bears it.
+    /// A notice comes before the change is visible. The recheck schedule handles it.
     WokenBeforeVisible 30 "woken before visible",
-    /// An answer is delivered twice. The second is no answer to anything.
+    /// An answer is delivered twice. The second one must be ignored.
     Duplicate 10 "duplicate event",
-    /// The wall clock jumps ahead. Leases and cooldowns may end at once.
+    /// The wall clock jumps ahead. Leases and cooldowns may end immediately.
     ClockAhead 6 "clock jumps ahead",
-    /// The wall clock jumps back. Nothing may wait for ever.
+    /// The wall clock jumps back. Nothing may wait forever.
     ClockBack 6 "clock jumps back",
     /// The monotonic clock shows an earlier moment for one event. It is clamped.
     MonoBack 6 "monotonic clock goes back",
     /// The host is suspended: the wall clock runs on, the monotonic one does not.
     Suspended 4 "suspended",
-    /// A dispatcher dies with all its lanes, and another takes its place. Leases bear it.
+    /// A dispatcher dies with all its threads, and another takes its place. Leases bear it.
     Crash 5 "dispatcher crash",
     /// A dispatcher is asked to stop, and sometimes asked again. Nothing of its own outlives it.
     Shutdown 6 "shutdown",
@@ -109,7 +112,7 @@ faults! {
     StuckWorker 8 "unkillable worker",
     /// A worker leaves processes behind in its group. The task waits for their end.
     Leftovers 70 "group outlives its leader",
-    /// A process of somebody else gets the pid of a worker that is gone. Signals do not reach it.
+    /// A foreign process gets the pid of a worker that is gone. Signals do not reach it.
     PidTaken 60 "pid taken by a stranger",
     /// A worker hangs: only a time limit or a person ends it.
     Slow 24 "slow worker",
@@ -149,7 +152,7 @@ impl Faults {
         Faults { on, strength, fired: [0; Fault::COUNT] }
     }
 
-    /// None at all.
+    /// Returns the set without faults.
     #[must_use]
     pub fn none() -> Faults {
         Faults { on: [false; Fault::COUNT], strength: 0, fired: [0; Fault::COUNT] }

@@ -1,8 +1,9 @@
 //! A host's process table, as far as a dispatcher can see it: zombies, orphans, groups that outlive
-//! their leader, processes that no signal ends, and few enough pids that they are soon used again.
+//! their leader, processes that no signal ends, and so few pids that they are soon reused.
 //!
-//! Left out: only workers start processes, which stay in their group, and wait for them at once. If
-//! others did, or a worker did not wait, a dispatcher would adopt more orphans and see no more else.
+//! Left out: only workers start processes, which stay in their group, and wait for them
+//! immediately. If others did, or a worker did not wait, a dispatcher would adopt more orphans, but
+//! see no other difference.
 
 use sexton::machine::event::{Group, Signal, SignalOutcome};
 use sexton::machine::ids::{Pid, SpawnId};
@@ -19,24 +20,24 @@ pub const TERM: i32 = 15;
 /// The number of SIGKILL.
 pub const KILL: i32 = 9;
 
-/// One process.
+/// A process, or a zombie.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
-    /// Which.
+    /// Number that is never reused.
     pub uid: Uid,
-    /// Its number.
+    /// Number that may be reused once it is reaped.
     pub pid: Pid,
     /// The worker whose group it is in: itself, if it is one.
     pub leader: Uid,
     /// The number of that group.
     pub group: Pid,
-    /// Who must reap it. `None`: somebody who does so at once (its parent, or pid 1).
+    /// The dispatcher that must reap it. `None`: its parent or pid 1, which does so immediately.
     pub parent: Option<Instance>,
     /// Whose attempt it is, if it is a worker.
     pub spawn: Option<SpawnId>,
     /// How it ended, once it has.
     pub zombie: Option<ExitStatus>,
-    /// The kernel has told its dispatcher that it ended.
+    /// True once its dispatcher got a hint that it ended.
     pub hinted: bool,
     /// It does not end by TERM.
     pub deaf: bool,
@@ -54,7 +55,7 @@ impl Process {
     }
 }
 
-/// All processes.
+/// The process table of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     table: Vec<Process>,
@@ -72,7 +73,7 @@ impl Kernel {
         Kernel { table: Vec::new(), next_uid: 0, last_pid: 1, pids, eager: false }
     }
 
-    /// The same, with numbers that come back at once.
+    /// Returns an empty table whose pids are reused immediately.
     #[must_use]
     pub fn eager(self) -> Kernel {
         Kernel { eager: true, ..self }
@@ -112,7 +113,7 @@ impl Kernel {
         self.table.iter().any(|p| p.is_alive() && (p.pid == pid || p.group == pid))
     }
 
-    /// Starts a worker; `None` if there is no pid left.
+    /// Starts a worker. Returns `None` without a free pid.
     pub fn spawn(&mut self, parent: Instance, spawn: SpawnId) -> Option<Uid> {
         let (uid, pid) = self.allot()?;
         self.table.push(Process {
@@ -131,7 +132,7 @@ impl Kernel {
         Some(uid)
     }
 
-    /// A worker starts a process in its group; `None` if it is gone, or there is no pid left.
+    /// A worker starts a process in its group; Returns `None` if it is gone, or without a free pid.
     pub fn fork(&mut self, leader: Uid) -> Option<Uid> {
         let worker = self.get(leader).filter(|worker| worker.is_alive())?;
         let (group, deaf) = (worker.group, worker.deaf);
@@ -152,7 +153,7 @@ impl Kernel {
         Some(uid)
     }
 
-    /// A process of somebody else gets this number, if it is free.
+    /// Starts a foreign process with this pid, if it is free.
     pub fn stranger(&mut self, pid: Pid) -> Option<Uid> {
         if self.table.iter().any(|p| p.pid == pid || p.group == pid) {
             return None;
@@ -207,8 +208,8 @@ impl Kernel {
         process.doomed
     }
 
-    /// A process ends, and leaves what it had started to whoever takes in orphans. Says who must
-    /// reap it; `None` if nobody has to, or if it had ended before.
+    /// Ends a process, whose children become orphans. Returns the dispatcher that must reap it;
+    /// `None` if none has to, or if it had ended before.
     pub fn end(&mut self, uid: Uid, status: ExitStatus) -> Option<Instance> {
         let process = self.get_mut(uid).filter(|process| process.is_alive())?;
         process.zombie = Some(status);
@@ -223,7 +224,7 @@ impl Kernel {
         parent
     }
 
-    /// Tells the dispatcher of a process that it has ended.
+    /// Marks a process as hinted: its dispatcher learns that it ended.
     pub fn hint(&mut self, uid: Uid) {
         if let Some(process) = self.get_mut(uid) {
             process.hinted = true;
@@ -235,7 +236,8 @@ impl Kernel {
         self.table.iter().filter(move |p| p.parent == Some(of) && !p.is_alive())
     }
 
-    /// Takes a zombie out of the table. Says how it ended, and whether anything of its group lives.
+    /// Removes a zombie from the table. Returns how it ended, and whether a process of its group
+    /// lives.
     pub fn reap(&mut self, uid: Uid) -> Option<(Process, ExitStatus, Group)> {
         let at = self.table.iter().position(|p| p.uid == uid && !p.is_alive())?;
         let process = self.table.remove(at);

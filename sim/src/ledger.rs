@@ -1,5 +1,5 @@
-//! What an outsider would have written down: every spawn, exit, reap, signal, claim and write, told by
-//! the world and never by the machine. All promises are judged from this.
+//! What an outsider would have written down: every spawn, exit, reap, signal, claim and write,
+//! recorded by the world and never by the machine. All promises are judged by it.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ use crate::kernel::Uid;
 /// One attempt of one dispatcher.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// Where.
+    /// The board of the task.
     pub board: BoardId,
-    /// Of what.
+    /// The claimed task.
     pub task: TaskId,
-    /// By whom.
+    /// The configured worker.
     pub worker: WorkerId,
     /// Its claim is, or was, in the board.
     pub claimed: bool,
     /// Its process, once there is one.
     pub process: Option<Uid>,
-    /// How that ended.
+    /// Exit status of the leader, once it ended.
     pub status: Option<ExitStatus>,
-    /// It was reaped.
+    /// True once the leader is reaped.
     pub reaped: bool,
     /// It was asked to end, or was killed, by its dispatcher.
     pub signalled: Option<Signal>,
@@ -49,27 +49,27 @@ pub enum News {
     },
     /// A reaping step ended well. How many of those that had ended when its tick began are left?
     Reaped {
-        /// These.
+        /// Number of zombies that are left.
         left: usize,
     },
     /// A reaping step failed.
     ReapFailed,
     /// The newest reaping step of some dispatcher failed, and it has not begun another for this long.
     ReapWaits {
-        /// Milliseconds.
+        /// Milliseconds since the failure.
         ms: u64,
     },
     /// At a tick, a sound board with an open connection and nothing under way was not looked at.
     PassedOver(BoardId),
-    /// A claim took.
+    /// A claim was written.
     Claimed {
         /// Rows that run there now.
         running: u32,
-        /// How many may.
+        /// Most rows that may run.
         cap: u32,
     },
-    /// The claim of somebody else was ended by the rules.
-    Freed {
+    /// The claim of another dispatcher was ended by the rules.
+    Reclaimed {
         /// The worker that its row names is alive.
         living: bool,
     },
@@ -99,7 +99,7 @@ pub enum News {
     },
     /// A group was signalled.
     Signalled {
-        /// What.
+        /// The signal that was sent.
         signal: Signal,
         /// It was the one of that attempt.
         own: bool,
@@ -108,7 +108,7 @@ pub enum News {
     },
     /// The end of a run was recorded.
     Recorded {
-        /// As what.
+        /// The verdict that was recorded.
         verdict: Verdict,
         /// By a worker of this kind.
         completion: Completion,
@@ -117,23 +117,23 @@ pub enum News {
         /// Consecutive failures before and after.
         failures: (u32, u32),
     },
-    /// Something was asked of a board.
+    /// A request was sent to a board.
     Asked {
-        /// Which.
+        /// The board that was asked.
         board: BoardId,
         /// Something was under way there.
         busy: bool,
         /// Its connection is open, or this is to open it.
         open: bool,
     },
-    /// A wake-up was asked for, this many milliseconds from now.
+    /// A wake-up was requested, this many milliseconds from now.
     WakeAt(i64),
     /// A dispatcher that was asked to stop has ended.
     Retired {
         /// Workers of its own that it left alive.
         left: usize,
     },
-    /// A process that nobody spawned was reaped.
+    /// A process that no dispatcher had spawned was reaped.
     Orphan,
 }
 
@@ -146,7 +146,7 @@ pub struct Remains {
     pub held: Vec<(BoardId, TaskId)>,
     /// Runs that a dispatcher still keeps.
     pub kept: Vec<(Instance, SpawnId)>,
-    /// Processes that nobody ended.
+    /// Processes that are still alive.
     pub alive: Vec<Uid>,
     /// Zombies of living dispatchers.
     pub zombies: Vec<Uid>,
@@ -163,11 +163,11 @@ pub struct Ledger {
     attempts: BTreeMap<Instance, Vec<Option<Attempt>>>,
     /// Processes ever made, and reaped by dispatchers or by pid 1.
     pub spawned: u64,
-    /// See `spawned`.
+    /// Number of reaped workers; see `spawned`.
     pub reaped: u64,
     /// Dispatchers whose newest reaping step failed, and since when they have not begun another.
     pub reap_failing: BTreeMap<Instance, u64>,
-    /// At the end.
+    /// What is left at the end of the run.
     pub remains: Remains,
     /// Workers that ignored TERM and are alive at the end.
     pub deaf_left: Vec<Uid>,
@@ -189,7 +189,7 @@ impl Ledger {
         attempts[place] = attempts[place].take().or(Some(attempt));
     }
 
-    /// An attempt.
+    /// Returns the attempt with this number.
     #[must_use]
     pub fn get(&self, of: Instance, spawn: SpawnId) -> Option<&Attempt> {
         self.attempts.get(&of)?.get(usize::try_from(spawn.0).ok()?)?.as_ref()

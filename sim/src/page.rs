@@ -82,7 +82,7 @@ fn data_of(subject: &Subject<'_>, run: &Run) -> Value {
     })
 }
 
-/// Which of so many records are not drawn.
+/// Returns which of `records` records are not drawn.
 fn cut(records: usize) -> Range<usize> {
     let [first, last] = MOST;
     if records > first + last { first..records - last } else { 0..0 }

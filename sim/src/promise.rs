@@ -56,7 +56,7 @@ pub const EVENTUALLY: &[Promise] = &[
 /// Milliseconds within which a failed reaping step is followed by another: the longest wait is 1 s.
 const RETRY_MS: u64 = 1_500;
 
-/// The name under which a run that differs from its twin is told.
+/// The name under which a run that differs from its twin is reported.
 pub const SAME_SEED_SAME_RUN: &str = "same_seed_same_run";
 
 /// The first of `news` for which `judge` has something to say.
@@ -103,11 +103,11 @@ fn a_worker_follows_a_claim(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// No dispatcher ends the claim of another, whether that lives or died, while the worker that the row
-/// names is alive: nobody starts a second one beside it.
+/// No dispatcher ends the claim of another, whether that lives or died, while the worker that the
+/// row names is alive: no second one is started beside it.
 fn a_claim_of_the_living_stands(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
-        News::Freed { living: true } => {
+        News::Reclaimed { living: true } => {
             Some("a claim was ended although its worker is alive".to_owned())
         }
         _ => None,
@@ -125,7 +125,7 @@ fn a_worker_is_configured(ledger: &Ledger) -> Option<String> {
 }
 
 /// Live workers of one dispatcher never exceed `max_workers` nor, of one board, `max_in_progress`;
-/// rows that run never exceed `max_in_progress` at a claim, whoever runs them.
+/// running rows of all dispatchers never exceed `max_in_progress` at a claim.
 fn caps_hold(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Spawned { live, max_workers, live_there, max_in_progress, .. } => {
@@ -185,13 +185,13 @@ fn one_request_at_a_time(ledger: &Ledger) -> Option<String> {
 fn only_our_own_is_signalled(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Signalled { own: false, signal, .. } => {
-            Some(format!("{signal:?} went to a process of somebody else"))
+            Some(format!("{signal:?} went to a foreign process"))
         }
         _ => None,
     })
 }
 
-/// A worker is asked to end before it is killed, unless everything is to end at once.
+/// A worker is asked to end before it is killed, unless everything must end immediately.
 fn term_comes_before_kill(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Signalled { signal: Signal::Kill, asked: false, .. } => {
@@ -257,7 +257,7 @@ fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// A host, or a board's folder, that refuses a process spends no task's budget.
+/// A host, or a board's directory, that refuses a process spends no task's budget.
 fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Recorded { verdict, attempt: Some(attempt), failures: (before, after), .. } => {
@@ -329,10 +329,13 @@ fn no_exit_is_lost(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// Whatever keeps a ready task from running has an end, or somebody who can end it.
+/// Every reason that keeps a ready task from running has an end, or a person who can end it.
 fn every_hold_has_an_end(ledger: &Ledger) -> Option<String> {
     let (board, task) = ledger.remains.held.first()?;
-    Some(format!("{task} on board {} is ready, and nothing says why it does not run", board.0))
+    Some(format!(
+        "{task} on board {} is ready, and no reason is known why it does not run",
+        board.0
+    ))
 }
 
 /// Once faults stop, every task that can run ends.

@@ -4,14 +4,14 @@
 /// Defines the saboteurs once.
 macro_rules! saboteurs {
     ($($(#[doc = $doc:literal])+ $name:ident $text:literal breaks [$($promise:literal),+],)+) => {
-        /// One planted bug.
+        /// A bug that can be planted, in the machine or around it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Saboteur {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl Saboteur {
-            /// All of them.
+            /// All planted bugs.
             pub const ALL: &[Saboteur] = &[$(Saboteur::$name),+];
 
             /// Its name in reports.
@@ -30,7 +30,7 @@ macro_rules! saboteurs {
 }
 
 saboteurs! {
-    /// The historical bug: reaping is a part of the pass, after whatever may fail.
+    /// The historical bug: reaping is a part of the pass, after steps that may fail.
     ReapInsideThePass "reap inside the pass" breaks ["no_zombie_outlives_a_tick"],
     /// Reaping waits until no board is out of use.
     ReapWhenBoardsAreWell "reap only when all boards are well" breaks ["no_zombie_outlives_a_tick"],
@@ -47,7 +47,7 @@ saboteurs! {
     SpawnAfterLostClaim "spawn after a lost claim" breaks ["a_worker_follows_a_claim"],
     /// A task is run again while processes of its last worker live.
     RespawnWhileGroupLives "respawn while the group lives" breaks ["no_task_has_two_workers"],
-    /// Signals go to whoever has the pid now.
+    /// Signals go to the process that has the pid now.
     SignalByPid "signal by pid" breaks ["only_our_own_is_signalled"],
     /// TERM is never followed by KILL.
     NeverKill "TERM is never escalated" breaks ["kill_follows_term"],
@@ -67,7 +67,7 @@ saboteurs! {
     SlotFreeTooSoon "slot free before the exit" breaks ["caps_hold", "no_task_has_two_workers"],
     /// A board that was out of use once is never tried again.
     NeverLift "quarantine never lifted" breaks ["every_hold_has_an_end", "no_exit_is_lost"],
-    /// A file that failed its checks is used all the same.
+    /// A file that failed its checks is used nevertheless.
     WriteSickBoard "quarantined board written" breaks ["a_sick_board_is_untouched"],
     /// While one board's answer is outstanding for long, the others wait.
     AwaitHungLane "hung lane awaited" breaks ["a_sick_board_is_alone"],
@@ -79,7 +79,7 @@ saboteurs! {
     ForgetFailure "failure not counted" breaks ["every_failure_is_counted"],
     /// What was kept for a run is never let go.
     NeverForget "finished runs never forgotten" breaks ["nothing_is_kept_for_ever"],
-    /// A dispatcher that is asked to stop does so at once.
+    /// A dispatcher that is asked to stop exits immediately.
     AbandonWorkers "workers abandoned at shutdown" breaks ["nothing_outlives_a_shutdown"],
     /// A failed reaping step is never tried again, and ticks no longer reap either.
     ReapNeverAgain "no reaping after a failed one"

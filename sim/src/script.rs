@@ -10,7 +10,7 @@
 //! at 9 exited 1 pid 101 code 0
 //! ```
 //!
-//! `at` gives seconds on the monotonic clock. The wall clock begins at 0 together with it.
+//! `at` is in seconds on the monotonic clock. The wall clock begins at 0 together with it.
 //!
 //! | line | meaning |
 //! |---|---|
@@ -22,15 +22,15 @@
 //!
 //! | event | meaning |
 //! |---|---|
-//! | `tick` `wake` `kernel-ready` | as they say |
+//! | `tick` `wake` `kernel-ready` | as named |
 //! | `exited ATTEMPT pid N HOW [others-live]` | HOW: `code N`, `signal N`, `unknown` |
 //! | `orphan N` | a process that we never started was reaped; N is its pid |
 //! | `reaped` `reap-failed ERROR` | the end of a reaping step |
-//! | `boards-listed` `board-added B` `board-removed B` `board-changed B` | as they say |
+//! | `boards-listed` `board-added B` `board-removed B` `board-changed B` | as named |
 //! | `connected B` `connect-failed B FAULT [same-file]` | FAULT: `content` `access` `busy` `replaced` |
 //! | `exchanged B[, SEEN]…` | committed, see below |
 //! | `exchange-failed B FAULT [KEPT]` | KEPT: `perhaps-written` (but not) or `written-unseen` |
-//! | `spawn-ok ATTEMPT pid N` `spawn-cancelled ATTEMPT` | as they say |
+//! | `spawn-ok ATTEMPT pid N` `spawn-cancelled ATTEMPT` | as named |
 //! | `spawn-failed ATTEMPT BLAME ERROR` | BLAME: `task` `host` `board` |
 //! | `signalled ATTEMPT SIGNAL OUTCOME` | `probe` `term` `kill`; `delivered` `gone` `refused` |
 //! | `policy SETTING…` | the owner wants something else from now on |
@@ -46,20 +46,20 @@
 //! | `promotable TASK…` | they wait, and their parents are done |
 //! | `expired TASK…` `abandoned TASK…` | claims of others: lease over, or worker and dispatcher gone |
 //! | `others N` | that many tasks are run by others |
-//! | `lost TASK…` | it was ours, and somebody has ended its run |
-//! | `due SECOND` | then something changes by itself |
+//! | `lost TASK…` | it was ours, and another process has ended its run |
+//! | `due SECOND` | then time alone changes something |
 //! | `refused TASK WHY` | `superseded` `full` `locked` `rejected`, or a hold |
-//! | `limit TASK SECONDS` | the task's own limit, told with its claim |
+//! | `limit TASK SECONDS` | the task's own limit, reported with its claim |
 //! | `unchanged` | it is as it was, and not looked at |
 //!
-//! A ready TASK may say more of itself, as in `t_1:failures=3:ended=10`: `failures=N`, `ended=SECOND`,
-//! `rate-limited=SECOND`, `priority=N`, `no-body`, `unassigned`, `foreign`. Holds are `cooldown=SECOND`,
-//! `backoff=SECOND`, `foreign`, `unassigned`, `needs-body` and `review`.
+//! A ready TASK may carry more facts, as in `t_1:failures=3:ended=10`: `failures=N`,
+//! `ended=SECOND`, `rate-limited=SECOND`, `priority=N`, `no-body`, `unassigned`, `foreign`. Holds
+//! are `cooldown=SECOND`, `backoff=SECOND`, `foreign`, `unassigned`, `needs-body` and `review`.
 //!
-//! Settings, with what they are unless said: `max-workers 2`, `max-in-progress 2`, `failure-limit 2`,
-//! `lease 900`, `cooldown 300`, and of the one worker `runtime none`, `kill-after 5`,
-//! `completion exit-status` (or `board`), `leftovers end` (or `keep`), `body optional` (or `needed`),
-//! `default no` (or `yes`: it takes the tasks of nobody). Times are seconds.
+//! Settings, with their defaults: `max-workers 2`, `max-in-progress 2`, `failure-limit 2`, `lease
+//! 900`, `cooldown 300`, and of the one worker `runtime none`, `kill-after 5`, `completion
+//! exit-status` (or `board`), `leftovers end` (or `keep`), `body optional` (or `needed`), `default
+//! no` (or `yes`: it takes unassigned tasks). Times are seconds.
 
 mod read;
 mod tell;
@@ -79,7 +79,8 @@ use self::read::Seen;
 /// What the lines of an answer begin with.
 pub const ANSWER: &str = "    ";
 
-/// Plays a script, or a transcript without its answers, and gives it back with what the machine answered to each line.
+/// Plays a script, or a transcript without its answers. Returns it with the machine's answers after
+/// each line.
 ///
 /// # Errors
 /// The line that is not understood.
@@ -216,7 +217,7 @@ impl Stage {
         }
     }
 
-    /// Writes what was sent into the board, and says what became of each change.
+    /// Writes what was sent into the board, and returns the result of each change.
     fn write(&mut self, board: BoardId, seen: &Seen) -> Vec<Taken> {
         let ours = self.ours.entry(board).or_default();
         ours.retain(|fence| !seen.lost.contains(&fence.task));

@@ -4,14 +4,14 @@ use crate::ledger::{Ledger, News};
 
 macro_rules! states {
     ($($(#[doc = $doc:literal])+ $name:ident $text:literal,)+) => {
-        /// One such state.
+        /// A state that a sweep should reach.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Sometimes {
             $($(#[doc = $doc])+ $name,)+
         }
 
         impl Sometimes {
-            /// All of them.
+            /// All such states.
             pub const ALL: [Sometimes; Sometimes::COUNT] = [$(Sometimes::$name),+];
             /// How many there are.
             pub const COUNT: usize = [$($text),+].len();
@@ -64,15 +64,15 @@ states! {
     ACommitWasAMaybe "a commit was a maybe",
     /// A claim without a run here was put back.
     AStrayWasPutBack "a stray claim was put back",
-    /// A lane did not answer in time.
-    ALaneWasOverdue "a lane was overdue",
+    /// A board thread or spawn thread did not answer in time.
+    AThreadWasOverdue "a thread was overdue",
     /// A spawn was called off.
     ASpawnWasCalledOff "a spawn was called off",
     /// The host refused a process.
     TheHostRefused "the host refused a process",
     /// A board came back into use.
     ABoardCameBackIntoUse "a board came back into use",
-    /// A dispatcher died.
+    /// A dispatcher crashed.
     ADispatcherDied "a dispatcher died",
     /// Two dispatchers had workers at the same time.
     TwoDispatchersWorked "two dispatchers had workers at once",

@@ -10,7 +10,7 @@ use crate::promise::SAME_SEED_SAME_RUN;
 use crate::sometimes::Sometimes;
 use crate::world::{Broken, Options, Run, run};
 
-/// Bytes of entropy that a seed is made into, unless somebody wants others.
+/// Bytes of entropy that a seed expands to, unless the caller passes entropy.
 pub const SIZE: usize = 2_048;
 
 /// The entropy of a seed: not always as long, so that short lives are seen too.
@@ -52,11 +52,11 @@ pub struct Sum {
 /// A seed that breaks a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which.
+    /// The seed of the run.
     pub seed: u64,
     /// Events of its run.
     pub events: u64,
-    /// What it breaks.
+    /// The promise that it breaks.
     pub broken: Broken,
 }
 
@@ -77,7 +77,7 @@ impl Sum {
     fn take(&mut self, seed: u64, run: Run) {
         self.seeds += 1;
         self.events += 2 * run.events;
-        // In whatever order the runs end, the sum is the same.
+        // The sum does not depend on the order in which the runs end.
         self.hash = self.hash.wrapping_add(run.hash.wrapping_mul(seed | 1));
         add(&mut self.fired, &run.fired);
         add(&mut self.reached, &run.reached);
@@ -107,23 +107,23 @@ fn add<const N: usize>(sum: &mut [u64; N], more: &[u32; N]) {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += u64::from(*more));
 }
 
-/// How a sweep is to be made.
+/// The settings of a sweep.
 #[derive(Clone, Debug)]
 pub struct Sweep {
-    /// Which seeds.
+    /// The seeds to run.
     pub seeds: Range<u64>,
     /// Bytes of entropy of the longest runs.
     pub size: usize,
-    /// Threads.
+    /// Number of threads.
     pub jobs: usize,
-    /// How each run is to be looked at.
+    /// How each run is recorded.
     pub options: Options,
     /// Whether to stop at the first broken promise.
     pub stop_early: bool,
 }
 
 impl Sweep {
-    /// Runs all of it. `seen` is told of each finished seed and says whether to go on.
+    /// Runs all seeds. Calls `seen` after each seed; it returns whether to go on.
     pub fn run(&self, seen: impl Fn(u64) -> bool + Sync) -> Sum {
         let next = AtomicU64::new(self.seeds.start);
         let over = AtomicBool::new(false);

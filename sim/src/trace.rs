@@ -20,9 +20,9 @@ use crate::kernel::Uid;
 pub struct Record {
     /// When, in milliseconds since the beginning.
     pub at: u64,
-    /// To or by whom.
+    /// The dispatcher, board or process that it concerns.
     pub who: Who,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
@@ -31,11 +31,11 @@ pub struct Record {
 pub enum Who {
     /// The world as a whole.
     World,
-    /// A dispatcher, by its seat.
+    /// A dispatcher, by the number of its seat.
     Dispatcher(usize),
-    /// A board.
+    /// A board, by its number.
     Board(BoardId),
-    /// A process.
+    /// A process, by its unique number.
     Process(Uid),
 }
 
@@ -51,29 +51,30 @@ impl fmt::Display for Who {
     }
 }
 
-/// What can happen.
+/// Everything that can happen in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A dispatcher was told this.
+    /// A dispatcher got this event.
     Event(Event),
     /// A dispatcher asked for this.
     Effect(Effect),
-    /// A dispatcher began.
+    /// A dispatcher was started.
     Begins(Instance),
-    /// A dispatcher died.
+    /// A dispatcher crashed.
     Dies,
-    /// A process began.
+    /// A process was started.
     Started {
-        /// Its number.
+        /// Its pid, which may be reused.
         pid: Pid,
         /// Where it comes from.
         origin: Origin,
     },
-    /// A process ended.
+    /// A process exited or was killed.
     Ended {
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
-        /// The seat of the dispatcher that must reap it; `None` if its parent or pid 1 does so at once.
+        /// The seat of the dispatcher that must reap it; `None` if its parent or pid 1 does so
+        /// immediately.
         reaper: Option<usize>,
     },
     /// A process was reaped.
@@ -86,15 +87,15 @@ pub enum What {
     Replaced,
     /// Something else was done to a board.
     Note(String),
-    /// A fault struck.
+    /// A fault was injected.
     Fault(Fault),
     /// No faults from here on.
     Calm,
     /// A promise was broken.
     Broken {
-        /// Which.
+        /// Name of the promise.
         promise: &'static str,
-        /// How.
+        /// How it was broken, in a sentence.
         how: String,
     },
 }
@@ -104,14 +105,14 @@ pub enum What {
 pub enum Origin {
     /// A dispatcher started it.
     Worker {
-        /// Which.
+        /// Number of the dispatcher's seat.
         seat: usize,
-        /// For which task.
+        /// The task that it works on.
         task: TaskId,
     },
     /// A worker started it: it is in that worker's group.
     Member {
-        /// That worker.
+        /// The leader of the group.
         leader: Uid,
     },
     /// It has nothing to do with sexton, and a pid that came back.

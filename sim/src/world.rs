@@ -46,9 +46,9 @@ use seen::Seen;
 
 /// What the wall clock shows when a world begins.
 const EPOCH: i64 = 1_000_000;
-/// Moments of the world in a millisecond: what happens in the same one has an order all the same.
+/// Moments of the world in a millisecond: events in the same millisecond still have an order.
 const FINE: u64 = 256;
-/// In the calm, ticks are no closer than this: hours pass, and nothing depends on it.
+/// In the calm, ticks are no closer than this: hours pass, and no promise depends on shorter ones.
 const CALM_INTERVAL_MS: u64 = 20_000;
 /// Milliseconds between two ticks where they are rare: there, only wake-ups, timers and retries can
 /// carry the work on.
@@ -57,10 +57,10 @@ const RARE_TICK_MS: u64 = 3_600_000;
 const RETIRE_MS: u64 = 1_000;
 /// Milliseconds that the calm may take until everything has ended.
 const CALM_MS: u64 = 4 * 3_600_000;
-/// Events after which a world is stopped: nothing real takes so many.
+/// Events after which a run is stopped: no sound run needs this many.
 const MOST_EVENTS: u64 = 200_000;
 
-/// How a run is to be looked at.
+/// How a run is recorded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// A bug to plant.
@@ -95,10 +95,10 @@ pub struct Run {
     pub cells: Option<Cells>,
 }
 
-/// A broken promise.
+/// A promise that was broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// Its name.
+    /// Name of the promise.
     pub promise: &'static str,
     /// How it was broken.
     pub how: String,
@@ -126,7 +126,7 @@ pub fn run(entropy: Vec<u8>, options: Options) -> Run {
     }
 }
 
-/// The whole.
+/// A whole simulated world: host, boards, dispatchers and time.
 #[derive(Clone)]
 struct World {
     entropy: Entropy,
@@ -408,7 +408,8 @@ impl World {
         }
     }
 
-    /// What is to be written down before an event is handled. For a tick: what has ended by now.
+    /// Records what must be known before an event is handled. For a tick: the processes that have
+    /// ended by now.
     fn before(&mut self, seat: usize, event: &Event) -> Vec<Uid> {
         let instance = self.seats[seat].instance;
         match event {

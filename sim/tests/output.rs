@@ -155,7 +155,7 @@ fn a_terminal_with_no_color_gets_no_colour_and_no_progress() {
         output.map(|output| output.stdout.contains(&b'\x1b'))
     };
     match (on_a_terminal(""), on_a_terminal("1")) {
-        (None, _) | (_, None) => eprintln!("there is no script(1), so this shows nothing"),
+        (None, _) | (_, None) => eprintln!("script(1) is missing, so this tests nothing"),
         seen => assert_eq!(seen, (Some(true), Some(false))),
     }
 }

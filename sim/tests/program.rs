@@ -190,7 +190,7 @@ fn a_file_that_cannot_be_used_is_wrong_usage_and_the_message_says_what_to_do() {
         (
             &["replay", "--seed", "62", "--html", "no/such/folder.html"],
             "cannot write the page 'no/such/folder.html': No such file or directory (os error 2); \
-             name a file in a folder that is there",
+             name a file in a directory that is there",
         ),
         (
             &["play", "no/such/script"],
@@ -199,13 +199,13 @@ fn a_file_that_cannot_be_used_is_wrong_usage_and_the_message_says_what_to_do() {
         ),
         (
             &[&["shrink", "--output", "no/such/file"], &bug[..]].concat(),
-            "cannot write into the folder 'no/such': No such file or directory (os error 2); run at \
-             the top of the project, make the folder, or name a file with --output",
+            "cannot write into the directory 'no/such': No such file or directory (os error 2); run at \
+             the top of the project, make the directory, or name a file with --output",
         ),
         (
             &[&["shrink"], &bug[..]].concat(),
-            "cannot write into the folder 'tests/regressions': No such file or directory (os error \
-             2); run at the top of the project, make the folder, or name a file with --output",
+            "cannot write into the directory 'tests/regressions': No such file or directory (os error \
+             2); run at the top of the project, make the directory, or name a file with --output",
         ),
     ] {
         let output = sim(arguments).current_dir(env!("CARGO_TARGET_TMPDIR")).output().unwrap();

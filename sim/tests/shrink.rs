@@ -1,4 +1,4 @@
-//! What `shrink` does to files: it writes over none that it was not told to.
+//! What `shrink` does to files: it overwrites none without `--force`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use common::{BUG, seeds_that_break};
 
 mod common;
 
-/// A folder like the top of the project, with a folder for regressions.
+/// A directory like the top of the project, with a directory for regressions.
 fn top(name: &str) -> PathBuf {
     let top = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if top.exists() {

@@ -86,7 +86,7 @@ pub fn full(wait: &Wait, task: &Task, now: i64) -> String {
         Wait::Hold(Hold::ForeignLane) => {
             let name = plain(task.assignee.as_deref().unwrap_or("").trim());
             format!(
-                "foreign lane: no worker `{name}` is configured here; it is left to whoever runs \
+                "foreign lane: no worker `{name}` is configured here; it is left to the dispatcher that runs \
                  that lane, or to you: add [worker.{name}] to sexton.toml"
             )
         }
@@ -94,11 +94,11 @@ pub fn full(wait: &Wait, task: &Task, now: i64) -> String {
             "no assignee, and no default_assignee is configured; assign it, or set one".to_owned()
         }
         Wait::Hold(Hold::NeedsBody) => {
-            "its worker's command uses the body, and it has none; create it anew with --body"
+            "its worker's command uses the body, and it has none; create it again with --body"
                 .to_owned()
         }
         Wait::Hold(Hold::Cooldown { until }) => {
-            format!("cooldown after a rate limit; ends by itself at {}", moment(*until, now))
+            format!("cooldown after a rate limit; ends at {}", moment(*until, now))
         }
         Wait::Hold(Hold::Backoff { until }) => {
             format!("its last attempt failed; it is tried again at {}", moment(*until, now))
@@ -106,7 +106,7 @@ pub fn full(wait: &Wait, task: &Task, now: i64) -> String {
         Wait::Hold(Hold::Review) => {
             "waits for a reviewer; sexton does not run the review lane".to_owned()
         }
-        Wait::LongId => "its id is too long for sexton; create it anew".to_owned(),
+        Wait::LongId => "its id is too long for sexton; create it again".to_owned(),
         Wait::Parents(parents) => {
             let each = parents.iter().map(|p| format!("{} ({})", plain(&p.id), plain(&p.status)));
             format!("waits for {}", each.collect::<Vec<_>>().join(", "))
@@ -122,7 +122,7 @@ pub fn full(wait: &Wait, task: &Task, now: i64) -> String {
         Wait::Scheduled { .. } => {
             format!("{}; `sexton unblock {id}` lets it start", brief(wait, now))
         }
-        Wait::Triage => "waits for somebody to sort it in".to_owned(),
+        Wait::Triage => "waits for a person to sort it".to_owned(),
         Wait::Unknown => "sexton does not know this status and leaves the task alone".to_owned(),
     }
 }

@@ -57,7 +57,7 @@ fn filter(default: &str) -> Result<EnvFilter, Failure> {
         Err(VarError::NotUnicode(_)) => return Err(invalid("not valid UTF-8")),
     };
     if let Some(word) = text.split(',').map(str::trim).find(|word| selects_nothing(word)) {
-        return Err(invalid(format_args!("`{}` is no level", plain(word))));
+        return Err(invalid(format_args!("`{}` is not a level", plain(word))));
     }
     EnvFilter::try_new(&text).map_err(|error| invalid(format_args!("`{}`: {error}", plain(&text))))
 }

@@ -80,23 +80,23 @@ impl fmt::Display for HeaderError {
                 write!(f, "it has {size} bytes, too few for a database")
             }
             HeaderError::Magic => f.write_str("it does not begin like an SQLite database"),
-            HeaderError::PageSize { found } => write!(f, "its header gives a page size of {found}"),
+            HeaderError::PageSize { found } => write!(f, "its header has a page size of {found}"),
             HeaderError::Truncated { size, page } => {
                 write!(f, "it has {size} bytes, less than one page of {page}")
             }
             HeaderError::Version { write, read } => {
-                write!(f, "its header gives format versions {write} (write) and {read} (read)")
+                write!(f, "its header has format versions {write} (write) and {read} (read)")
             }
             HeaderError::Fractions { found: [max, min, leaf] } => {
-                write!(f, "its header gives payload fractions {max}, {min}, {leaf}")
+                write!(f, "its header has payload fractions {max}, {min}, {leaf}")
             }
             HeaderError::Reserved { found } => {
                 write!(f, "its header reserves {found} bytes of each page")
             }
             HeaderError::SchemaFormat { found } => {
-                write!(f, "its header gives schema format {found}")
+                write!(f, "its header has schema format {found}")
             }
-            HeaderError::Encoding { found } => write!(f, "its header gives text encoding {found}"),
+            HeaderError::Encoding { found } => write!(f, "its header has text encoding {found}"),
         }
     }
 }

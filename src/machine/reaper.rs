@@ -165,6 +165,6 @@ mod tests {
             Some(&Effect::Report(Report::Reaped { pids: vec![Pid(7)], orphans: 0 }))
         );
         reaper.succeeded(&mut effects);
-        assert_eq!(effects.len(), 4, "the pid is not told twice: {effects:?}");
+        assert_eq!(effects.len(), 4, "the pid is not reported twice: {effects:?}");
     }
 }

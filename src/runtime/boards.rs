@@ -123,7 +123,7 @@ impl Boards {
             Ok(()) => Some(Event::BoardAdded { board }),
             // The next listing tries again.
             Err(error) => {
-                tracing::warn!("no thread for a board: {error}");
+                tracing::warn!("cannot start the thread of a board: {error}");
                 None
             }
         }

@@ -169,7 +169,7 @@ impl Daemon {
                         self.feed(Event::Drain { grace_ms });
                     }
                     Asked::Stop => {
-                        tracing::warn!("stopping at once");
+                        tracing::warn!("stopping immediately");
                         abort_at.get_or_insert(clock::now().mono.after(ABORT_MS));
                         self.feed(Event::Abort);
                     }
@@ -229,7 +229,9 @@ impl Daemon {
     pub fn tell_others(&mut self, root: PathBuf, env: Environment) {
         match StatusWriter::start(root, env) {
             Ok(writer) => self.status = Some(writer),
-            Err(error) => tracing::warn!("no thread for telling others how boards are: {error}"),
+            Err(error) => {
+                tracing::warn!("cannot start the thread that writes the status file: {error}")
+            }
         }
     }
 

@@ -165,7 +165,7 @@ impl ListingThread {
     fn possible(&mut self) -> Result<Vec<BoardPaths>, String> {
         // Boards that no thread can look at are not boards that are gone.
         if let Err(error) = self.looks.start() {
-            tracing::warn!("no thread to look at boards: {error}");
+            tracing::warn!("cannot start a thread that looks at boards: {error}");
             return Err("no thread can be started to look at them".to_owned());
         }
         for directory in ["", "kanban", "kanban/boards"] {
@@ -231,7 +231,9 @@ impl ListingThread {
 
 /// False if the host refused a thread; the next listing tries again.
 fn was_provided(thread: io::Result<()>) -> bool {
-    thread.inspect_err(|error| tracing::warn!("no thread to look at boards: {error}")).is_ok()
+    thread
+        .inspect_err(|error| tracing::warn!("cannot start a thread that looks at boards: {error}"))
+        .is_ok()
 }
 
 /// How a listing goes on.

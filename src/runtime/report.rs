@@ -133,7 +133,7 @@ fn because(cause: EndCause) -> String {
     match cause {
         EndCause::Timeout { limit_s } => format!("max_runtime of {limit_s} s exceeded"),
         EndCause::Shutdown => "shutting down".to_owned(),
-        EndCause::Superseded => "its task has ended otherwise".to_owned(),
+        EndCause::Superseded => "its task ended in another way".to_owned(),
         EndCause::Leftovers => "it left processes behind".to_owned(),
     }
 }

@@ -177,7 +177,7 @@ impl SpawnThreads {
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnThreadsError {
     /// The claim's row, or its board, is gone.
-    #[error("nothing is known of its claim; its row, or its board, went as soon as it was claimed")]
+    #[error("its claim is gone; its row, or its board, was removed right after the claim")]
     NoClaim,
     /// Too many threads hang.
     #[error("{STUCK} spawns hang in the board's directories; check the disk they are on")]

@@ -424,7 +424,7 @@ fn signals_that_come_together_are_one_request() {
 fn stop_at_once(sexton: &Running) {
     wait_until("a second request", || {
         sexton.signal(Signal::SIGTERM);
-        sexton.log().contains("stopping at once")
+        sexton.log().contains("stopping immediately")
     });
 }
 

@@ -138,7 +138,7 @@ fn an_invalid_log_filter_is_refused() {
         (b"sexton=loud[".as_slice(), "`sexton=loud[`: error parsing level filter"),
         (b"sexton=loud", "`sexton=loud`: error parsing level filter"),
         (b"debug,=,", "`debug,=,`: invalid filter directive"),
-        (b"warn, verbose", "`verbose` is no level"),
+        (b"warn, verbose", "`verbose` is not a level"),
         (b"debug\xff", "not valid UTF-8"),
     ] {
         for args in [&["run", "--until-idle"][..], &["dispatch"], &["demo"]] {

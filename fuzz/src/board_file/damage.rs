@@ -1,4 +1,4 @@
-//! What is made wrong about a real board's file, as the input says.
+//! The damage that an input does to a real board's file.
 
 use std::fs;
 use std::path::Path;
@@ -23,11 +23,11 @@ const MOST_MUTATIONS: usize = 12;
 /// What may be expected of a board after what was done to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Made {
-    /// Rows were changed, whatever they hold now: all of it must work.
+    /// Rows were changed, to any values: everything must still work.
     Rows,
     /// Its schema was changed, too.
     Schema,
-    /// Its bytes were.
+    /// Bytes of the file were changed.
     Bytes,
 }
 
@@ -190,7 +190,7 @@ fn one_value(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
     let column = *u.choose(columns)?;
     let row = u.int_in_range(0..=24_u8)?;
     let value = any_value(u)?;
-    // A text that is no text: SQLite does not look at its bytes.
+    // A text that is not UTF-8: SQLite does not check its bytes.
     let new = if u.ratio(1, 8)? { "CAST(?1 AS TEXT)" } else { "?1" };
     let which = if row == 24 {
         "?2 = ?2".to_owned()
@@ -202,7 +202,7 @@ fn one_value(u: &mut Unstructured<'_>, path: &Path) -> Result<Made> {
     Ok(Made::Rows)
 }
 
-/// What somebody may have done to a board with SQL.
+/// What another tool may have done to a board with SQL.
 const STATEMENTS: &[(Made, &str)] = &[
     (Made::Rows, "UPDATE tasks SET status = 'ready', assignee = 'shell', claim_lock = NULL"),
     (Made::Rows, "UPDATE tasks SET status = 'todo'"),

@@ -1,4 +1,4 @@
-//! What the machine asks for, judged by what it has been told.
+//! Judges the effects by the events so far.
 
 use sexton::machine::attempt::Stage;
 use sexton::machine::effect::Effect;

@@ -1,4 +1,4 @@
-//! What the machine is told, written down.
+//! Records the events that the machine gets.
 
 use sexton::machine::attempt::Stage;
 use sexton::machine::event::{Event, Group, SignalOutcome};
@@ -10,7 +10,7 @@ use sexton::machine::verdict::ExitStatus;
 use super::{Told, Watch};
 
 impl Watch {
-    /// Notes what an event says. False if it answers a question that was not asked.
+    /// Records an event. Returns false if it answers a request that was not made.
     pub(super) fn is_told(&mut self, event: &Event) -> bool {
         match event {
             Event::Connected { board, seq } => {
@@ -36,7 +36,7 @@ impl Watch {
                     lane.shown.extend(&seen.ours);
                 }
                 for (n, change) in changes.iter().enumerate() {
-                    // A change of which the answer says nothing was not written.
+                    // A change without a result in the answer was not written.
                     let nothing = Taken::No(Refusal::Superseded);
                     let taken = answer.taken.get(n).copied().unwrap_or(nothing);
                     self.is_told_of_change(*board, *change, taken);

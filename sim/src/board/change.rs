@@ -107,7 +107,7 @@ impl Pass<'_> {
         })
     }
 
-    /// Its worker exists.
+    /// Stores the pid of its worker.
     fn started(&mut self, fence: Fence, pid: Pid) -> Taken {
         let Some(task) = self.fenced(fence) else { return SUPERSEDED };
         if task.claim.pid.is_some_and(|known| known != pid) {

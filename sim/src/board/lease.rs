@@ -10,22 +10,22 @@ const GRACE_S: i64 = 30;
 /// Seconds for which a claim with neither lock nor end is respected.
 const ORPHAN_S: i64 = 900;
 
-/// Seconds until a process of somebody else is looked at again.
+/// Seconds until a process of another dispatcher is looked at again.
 const LOOK_AGAIN_S: i64 = 30;
 
-/// Start times further ahead than this are no times.
+/// Start times further ahead than this are ignored.
 const AHEAD_S: i64 = 86_400;
 
 /// What can be said of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lease {
-    /// It is ours.
+    /// It is a claim of this dispatcher.
     Ours(Fence),
     /// It has ended by the rules.
     Ended(LeaseEnd),
     /// Somebody else's, and good.
     Held {
-        /// When it ends by itself if nothing is written.
+        /// When it ends if nothing is written.
         due: Option<i64>,
         /// When its worker should be looked at again.
         look: Option<i64>,
@@ -89,7 +89,8 @@ impl Pass<'_> {
         }
     }
 
-    /// A running task whose claim lacks its holder or its end: nobody would ever end it.
+    /// Judges a running task whose claim lacks its holder or its end: no dispatcher would ever end
+    /// it.
     fn orphan(&self, claim: Claim, start: i64) -> Lease {
         let end = start.saturating_add(ORPHAN_S);
         let here = claim.holder != Some(Holder::Elsewhere);

@@ -1,4 +1,4 @@
-//! Looking at a board: the ready tasks that free slots can use, and whatever else has changed.
+//! Looking at a board: the ready tasks that free slots can use, and all other changes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use sexton::machine::policy::Policy;
 use super::lease::Lease;
 use super::{Pass, Status, Task};
 
-/// Most tasks that are named as promotable at once.
+/// Most promotable tasks in one answer.
 const PROMOTABLE: usize = 256;
 
-/// Most claims that are named as ended at once.
+/// Most ended claims in one answer.
 const EXPIRED: usize = 256;
 
 /// Seconds after which every waiting task is looked at again if the board has changed.
@@ -26,7 +26,7 @@ const SWEEP_S: i64 = 300;
 pub struct Memory {
     /// By what the board was judged when last looked at; `None` before the first look.
     judged_by: Option<Policy>,
-    /// When something changes by itself, or must be looked at again.
+    /// When time alone changes a row, or a row must be judged again.
     due: Option<i64>,
     /// The list that was last given.
     given: Option<Given>,
@@ -55,7 +55,7 @@ struct Sweep {
 const FROM_THE_START: Sweep = Sweep { status: Status::Blocked, after: i64::MIN };
 
 impl Memory {
-    /// True if a look now would show nothing new, provided that nobody has written since the last.
+    /// True if a look now would show nothing new, provided that there was no write since the last.
     pub(super) fn is_current(&self, policy: &Policy, unix: i64) -> bool {
         self.judged_by.as_ref() == Some(policy)
             && self.sweep.is_none()
@@ -96,14 +96,14 @@ impl Pass<'_> {
         observation
     }
 
-    /// Fills in who runs, and which claims have ended. Gives the second at which the processes of
-    /// others should be looked at again.
+    /// Fills in the running rows and the ended claims. Returns the second at which the processes of
+    /// others must be looked at again.
     fn running(&self, observation: &mut Observation) -> Option<i64> {
         observation.running = self.board.running();
         let mut again = None;
         for task in self.board.tasks.iter().filter(|task| task.status == Status::Running) {
             if observation.expired.len() >= EXPIRED && self.ours(task).is_none() {
-                // The next look tells of it, and is due.
+                // The next look shows it, and is due.
                 observation.due = earliest(observation.due, Some(self.unix));
                 continue;
             }
@@ -121,7 +121,7 @@ impl Pass<'_> {
         again
     }
 
-    /// Whether the ready list is asked for, or may have changed by itself since it was given.
+    /// Whether the ready list is requested, or time may have changed it since it was returned.
     fn wants_list(&self, memory: &Memory, request: &Request) -> bool {
         request.fresh
             || memory.given.is_none_or(|given| {
@@ -181,8 +181,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Those of the waiting tasks that may be promoted, as many as are told at once. A task that was
-    /// told stays in mind until it is seen to have changed; the others come back with an event.
+    /// Those of the waiting tasks that may be promoted, as many as fit one answer. A task that was
+    /// returned is remembered until it is seen to have changed; the others come back with an event.
     fn promotable(&self, memory: &mut Memory) -> Vec<TaskId> {
         let mut found = Vec::new();
         for id in std::mem::take(&mut memory.waiting) {
@@ -201,7 +201,7 @@ impl Pass<'_> {
         found
     }
 
-    /// Looks at the rest of the waiting tasks of one status. Gives where to go on.
+    /// Looks at the rest of the waiting tasks of one status. Returns where to continue.
     fn go_on(
         &self,
         sweep: Sweep,

@@ -1,6 +1,6 @@
-//! What everybody else does to a board: workers, people, dispatchers of another kind.
+//! What others do to a board: workers, people, dispatchers of another kind.
 //!
-//! Each verb is one transaction. It gives false, and has changed nothing, where the client refuses.
+//! Each verb is one transaction. It returns false, and changes nothing, where the client refuses.
 
 use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, TaskId};
@@ -10,10 +10,10 @@ use super::{BlockKind, Claim, Holder, Instance, ModelBoard, Outcome, Status, Tas
 /// The lease of a claim by the client, and what a heartbeat of its workers renews it to.
 const CLIENT_TTL_S: u32 = 900;
 
-/// A task that is blocked this often for the same reason is sorted in anew.
+/// A task that is blocked this often for the same reason goes back to triage.
 const BLOCK_LIMIT: u32 = 2;
 
-/// What a new task is to be.
+/// The fields of a new task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTask {
     /// Its id; a task that has it already keeps it.
@@ -22,7 +22,7 @@ pub struct NewTask {
     pub lane: Lane,
     /// Tasks that must be done first. They must exist.
     pub parents: Vec<TaskId>,
-    /// Larger runs first.
+    /// Priority: larger runs first.
     pub priority: i64,
     /// Whether there is a body to hand to a worker.
     pub has_body: bool,
@@ -30,14 +30,14 @@ pub struct NewTask {
     pub max_retries: Option<u32>,
     /// Its own time limit.
     pub max_runtime_s: Option<u32>,
-    /// Wait for somebody to unblock it.
+    /// Create it blocked, until a person unblocks it.
     pub blocked: bool,
-    /// Wait for somebody to sort it in.
+    /// Create it in triage, where a person sorts it.
     pub triage: bool,
 }
 
 impl NewTask {
-    /// A plain task for this lane.
+    /// Returns a plain task for this lane.
     #[must_use]
     pub fn new(id: TaskId, lane: Lane) -> NewTask {
         NewTask {
@@ -72,11 +72,11 @@ pub struct Block {
     pub own_run: Option<RunId>,
     /// There is a reason: without an open run, one is made up to keep it.
     pub told: bool,
-    /// For routing.
+    /// Why it is blocked, which decides who is asked.
     pub kind: Option<BlockKind>,
 }
 
-/// What workers do.
+/// The actions of workers.
 impl ModelBoard {
     /// The task is done. Children that waited only for it become ready.
     pub fn complete(&mut self, id: TaskId, with: Complete, now: i64) -> bool {
@@ -127,7 +127,7 @@ impl ModelBoard {
     }
 }
 
-/// What people do.
+/// The actions of people.
 impl ModelBoard {
     /// Makes a task and its links.
     pub fn create(&mut self, new: &NewTask, now: i64) -> bool {
@@ -165,7 +165,7 @@ impl ModelBoard {
         true
     }
 
-    /// Puts a task away. Its worker is not told.
+    /// Puts a task away. Its worker gets no signal from this.
     pub fn archive(&mut self, id: TaskId, now: i64) -> bool {
         if self.task(id).is_none_or(|task| task.status == Status::Archived) {
             return false;
@@ -205,8 +205,8 @@ impl ModelBoard {
         true
     }
 
-    /// Moves a task to where it is to be done (again): todo, triage or ready. What waits for a task
-    /// that was done and is no longer must wait again.
+    /// Moves a task back to todo, triage or ready. If it was done, tasks that depend on it must
+    /// wait again.
     pub fn reopen(&mut self, id: TaskId, to: Status, now: i64) -> bool {
         let Some(from) = self.task(id).map(|task| task.status) else { return false };
         let waits = to == Status::Ready && !self.parents_all_done(id);
@@ -249,7 +249,7 @@ impl ModelBoard {
         true
     }
 
-    /// Gives a task to another lane, unless it runs under a claim.
+    /// Assigns a task to another lane, unless it runs under a claim.
     pub fn assign(&mut self, id: TaskId, lane: Lane) -> bool {
         let Some(task) = self.task(id) else { return false };
         if task.status == Status::Running && task.claim.holder.is_some() {
@@ -280,7 +280,7 @@ impl ModelBoard {
         }
     }
 
-    /// Says something about a task, which changes nothing that anybody decides by.
+    /// Adds a comment to a task, which affects no decision.
     pub fn comment(&mut self, id: TaskId) -> bool {
         self.task(id).is_some() && {
             self.wrote(None);
@@ -314,7 +314,7 @@ impl ModelBoard {
         true
     }
 
-    /// Removes a task with everything that belongs to it. No event says so.
+    /// Removes a task with everything that belongs to it. No event records it.
     pub fn delete(&mut self, id: TaskId) -> bool {
         if self.task(id).is_none() {
             return false;
@@ -357,7 +357,7 @@ impl ModelBoard {
         Some(run)
     }
 
-    /// Takes the lock off a running task, so that it runs for nobody. No event says so.
+    /// Takes the lock off a running task, so that it runs without a claim. No event records it.
     pub fn disown(&mut self, id: TaskId) -> bool {
         let held = |task: &&Task| task.status == Status::Running && task.claim.holder.is_some();
         self.task(id).filter(held).is_some() && {
@@ -408,7 +408,7 @@ impl ModelBoard {
         }
     }
 
-    /// Ends the current run, frees the task, and puts it where it is to be.
+    /// Ends the current run, releases the task, and sets its status to `to`.
     fn take_back(&mut self, id: TaskId, to: Status, outcome: Outcome, now: i64) {
         self.end_run(id, outcome, false, now);
         self.set(id, |task| {
@@ -457,7 +457,7 @@ fn route(task: &mut Task, kind: Option<BlockKind>, waits: bool) {
     let (status, kind, count) = match kind {
         // It becomes ready when its parents are done.
         Some(BlockKind::Dependency) if waits => (Status::Todo, Some(BlockKind::Dependency), 0),
-        // Without open parents that would be at once, again and again.
+        // Without open parents it would become ready immediately, again and again.
         Some(BlockKind::Dependency) => {
             let kind = Some(BlockKind::NeedsInput);
             (Status::Blocked, kind, again(kind))

@@ -14,13 +14,13 @@ pub struct Bugs {
     /// Only name the bugs and the promises that they break
     #[arg(long)]
     list: bool,
-    /// Print JSON
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
 
 impl Bugs {
-    /// Runs the command.
+    /// Searches for each planted bug.
     pub fn run(self) -> Result<(), Failure> {
         if self.list { self.list() } else { self.search() }
     }

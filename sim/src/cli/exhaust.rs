@@ -28,14 +28,14 @@ pub struct Exhaust {
 enum Scope {
     /// No fault at all.
     None,
-    /// One fault.
+    /// At most one fault
     Small,
-    /// Two faults.
+    /// At most two faults
     Medium,
 }
 
 impl Exhaust {
-    /// Runs the command.
+    /// Follows every choice in the scope.
     pub fn run(self) -> Result<(), Failure> {
         let faults = match self.scope {
             Scope::None => 0,

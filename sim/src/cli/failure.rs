@@ -26,8 +26,7 @@ impl Failure {
         }
     }
 
-    /// Tells the person and gives the exit code. That the message itself cannot be written changes
-    /// nothing.
+    /// Prints the message and returns the exit code, which stays the same if printing fails.
     pub fn report(self) -> u8 {
         let (message, code) = match self {
             Failure::Found(message) => (message, 1),

@@ -21,7 +21,7 @@ pub struct Play {
 }
 
 impl Play {
-    /// Runs the command.
+    /// Plays the script.
     pub fn run(self) -> Result<(), Failure> {
         let text = std::fs::read_to_string(&self.file).map_err(Failure::file(
             "read the script",

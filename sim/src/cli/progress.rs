@@ -1,4 +1,4 @@
-//! How far a long command has come, for whoever watches a terminal.
+//! The progress of a long command, on a terminal.
 
 use std::env;
 

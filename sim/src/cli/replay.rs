@@ -1,4 +1,4 @@
-//! `replay`: one run.
+//! `replay`: shows a single run in full.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Runs the command.
+    /// Replays the run.
     pub fn run(self) -> Result<(), Failure> {
         let tracing = self.trace || self.html.is_some();
         let options = Options { trace: tracing, ..self.plant.options()? };
@@ -43,7 +43,7 @@ impl Replay {
             std::fs::write(path, self.page(&run)).map_err(Failure::file(
                 "write the page",
                 path,
-                "name a file in a folder that is there",
+                "name a file in a directory that is there",
             ))?;
         }
         if self.json {

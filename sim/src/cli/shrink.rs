@@ -13,7 +13,7 @@ use super::{Failure, Plant, Source, broken_json, say, told};
 
 /// Where what is left goes; the tests run every file in there.
 const REGRESSIONS: &str = "tests/regressions";
-/// Runs that the search makes at the most.
+/// Most runs of one search.
 const TRIES: usize = 50_000;
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,7 @@ Examples:
   sexton-sim shrink --entropy fuzz/artifacts/world/crash-…
 
 What is left goes to tests/regressions/PROMISE.entropy, or PROMISE-2.entropy and so on if another run
-is kept there. Exit code 2, before the search, if the folder is missing or the file of --output is
+is kept there. Exit code 2, before the search, if the directory is missing or the file of --output is
 there already.";
 
 /// Find the smallest entropy that breaks the same promise, and keep it as a regression
@@ -45,7 +45,7 @@ pub struct Shrink {
 }
 
 impl Shrink {
-    /// Runs the command.
+    /// Searches for a smaller run.
     pub fn run(self) -> Result<(), Failure> {
         self.check()?;
         let options = self.plant.options()?;
@@ -77,14 +77,17 @@ impl Shrink {
 
     /// Refuses before the search what could not be written after it.
     fn check(&self) -> Result<(), Failure> {
-        let folder = match &self.output {
-            Some(path) => path.parent().filter(|folder| *folder != "").unwrap_or(Path::new(".")),
+        let directory = match &self.output {
+            Some(path) => {
+                path.parent().filter(|directory| *directory != "").unwrap_or(Path::new("."))
+            }
             None => Path::new(REGRESSIONS),
         };
-        let remedy = "run at the top of the project, make the folder, or name a file with --output";
-        fs::read_dir(folder).map(drop).map_err(Failure::file(
-            "write into the folder",
-            folder,
+        let remedy =
+            "run at the top of the project, make the directory, or name a file with --output";
+        fs::read_dir(directory).map(drop).map_err(Failure::file(
+            "write into the directory",
+            directory,
             remedy,
         ))?;
         match &self.output {
@@ -97,7 +100,7 @@ impl Shrink {
         }
     }
 
-    /// Writes what is left, and over nothing unless that was asked for. Says where it is.
+    /// Writes the smallest entropy, and overwrites a file only with `--force`. Returns the path.
     fn keep(&self, promise: &str, small: &[u8]) -> Result<PathBuf, Failure> {
         let path = self.output.clone().unwrap_or_else(|| regression(promise, small));
         if self.output.is_none() && holds(&path, small) {

@@ -1,4 +1,4 @@
-//! `sweep`: many seeds.
+//! `sweep`: runs many seeds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct Sweep {
     first: u64,
     #[command(flatten)]
     jobs: Jobs,
-    /// Stop after so many minutes; with --seeds as well, at whichever comes first
+    /// Stop after M minutes; with --seeds as well, at the earlier of the two
     #[arg(long, value_name = "M", value_parser = value_parser!(u64).range(1..))]
     minutes: Option<u64>,
     /// Bytes of entropy of the longest runs
@@ -45,7 +45,7 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Runs the command.
+    /// Runs the sweep.
     pub fn run(self) -> Result<(), Failure> {
         let limit = self.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
         let seeds = self.seeds.or(if limit.is_some() { None } else { Some(1_000) });

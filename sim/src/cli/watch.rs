@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub struct Watch(Instant);
 
 impl Watch {
-    /// Starts it.
+    /// Starts the stopwatch.
     pub fn start() -> Watch {
         Watch(Instant::now())
     }

@@ -26,7 +26,7 @@ fn data_in(page: &str) -> Value {
     serde_json::from_str(data).expect("JSON")
 }
 
-/// Says what is wrong with the nesting of a page's tags and with its attributes.
+/// Returns what is wrong with the nesting of a page's tags or with its attributes.
 fn wrong(page: &str) -> Option<String> {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = page.strip_prefix("<!DOCTYPE html>")?;
@@ -41,7 +41,7 @@ fn wrong(page: &str) -> Option<String> {
         }
         let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Some(format!("<{tag}> is no tag"));
+            return Some(format!("<{tag}> is not a tag"));
         }
         if tag.starts_with('/') {
             if open.pop() != Some(name) {
@@ -50,7 +50,7 @@ fn wrong(page: &str) -> Option<String> {
         } else if !tag.ends_with('/') {
             open.push(name);
         }
-        // No markup there.
+        // Their content is not markup.
         if ["style", "script"].contains(&name) && !tag.starts_with('/') {
             rest = &rest[rest.find(&format!("</{name}"))?..];
         }
@@ -199,7 +199,7 @@ fn every_kind_of_record_is_known() {
     for row in words.lines().filter_map(|line| line.split_once(": [\"")) {
         let sign = row.1.split('"').next().unwrap_or_default();
         let id = format!("<g id=\"{sign}\">");
-        assert!(include_str!("page.html").contains(&id), "{sign} is no sign");
+        assert!(include_str!("page.html").contains(&id), "{sign} is not a sign");
     }
     let story = include_str!("story.js");
     for trouble in ["disk full", "read-only", "busy"] {

@@ -85,7 +85,7 @@ impl World {
         leader.is_some() && mine.any(|(_, attempt)| attempt.signalled.is_some())
     }
 
-    /// Closes the books.
+    /// Judges what is left when the calm is over.
     pub(super) fn judge_the_end(&mut self) {
         self.ledger.news.clear();
         self.ledger.remains = self.remains();

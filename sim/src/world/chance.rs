@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::trace::{What, Who};
 
 impl World {
-    /// Lets something happen in so many milliseconds, and a moment.
+    /// Schedules an item in `millis` milliseconds, and a moment.
     pub(super) fn after(&mut self, millis: u64, item: Item) {
         let fine = u64::from(self.entropy.byte());
         let moment = self.moment.saturating_add(millis.saturating_mul(FINE)).saturating_add(fine);

@@ -124,7 +124,7 @@ impl World {
         self.die(seat);
     }
 
-    /// A dispatcher dies with all its lanes; what it had asked for and not begun never happens.
+    /// Crashes a dispatcher with all its threads; effects that had not begun never happen.
     pub(super) fn die(&mut self, seat: usize) {
         let instance = self.seats[seat].instance;
         self.tell(Who::Dispatcher(seat), || What::Dies);

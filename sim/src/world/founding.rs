@@ -63,7 +63,7 @@ impl World {
         self.begin(seat);
     }
 
-    /// A dispatcher begins its life in this seat.
+    /// Starts a dispatcher in this seat.
     pub(super) fn begin(&mut self, seat: usize) {
         let instance = Instance(self.instances);
         self.instances += 1;

@@ -20,9 +20,9 @@ pub(super) enum Item {
     Wake(usize, u32),
     /// Something for a dispatcher, unless it has died since.
     Tell(usize, Instance, Event),
-    /// The same again, although it was told before.
+    /// An event that was delivered before, delivered again.
     Repeat(usize, Instance, Event),
-    /// Which boards there were when a dispatcher's lane looked.
+    /// Which boards existed when a dispatcher listed them.
     Listed(usize, Instance, Vec<bool>),
     /// A request to open a board takes effect.
     Connect { seat: usize, of: Instance, board: BoardId, seq: u64, if_changed: bool },
@@ -36,13 +36,13 @@ pub(super) enum Item {
         /// By which it was asked.
         policy: Arc<Policy>,
     },
-    /// A spawn lane makes its process.
+    /// A spawn thread creates its process.
     Make { seat: usize, of: Instance, spawn: SpawnId },
-    /// A process ends by itself.
+    /// A process ends on its own.
     End(Uid, ExitStatus),
     /// A signal ends it.
     EndBySignal(Uid, i32),
-    /// A worker starts another process in its group, which lives for so many milliseconds.
+    /// A worker starts another process in its group, which lives for this many milliseconds.
     Fork(Uid, u64),
     /// A worker does something with its own task.
     Own(Uid, Deed),
@@ -56,7 +56,7 @@ pub(super) enum Item {
     Repair(usize),
     /// A board is there that was not.
     Add(usize),
-    /// A dispatcher dies.
+    /// A dispatcher crashes.
     Crash(usize),
     /// A dispatcher that was asked to stop is asked again.
     Abort(usize, Instance),

@@ -255,7 +255,7 @@ impl World {
             }
             (Change::Reclaim { .. }, Taken::Yes) => {
                 let living = self.has_a_living_worker(before);
-                self.ledger.note(News::Freed { living });
+                self.ledger.note(News::Reclaimed { living });
             }
             _ => {}
         }
@@ -293,7 +293,7 @@ impl World {
         self.ledger.note(News::Recorded { verdict, completion, attempt, failures });
     }
 
-    /// A board changed: whoever watches its folder is told.
+    /// A board changed: the dispatchers that watch its directory get a notice.
     pub(super) fn notice(&mut self, n: usize, early: Option<u64>) {
         let board = self.boards[n].id;
         for seat in 0..self.seats.len() {

@@ -16,11 +16,11 @@ use crate::ledger::News;
 use crate::sometimes::Sometimes;
 use crate::trace::{Origin, What, Who};
 
-/// Too many processes.
+/// The errno of fork on a host with too many processes.
 const EAGAIN: i32 = 11;
-/// Cannot be executed.
+/// The errno of exec for a program that cannot be executed.
 const EACCES: i32 = 13;
-/// The disk fails.
+/// The errno of a failing disk.
 const EIO: i32 = 5;
 /// What is begun in the calm lives no longer than this, in milliseconds.
 const CALM_LIFE_MS: u64 = 60_000;
@@ -28,7 +28,7 @@ const CALM_LIFE_MS: u64 = 60_000;
 const FOR_EVER_MS: u64 = 1_000 * 3_600_000;
 
 impl World {
-    /// A spawn lane makes its process, unless it was called off.
+    /// A spawn thread creates its process, unless it was called off.
     pub(super) fn make_process(&mut self, seat: usize, spawn: SpawnId) {
         let of = self.seats[seat].instance;
         let Some(at) = self.seats[seat].lanes.iter().position(|lane| lane.spawn == spawn) else {
@@ -144,7 +144,7 @@ impl World {
         self.kernel.group_alive(leader) && !self.kept.contains(&leader)
     }
 
-    /// A process ends.
+    /// Ends a process, and lets the world know.
     pub(super) fn end(&mut self, uid: Uid, status: ExitStatus) {
         let Some(process) = self.kernel.get(uid).filter(|process| process.is_alive()) else {
             return;

@@ -1,4 +1,4 @@
-//! People, and dispatchers of another kind, change boards under everybody.
+//! People, and dispatchers of another kind, change boards while dispatchers use them.
 
 use sexton::machine::hold::Lane;
 use sexton::machine::ids::{TaskId, WorkerId};
@@ -22,8 +22,8 @@ impl World {
         if !self.boards[n].present {
             return;
         }
-        // Told before it can be seen: the notice goes out now, the change comes a moment later in
-        // the order of things, and nothing tells of it again.
+        // The notice is sent now, the change becomes visible a moment later, and no second notice
+        // follows.
         let early = self.fires(Fault::WokenBeforeVisible, Who::Board(id));
         if early {
             self.notice(n, None);

@@ -17,13 +17,14 @@ use crate::ledger::{Attempt, News};
 use crate::sometimes::Sometimes;
 use crate::trace::{Origin, What, Who};
 
-/// Interrupted.
+/// The errno of a call that a signal interrupted.
 const EINTR: i32 = 4;
-/// Not now.
+/// The errno of a call that may work later.
 const EAGAIN: i32 = 11;
 
 impl World {
-    /// Makes one effect happen, or sets it on its way. What is known at once comes back as events.
+    /// Carries out one effect, or schedules it. Answers that are known immediately are pushed to
+    /// `events`.
     pub(super) fn perform(&mut self, seat: usize, effect: Effect, events: &mut VecDeque<Event>) {
         if !matches!(effect, Effect::WakeAt(_)) {
             self.tell(Who::Dispatcher(seat), || What::Effect(effect.clone()));
@@ -76,7 +77,7 @@ impl World {
     /// What only the machine can tell, and only states that should be reached depend on.
     fn watch(&mut self, report: &Report) {
         match report {
-            Report::BoardHung(_) => self.reach(Sometimes::ALaneWasOverdue),
+            Report::BoardHung(_) => self.reach(Sometimes::AThreadWasOverdue),
             Report::BoardWell(_) => self.reach(Sometimes::ABoardCameBackIntoUse),
             Report::Promoted(..) => self.reach(Sometimes::ATaskWasPromoted),
             Report::Reclaimed(..) => self.reach(Sometimes::AClaimOfOthersEnded),
@@ -116,7 +117,7 @@ impl World {
         }
     }
 
-    /// Tells a dispatcher's lane's answer, in a while.
+    /// Delivers the answer of a dispatcher's thread, after a while.
     pub(super) fn answer(&mut self, seat: usize, event: Event) {
         let of = self.seats[seat].instance;
         let wait = self.millis();

@@ -52,7 +52,7 @@ impl World {
         true
     }
 
-    /// A failed exchange, told as one that was answered.
+    /// A failed exchange, reported as answered.
     fn sabotage_failure(
         &mut self,
         seat: usize,
@@ -186,7 +186,7 @@ impl World {
                 }
             }
             Some(Saboteur::DropVerdictOnFailure) => {
-                // Sent into nowhere, and told as taken: see `sabotage_answer`.
+                // Dropped, and reported as written: see `sabotage_answer`.
                 for change in &mut request.changes {
                     if let Change::Finish { fence, .. } = change
                         && dropped.contains(&fence.spawn)
@@ -199,7 +199,7 @@ impl World {
         }
     }
 
-    /// A write that asks not whose run it is: it lands on whoever has the task now.
+    /// A write without a fence: it changes the run that the task has now.
     pub(super) fn sabotage_fences(&mut self, n: usize, request: &Request, answer: &mut Answer) {
         if self.saboteur != Some(Saboteur::IgnoreFence) {
             return;

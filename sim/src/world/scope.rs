@@ -32,7 +32,7 @@ pub struct Choice {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// This arrives.
+    /// This item arrives.
     Arrives((u64, u32)),
     /// A dispatcher ticks, although its interval is not over. Counts as a fault.
     Ticks(usize),
@@ -50,7 +50,7 @@ pub struct Small {
 }
 
 impl Small {
-    /// Two dispatchers, one board, two tasks, one worker each, and so many faults.
+    /// Two dispatchers, one board, two tasks, one worker each, and at most `faults` faults.
     #[must_use]
     pub fn new(faults: u8) -> Small {
         let mut world = World::new(Vec::new(), Options::default());
@@ -106,7 +106,7 @@ impl Small {
             let faulty: Vec<Choice> =
                 choices.iter().flat_map(|choice| self.with_faults(*choice)).collect();
             choices.extend(faulty);
-            // A tick that nobody expects, and a death, can come at any time.
+            // An unexpected tick, and a crash, can come at any time.
             let any_time = |seat| [plain(Next::Ticks(seat)), plain(Next::Dies(seat))];
             choices.extend(self.living().flat_map(any_time));
         }
@@ -142,7 +142,7 @@ impl Small {
         faults.iter().map(move |fault| Choice { fault: Some(*fault), ..choice })
     }
 
-    /// Lets it happen. False if the fault had no way to strike: then this is no world of its own.
+    /// Applies a choice. Returns false if the fault could not occur: the world is then a duplicate.
     pub fn choose(&mut self, choice: Choice) -> bool {
         self.world.forced = choice.fault;
         match choice.next {
@@ -193,7 +193,7 @@ impl Small {
         self.world.tell(Who::World, || What::Note("a small world".to_owned()));
     }
 
-    /// The record.
+    /// Returns the record of the run.
     #[must_use]
     pub fn record(&self) -> &[crate::trace::Record] {
         &self.world.trace
@@ -289,7 +289,7 @@ fn follow_item(item: &Item, moment: u64, now: u64, seqs: &Renamings, trail: &mut
     }
 }
 
-/// Whether it has not been told anything yet.
+/// Whether it has not got any event yet.
 fn is_fresh(seat: &Seat) -> bool {
     seat.told == Mono(0)
 }
@@ -300,8 +300,8 @@ fn hash_of(item: &Item) -> u64 {
     trail.finish()
 }
 
-/// False for what nobody is there for any more, for a wake-up in whose place another was asked for,
-/// and for ticks: these come when they are chosen.
+/// Returns false for an item whose receiver is gone, for a wake-up that another one replaced, and
+/// for ticks, which come when they are chosen.
 fn comes_to_something(world: &World, item: &Item) -> bool {
     match item {
         Item::Tick(..) => false,

@@ -1,4 +1,5 @@
-//! A dispatcher's place in a world, with what its runtime would hold: connections and spawn lanes.
+//! A dispatcher's place in a world, with what its runtime would hold: connections and spawn
+//! threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,18 +32,18 @@ pub(super) struct Seat {
     pub(super) ticks_from: u64,
     /// What had ended when each tick whose reaping is not over began.
     pub(super) due: BTreeMap<u64, Vec<Uid>>,
-    /// The latest moment that it was told.
+    /// The time of its latest event.
     pub(super) told: Mono,
     /// Effects after which it dies, if it is to.
     pub(super) dies_after: Option<u32>,
 }
 
-/// An open connection.
+/// An open connection to a board.
 #[derive(Clone, Debug)]
 pub(super) struct Conn {
     pub(super) file: u32,
     pub(super) memory: Memory,
-    /// The file had failed its checks, and somebody opened it all the same.
+    /// True if the file had failed its checks and was opened nevertheless.
     pub(super) sick: bool,
 }
 
@@ -70,13 +71,13 @@ impl Seat {
         }
     }
 
-    /// True if everything is to be killed at once.
+    /// True if everything must be killed immediately.
     pub(super) fn is_aborting(&self) -> bool {
         self.machine.as_ref().is_some_and(|machine| machine.mode() == Mode::Aborting)
     }
 }
 
-/// A spawn lane at work.
+/// A spawn thread at work.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct SpawnLane {
     pub(super) spawn: SpawnId,

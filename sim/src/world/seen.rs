@@ -11,12 +11,12 @@ pub(super) struct Seen {
     pub(super) model: ModelBoard,
     /// Which file the path leads to.
     pub(super) file: u32,
-    /// Changes when the file is written or replaced by anybody but us.
+    /// Changes when another process writes or replaces the file.
     pub(super) stamp: u32,
     pub(super) listed: bool,
     pub(super) present: bool,
     pub(super) corrupt: bool,
-    /// A task was deleted from it, of which no event tells.
+    /// True if a task was deleted from it, which no event records.
     pub(super) deleted: bool,
     /// Until when, in moments of the world.
     pub(super) busy_until: u64,

@@ -1,4 +1,4 @@
-//! Seeds on which tests can rely, whatever the machine and its worlds have become.
+//! Seeds on which tests can rely, even after changes of the machine and its worlds.
 
 use std::process::Command;
 

@@ -67,7 +67,7 @@ impl LiveFile {
 /// What SQLite reads with the board must be regular files, or it could block there.
 fn refuse_irregular_beside(path: &Path) -> Result<(), BoardError> {
     let Some(file) = at_rest::irregular_beside(path) else { return Ok(()) };
-    let finding = format!("{} is no regular file", file.display());
+    let finding = format!("{} is not a regular file", file.display());
     Err(BoardError::new(path, FaultClass::Access, OPENING, finding).with_remedy("move it away"))
 }
 

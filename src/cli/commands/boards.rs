@@ -20,7 +20,7 @@ use crate::cli::table::table;
 use crate::root::{self, BoardPaths, DEFAULT_BOARD, Metadata, Slug, board_exists, possible_boards};
 use crate::runtime::clock;
 
-/// List the boards, or make one.
+/// List the boards, or create one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -28,7 +28,7 @@ pub struct Args {
     /// Do not wait for the workers that were started.
     #[arg(long)]
     pub no_wait: bool,
-    /// Say what would be done and change nothing.
+    /// Print what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
 }

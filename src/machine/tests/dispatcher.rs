@@ -302,7 +302,7 @@ fn a_transient_refusal_is_waited_for_but_not_forever() {
     world.exits(4, 0);
     world.answer(B, &[Taken::Yes], Some(ready(&["t1"])));
     world.answer(B, &[Taken::No(Refusal::Superseded)], Some(ready(&["t1"])));
-    assert!(!world.is_idle(2_000), "what passed in between begins the wait anew");
+    assert!(!world.is_idle(2_000), "what passed in between restarts the wait");
     world.after(1_000, Event::Wake);
     world.look_for(B, Observation::default());
     assert!(world.is_idle(2_000), "the task is gone");

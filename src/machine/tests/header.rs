@@ -132,19 +132,19 @@ fn the_message_names_what_was_found() {
     for (error, text) in [
         (HeaderError::Short { size: 7 }, "it has 7 bytes, too few for a database"),
         (HeaderError::Magic, "it does not begin like an SQLite database"),
-        (HeaderError::PageSize { found: 3 }, "its header gives a page size of 3"),
+        (HeaderError::PageSize { found: 3 }, "its header has a page size of 3"),
         (
             HeaderError::Truncated { size: 600, page: 1024 },
             "it has 600 bytes, less than one page of 1024",
         ),
         (
             HeaderError::Version { write: 1, read: 3 },
-            "its header gives format versions 1 (write) and 3 (read)",
+            "its header has format versions 1 (write) and 3 (read)",
         ),
-        (HeaderError::Fractions { found: [1, 2, 3] }, "its header gives payload fractions 1, 2, 3"),
+        (HeaderError::Fractions { found: [1, 2, 3] }, "its header has payload fractions 1, 2, 3"),
         (HeaderError::Reserved { found: 99 }, "its header reserves 99 bytes of each page"),
-        (HeaderError::SchemaFormat { found: 5 }, "its header gives schema format 5"),
-        (HeaderError::Encoding { found: 4 }, "its header gives text encoding 4"),
+        (HeaderError::SchemaFormat { found: 5 }, "its header has schema format 5"),
+        (HeaderError::Encoding { found: 4 }, "its header has text encoding 4"),
     ] {
         assert_eq!(error.to_string(), text);
     }

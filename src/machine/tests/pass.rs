@@ -566,7 +566,7 @@ fn looks_at_a_locked_board_do_not_hide_how_long_it_has_been_locked() {
     }
     world.answer(B, &[Taken::No(Refusal::Locked)], None);
     while !world.is_idle(1_000) {
-        assert!(world.ms < 3_000, "nobody lets go of it");
+        assert!(world.ms < 3_000, "it is never closed");
         effects = world.after(50, Event::Wake);
         let changes = sent(&effects);
         world.answer(B, &vec![Taken::No(Refusal::Locked); changes.len()], None);

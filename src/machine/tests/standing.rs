@@ -102,7 +102,7 @@ fn what_is_to_be_put_right_is_waited_for_while_another_dispatcher_is_at_work() {
         world.look_for(B, seen.clone());
         world.answer(B, &[Taken::No(Refusal::Locked)], None);
         assert!(!world.is_idle(1), "{seen:?}");
-        assert!(world.is_idle(0), "unless there is no patience with it");
+        assert!(world.is_idle(0), "not waited for without a grace");
     }
 }
 
@@ -270,7 +270,7 @@ fn a_host_or_directories_that_refuse_are_waited_for_but_not_forever() {
         world.look_for(B, ready(&["t6"]));
         spawn_fails(&mut world, 6, blame);
         assert!(!world.is_idle(1));
-        assert!(world.is_idle(0), "unless there is no patience with it");
+        assert!(world.is_idle(0), "not waited for without a grace");
     }
 }
 

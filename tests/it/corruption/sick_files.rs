@@ -146,8 +146,8 @@ impl Pile {
     /// Headers and pages with wrong values.
     fn add_headers(&mut self) {
         const QUICK_CHECK: &str = "PRAGMA quick_check(1)";
-        self.patched("page-size-3000", "its header gives a page size of 3000", 16, &[11, 184]);
-        self.patched("page-size-0", "its header gives a page size of 0", 16, &[0, 0]);
+        self.patched("page-size-3000", "its header has a page size of 3000", 16, &[11, 184]);
+        self.patched("page-size-0", "its header has a page size of 0", 16, &[0, 0]);
         for (size, raw) in [("512", [2, 0]), ("8192", [32, 0]), ("65536", [0, 1])] {
             self.patched(&format!("page-size-{size}"), "checking all pages: ", 16, &raw);
         }
@@ -181,7 +181,7 @@ impl Pile {
         copy
     }
 
-    /// What is no regular file, or no file.
+    /// What is not a regular file, or no file.
     fn add_no_files(&mut self) {
         const OTHER: &str = "it is not a regular file";
         const MISSING: &str = "No such file or directory";

@@ -18,12 +18,12 @@ const US: Who = Who::Dispatcher(0);
 const WORKER: Who = Who::Process(Uid(0));
 const MEMBER: Who = Who::Process(Uid(1));
 
-/// Runs a script; `None` if there is no node.
+/// Runs a script; `None` where node is missing.
 fn node(script: &str) -> Option<String> {
     let mut command = Command::new("node");
     let child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
-        eprintln!("there is no node, so this shows nothing");
+        eprintln!("node is missing, so this tests nothing");
         return None;
     };
     let mut input = child.stdin.take().expect("its input");
@@ -34,7 +34,7 @@ fn node(script: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("text"))
 }
 
-/// What the script says of these records: the value of an expression.
+/// Returns the value of an expression in the page's script, for these records.
 fn said(told: Vec<(Who, What)>, expression: &str) -> Option<Value> {
     let record = |(at, (who, what))| Record { at, who, what };
     let records: Vec<Record> = (0..).zip(told).map(record).collect();
