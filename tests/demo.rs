@@ -104,7 +104,7 @@ fn damaged_boards_are_not_written_and_their_exits_are_named() {
 }
 
 #[test]
-fn it_reaps_although_nobody_reads_what_it_says() {
+fn it_reaps_although_its_output_has_no_reader() {
     let sandbox = Sandbox::empty();
     // No room for what is printed while workers run.
     let (mut reader, writer) = pipe_with_room(HEADLINE.len() + 10);

@@ -49,7 +49,7 @@ fn worker(children: &Children, id: u64, script: &str) -> (Pid, PipeReader) {
     (child.pid, reader)
 }
 
-/// The next exits that the kernel tells of, by spawn id; taken in as hints.
+/// Waits for the next exits that epoll reports, and returns their spawn ids. They become hints.
 fn told(children: &Children, timeout: EpollTimeout) -> Vec<u64> {
     let mut events = [EpollEvent::empty(); 256];
     let count = loop {
@@ -89,7 +89,7 @@ fn expect(reader: &mut PipeReader, text: &str) {
 }
 
 #[test]
-fn an_exit_is_told_once_and_reaped_once() {
+fn an_exit_is_reported_once_and_reaped_once() {
     let children = Children::new().unwrap();
     let (pid, _output) = worker(&children, 7, "exit 42");
     assert_eq!(told(&children, EpollTimeout::NONE), [7]);
@@ -117,14 +117,14 @@ fn a_running_child_is_left_alone_and_not_forgotten() {
 }
 
 #[test]
-fn a_real_time_signal_is_no_lost_exit() {
+fn a_real_time_signal_is_reported_as_it_is() {
     let children = Children::new().unwrap();
     let (_, _output) = worker(&children, 1, "kill -40 $$");
     assert_eq!(reap(&children, 1)[0].status, ExitStatus::Signal(40));
 }
 
 #[test]
-fn a_hundred_at_once_are_all_reaped_by_one_call() {
+fn a_hundred_simultaneous_exits_are_reaped_by_one_call() {
     let children = Children::new().unwrap();
     let _outputs: Vec<_> =
         (0..100).map(|id| worker(&children, id, &format!("exit {id}")).1).collect();
@@ -141,7 +141,7 @@ fn a_hundred_at_once_are_all_reaped_by_one_call() {
 }
 
 #[test]
-fn many_lanes_and_reapers_lose_and_double_nothing() {
+fn many_spawn_threads_and_reapers_lose_and_double_nothing() {
     let children = Children::new().unwrap();
     let found = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..4)
@@ -165,10 +165,10 @@ fn many_lanes_and_reapers_lose_and_double_nothing() {
     assert!(found.iter().chain(&rest).all(|exit| exit.status == ExitStatus::Code(3)));
 }
 
-/// A child that has exited already is told of while it is being registered, and only once: whoever
-/// is woken by that and finds nothing will not be woken again.
+/// A child that has exited already is reported while it is being registered, and only once: a
+/// reaper that this wakes and that finds nothing will not be woken again.
 #[test]
-fn whoever_is_told_of_an_exit_finds_it() {
+fn a_reported_exit_can_be_reaped() {
     const CHILDREN: u64 = 300;
     let children = Children::new().unwrap();
     let (reaped, next) = mpsc::channel();
@@ -217,10 +217,10 @@ fn wait_until_dead(pidfd: &OwnedFd) {
 }
 
 #[test]
-fn a_status_that_somebody_else_took_is_still_told_once() {
+fn a_status_that_another_thread_took_is_still_reported_once() {
     let children = Children::new().unwrap();
     let (pid, _output) = worker(&children, 1, "exit 9");
-    // A thief.
+    // Another part of the program steals the status.
     let mut raw = 0;
     // SAFETY: `raw` outlives the call.
     assert_eq!(unsafe { libc::waitpid(pid.0, &raw mut raw, 0) }, pid.0);
@@ -232,7 +232,7 @@ fn a_status_that_somebody_else_took_is_still_told_once() {
 
     let child = start("exit 9", File::options().write(true).open("/dev/null").unwrap());
     children.register(SpawnId(2), child.pid, None);
-    // SAFETY: as above.
+    // SAFETY: `raw` outlives the call, as above.
     unsafe { libc::waitpid(child.pid.0, &raw mut raw, 0) };
     assert_eq!(children.reap(Whom::All).exits[0].status, ExitStatus::Unknown);
 }
@@ -251,7 +251,7 @@ fn family(then: &str) -> (process::Child, Pid) {
     (shell, Pid(line.trim().parse().unwrap()))
 }
 
-/// From then on the shell reaps nobody.
+/// From then on the shell reaps no child.
 fn wait_until_stopped(shell: &process::Child) {
     let (pid, mut raw) = (shell.id().cast_signed(), 0);
     // SAFETY: `raw` outlives the call.
@@ -264,20 +264,20 @@ fn say_a_line(shell: &mut process::Child) {
 }
 
 #[test]
-fn a_process_of_an_earlier_life_is_watched_though_it_is_no_child() {
+fn a_process_of_an_earlier_dispatcher_is_watched_without_being_a_child() {
     let children = Children::new().unwrap();
     let (mut shell, pid) = family("wait $!");
     children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
     assert!(children.reap(Whom::All).exits.is_empty(), "no child of ours, and running");
     say_a_line(&mut shell);
     let exit = reap(&children, 1)[0];
-    // The kernel tells since Linux 6.15.
+    // The kernel keeps the status since Linux 6.15.
     assert!([ExitStatus::Code(33), ExitStatus::Unknown].contains(&exit.status), "{exit:?}");
     shell.wait().unwrap();
 }
 
 #[test]
-fn a_process_that_its_parent_leaves_lying_is_told_when_it_is_buried() {
+fn a_zombie_of_another_parent_is_reported_once_it_is_reaped() {
     let children = Children::new().unwrap();
     let (mut shell, pid) = family("kill -STOP $$");
     wait_until_stopped(&shell);
@@ -286,7 +286,7 @@ fn a_process_that_its_parent_leaves_lying_is_told_when_it_is_buried() {
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
     assert!(children.reap(Whom::Hinted).exits.is_empty());
     assert!(!children.forget(SpawnId(1)));
-    // Now it falls to pid 1, or to whoever takes orphans here.
+    // Now pid 1, or the nearest subreaper, becomes its parent.
     shell.kill().unwrap();
     shell.wait().unwrap();
     let exit = reap(&children, 1)[0];
@@ -315,8 +315,8 @@ fn a_group_that_outlives_its_leader_is_probed_and_ended() {
     assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Gone);
 }
 
-/// From here on this thread is nobody, to whom `/proc` shows nothing of processes of others (1), or not
-/// even that they are there (2).
+/// From here on this thread is the user `nobody`, to whom `/proc` does not show the files of other
+/// users' processes (1), or not even their pids (2).
 fn see_only_our_own(hidepid: u32) -> Result<(), Errno> {
     let none: Option<&Path> = None;
     let hides = format!("hidepid={hidepid}");
@@ -329,14 +329,14 @@ fn see_only_our_own(hidepid: u32) -> Result<(), Errno> {
     let calls =
         [(libc::SYS_setgroups, 0), (libc::SYS_setresgid, nobody), (libc::SYS_setresuid, nobody)];
     for (call, first) in calls {
-        // SAFETY: takes integers only; where no group is to be set, none is read.
+        // SAFETY: takes integers only; a list of groups is read only if its length is not zero.
         Errno::result(unsafe { libc::syscall(call, first, nobody, nobody) })?;
     }
     Ok(())
 }
 
 #[test]
-fn where_proc_hides_others_a_group_without_members_is_gone_all_the_same() {
+fn under_hidepid_a_group_without_members_is_gone() {
     let hidden = thread::spawn(|| {
         // No pidfd: the way of kernels whose pidfds reach no groups.
         let children = Children::new().unwrap();
@@ -357,7 +357,7 @@ fn where_proc_hides_others_a_group_without_members_is_gone_all_the_same() {
 }
 
 #[test]
-fn where_proc_denies_that_others_are_there_nobody_is_taken_for_gone() {
+fn under_hidepid_a_living_process_is_not_taken_for_gone() {
     let children = Children::new().unwrap();
     let (pid, output) = worker(&children, 1, "exec sleep 1000");
     let denied = thread::spawn(move || {
@@ -438,7 +438,7 @@ fn a_hundred_one_after_another_cost_three_waits_each_at_most() {
     assert_eq!(waits.load(Ordering::Relaxed), before, "what was reaped is not asked again");
 }
 
-/// The pidfd of a child under a debugger tells of its exit once: before the child can be reaped.
+/// The pidfd of a child under a debugger reports its exit once: before the child can be reaped.
 #[test]
 fn a_child_under_a_debugger_is_reaped_when_that_lets_go_of_it() {
     alone("a_child_under_a_debugger_is_reaped_when_that_lets_go_of_it", scene_with_a_debugger);
@@ -516,7 +516,7 @@ fn a_child_that_cannot_be_waited_for_holds_up_no_other() {
 }
 
 #[test]
-fn a_pidfd_of_nobody_is_refused() {
+fn a_pidfd_of_a_missing_process_is_refused() {
     assert_eq!(pidfd::open(Pid(i32::MAX)).unwrap_err(), Errno::ESRCH);
 }
 
@@ -540,12 +540,12 @@ fn alone(test: &str, scene: impl FnOnce()) {
 
 /// Runs `scene` in a copy of this process, in which the calling thread is the main one.
 fn on_a_main_thread(scene: fn()) {
-    // SAFETY: nobody but this thread and the idle test runner is there (see `alone`), so that no
-    // lock is held in the copy by a thread that it lacks.
+    // SAFETY: only this thread and the idle test runner exist (see `alone`), so that no lock is
+    // held in the copy by a thread that it lacks.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
             let code = i32::from(std::panic::catch_unwind(scene).is_err());
-            // SAFETY: ends the copy at once.
+            // SAFETY: ends the copy immediately.
             unsafe { libc::_exit(code) }
         }
         nix::unistd::ForkResult::Parent { child } => {
@@ -558,8 +558,8 @@ fn on_a_main_thread(scene: fn()) {
 }
 
 #[test]
-fn orphans_are_reaped_and_lanes_keep_their_children() {
-    alone("orphans_are_reaped_and_lanes_keep_their_children", scene_with_orphans);
+fn orphans_are_reaped_and_threads_keep_their_children() {
+    alone("orphans_are_reaped_and_threads_keep_their_children", scene_with_orphans);
 }
 
 fn scene_with_orphans() {
@@ -588,7 +588,7 @@ fn orphans_and_lanes() {
     let orphan = Pid(line.trim().parse().unwrap());
     let orphan_fd = pidfd::open(orphan).unwrap();
 
-    assert_eq!(children.adopt_orphans(16), Ok(vec![]), "a zombie of the lane's is there");
+    assert_eq!(children.adopt_orphans(16), Ok(vec![]), "a zombie of the other thread exists");
     drop(send);
     lane.join().unwrap();
     assert_eq!(children.adopt_orphans(16), Ok(vec![]), "and it is not taken from `reap` here");
@@ -645,18 +645,18 @@ fn scene_with_an_inherited_descriptor() {
 }
 
 #[test]
-fn a_host_without_descriptors_is_to_blame_and_git_is_reaped_all_the_same() {
+fn a_host_without_descriptors_is_charged_and_git_is_still_reaped() {
     alone(
-        "a_host_without_descriptors_is_to_blame_and_git_is_reaped_all_the_same",
+        "a_host_without_descriptors_is_charged_and_git_is_still_reaped",
         scene_without_descriptors,
     );
 }
 
 fn scene_without_descriptors() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let make = "git init -q . && git -c user.name=x -c user.email=x@y commit -q --allow-empty -m x";
     let mut git = process::Command::new("sh");
-    let made = git.args(["-c", make]).current_dir(folder.path()).status().unwrap();
+    let made = git.args(["-c", make]).current_dir(directory.path()).status().unwrap();
     if !made.success() {
         eprintln!("SKIPPED, nothing was tested: there is no git");
         return;
@@ -670,8 +670,8 @@ fn scene_without_descriptors() {
         kind: Kind::Worktree,
         path: None,
         branch: None,
-        root: folder.path(),
-        default_workdir: Some(folder.path()),
+        root: directory.path(),
+        default_workdir: Some(directory.path()),
     };
     let next = u64::from(next.cast_unsigned());
     let mut refusals = 0;

@@ -62,8 +62,8 @@ fn null() -> File {
 
 /// Written by another process: a descriptor of ours could be in a child that another test is just
 /// starting, and a file that is open for writing cannot be executed.
-fn script(folder: &Path, text: &str, mode: u32) -> String {
-    let path = folder.join("worker");
+fn script(directory: &Path, text: &str, mode: u32) -> String {
+    let path = directory.join("worker");
     let write = ["-c", "printf %s \"$1\" > \"$2\"", "sh", text, path.to_str().unwrap()];
     assert!(std::process::Command::new("sh").args(write).status().unwrap().success());
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -102,10 +102,11 @@ fn a_worker_has_three_descriptors_whatever_we_leak() {
     let child = spawn(&command(&argv, Path::new("/"), File::from(OwnedFd::from(log)))).unwrap();
     // From here on the shell opens nothing any more.
     output.read_exact(&mut [0; 3]).unwrap();
-    let folder = format!("/proc/{}/fd", child.pid.0);
-    let mut open: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let directory = format!("/proc/{}/fd", child.pid.0);
+    let mut open: Vec<_> =
+        fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
     open.sort();
-    let input = fs::read_link(format!("{folder}/0")).unwrap();
+    let input = fs::read_link(format!("{directory}/0")).unwrap();
     pidfd::send(child.pidfd.as_ref().unwrap().as_fd(), libc::SIGKILL, Reach::Group).unwrap();
     status_of(&child);
     assert_eq!(open, ["0", "1", "2"]);
@@ -121,10 +122,10 @@ fn a_worker_leads_its_session_and_group() {
 }
 
 #[test]
-fn a_worker_runs_in_its_folder_with_only_its_environment() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_, output, status) = run(&["sh", "-c", "pwd -P; env; echo err >&2"], folder.path());
-    let real = fs::canonicalize(folder.path()).unwrap();
+fn a_worker_runs_in_its_directory_with_only_its_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, output, status) = run(&["sh", "-c", "pwd -P; env; echo err >&2"], directory.path());
+    let real = fs::canonicalize(directory.path()).unwrap();
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], real.to_str().unwrap());
     assert!(lines.contains(&format!("PATH={PATH}").as_str()));
@@ -148,16 +149,17 @@ fn exit_codes_and_signals_arrive_as_they_are() {
 
 #[test]
 fn the_program_is_looked_up_on_the_workers_path() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("bin")).unwrap();
-    fs::create_dir(folder.path().join("sub")).unwrap();
-    std::os::unix::fs::symlink("/bin/echo", folder.path().join("bin/only-here")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("bin")).unwrap();
+    fs::create_dir(directory.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink("/bin/echo", directory.path().join("bin/only-here")).unwrap();
     let (mut output, log) = std::io::pipe().unwrap();
-    let mut command = command(&["only-here", "x"], folder.path(), File::from(OwnedFd::from(log)));
+    let mut command =
+        command(&["only-here", "x"], directory.path(), File::from(OwnedFd::from(log)));
     let error = refused(&command);
     assert!(error.to_string().contains("not found on PATH"), "{error}");
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
-    // A relative entry is seen from the worker's folder.
+    // A relative entry is seen from the worker's directory.
     command.env = vec![("PATH".into(), "/nonexistent:bin".into())];
     let child = spawn(&command).unwrap();
     drop(command);
@@ -173,34 +175,34 @@ fn a_missing_program_is_the_tasks_fault() {
 }
 
 #[test]
-fn a_program_that_is_not_executable_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = script(folder.path(), "#!/bin/sh\n", 0o644);
-    let error = refused(&command(&[&path], folder.path(), null()));
+fn a_program_that_is_not_executable_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = script(directory.path(), "#!/bin/sh\n", 0o644);
+    let error = refused(&command(&[&path], directory.path(), null()));
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::EACCES));
-    let mut by_name = command(&["worker"], folder.path(), null());
-    by_name.env = vec![("PATH".into(), folder.path().into())];
+    let mut by_name = command(&["worker"], directory.path(), null());
+    by_name.env = vec![("PATH".into(), directory.path().into())];
     let error = refused(&by_name);
     assert!(error.to_string().contains("is not executable"), "{error}");
     assert_eq!(refused(&command(&["/etc"], Path::new("/"), null())).errno(), libc::EACCES);
 }
 
 #[test]
-fn a_script_without_an_interpreter_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = script(folder.path(), "echo hello\n", 0o755);
-    let error = refused(&command(&[&path], folder.path(), null()));
+fn a_script_without_an_interpreter_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = script(directory.path(), "echo hello\n", 0o755);
+    let error = refused(&command(&[&path], directory.path(), null()));
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOEXEC));
     assert!(error.to_string().contains("#!"), "{error}");
 
-    let path = script(folder.path(), "#! /no/such/shell -x\n", 0o755);
-    let error = refused(&command(&[&path], folder.path(), null()));
+    let path = script(directory.path(), "#! /no/such/shell -x\n", 0o755);
+    let error = refused(&command(&[&path], directory.path(), null()));
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
     assert!(error.to_string().contains("interpreter /no/such/shell does not exist"), "{error}");
 }
 
 #[test]
-fn an_argument_that_is_too_long_says_so() {
+fn an_argument_that_is_too_long_is_named() {
     let long = "x".repeat(200_000);
     let error = refused(&command(&["/bin/echo", &long], Path::new("/"), null()));
     assert!(matches!(error, SpawnError::TooLong { bytes, .. } if bytes > 200_000), "{error:?}");
@@ -233,9 +235,9 @@ fn arguments_need_not_be_text() {
 }
 
 #[test]
-fn a_folder_that_vanished_is_named_instead_of_the_program() {
-    let folder = tempfile::tempdir().unwrap();
-    let gone = folder.path().join("gone");
+fn a_directory_that_vanished_is_named_instead_of_the_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let gone = directory.path().join("gone");
     let error = refused(&command(&["/bin/echo"], &gone, null()));
     assert!(matches!(&error, SpawnError::Workspace { path, .. } if *path == gone), "{error:?}");
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
@@ -262,24 +264,24 @@ fn a_failed_spawn_leaves_no_child() {
 }
 
 #[test]
-fn a_program_for_another_system_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("foreign");
+fn a_program_for_another_system_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("foreign");
     let other_loader =
         "LC_ALL=C sed 's#/ld-linux#/no-linux#' /bin/true > \"$1\" && chmod 755 \"$1\"";
     let make = ["-c", other_loader, "sh", path.to_str().unwrap()];
     assert!(std::process::Command::new("sh").args(make).status().unwrap().success());
-    let error = refused(&command(&[path.to_str().unwrap()], folder.path(), null()));
+    let error = refused(&command(&[path.to_str().unwrap()], directory.path(), null()));
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
     assert!(error.to_string().contains("its loader does not exist"), "{error}");
 }
 
 #[test]
-fn any_other_reason_is_told_in_the_kernels_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("loop");
+fn any_other_reason_is_reported_in_the_kernels_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("loop");
     std::os::unix::fs::symlink(&path, &path).unwrap();
-    let error = refused(&command(&[path.to_str().unwrap()], folder.path(), null()));
+    let error = refused(&command(&[path.to_str().unwrap()], directory.path(), null()));
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ELOOP));
     assert!(error.to_string().contains("ELOOP"), "{error}");
 }

@@ -61,7 +61,7 @@ fn damage_header(db: &Path) {
     ));
 }
 
-/// A dispatcher in this process, which does only what the test tells it to.
+/// A dispatcher in this process, whose every step the test requests.
 fn daemon(s: &Sandbox) -> Daemon {
     daemon_with(s, Children::new().unwrap())
 }
@@ -85,7 +85,7 @@ fn turn_until(daemon: &mut Daemon, what: &str, mut condition: impl FnMut(&Daemon
     });
 }
 
-/// Starts everything that is ready, `count` workers, and gives their pids, sorted.
+/// Starts everything that is ready, `count` workers, and returns their pids, sorted.
 fn start(daemon: &mut Daemon, count: u64) -> Vec<i32> {
     let mut spawned = daemon.tick().spawned;
     let before = spawned;
@@ -103,7 +103,7 @@ fn start(daemon: &mut Daemon, count: u64) -> Vec<i32> {
     pids
 }
 
-/// Waits until these processes have exited and lie there, while nobody turns the loop.
+/// Waits until these processes are zombies, while the loop does not run.
 fn wait_for_zombies(pids: &[i32]) {
     for pid in pids {
         wait_until("a worker to exit", || is_zombie(*pid));
@@ -188,7 +188,7 @@ fn returns_the_reaped_pids_and_logs_them() {
     assert_eq!(reaped(&daemon.tick()), pids);
     drop(daemon);
 
-    // The real program says so in one line.
+    // The real program logs this in one line.
     for _ in 0..3 {
         s.create(&["waits", "--body", &gate.wait()]);
     }

@@ -19,7 +19,7 @@ fn every_planted_bug_is_found_as_soon_as_the_page_has_it() {
 }
 
 #[test]
-fn every_promise_has_a_bug_that_breaks_it_or_stands_beside_one_that_does() {
+fn every_promise_has_a_bug_that_breaks_it_or_a_similar_promise() {
     let promises = ALWAYS.iter().chain(EVENTUALLY).map(|promise| promise.name);
     // What these would catch is caught by a stronger one first: no bug breaks them alone.
     let beside = [

@@ -34,7 +34,7 @@ fn broken(json: &Value) -> &Value {
 }
 
 #[test]
-fn json_of_a_sweep_says_what_was_broken_and_what_never_happened() {
+fn json_of_a_sweep_names_broken_promises_and_what_never_happened() {
     let seed = &seeds_that_break(NO_ZOMBIE)[0];
     let (of_a_bug, talk) = json(&["sweep", "--first", seed, "--seeds", "20", "--bug", BUG], 1);
     assert_eq!(broken(&of_a_bug["broken"][0])["seed"].to_string(), *seed);
@@ -50,7 +50,7 @@ fn json_of_a_sweep_says_what_was_broken_and_what_never_happened() {
 }
 
 #[test]
-fn json_of_a_replay_says_what_was_broken_or_that_nothing_was() {
+fn json_of_a_replay_names_the_broken_promise_if_any() {
     let (kept, talk) = json(&["replay", "--seed", "62"], 0);
     assert_eq!((&kept["broken"], talk.as_str()), (&Value::Null, ""));
     assert!(kept["events"].is_u64() && kept["hash"].is_string() && kept.get("trace").is_none());
@@ -120,7 +120,7 @@ fn what_was_refused_prints_no_half_of_json() {
 }
 
 #[test]
-fn what_is_no_terminal_gets_no_colour_and_no_progress() {
+fn output_that_is_not_a_terminal_gets_no_colour_and_no_progress() {
     for arguments in [
         &["--help"][..],
         &["sweep", "--help"],

@@ -139,7 +139,7 @@ fn help_of_every_command_has_an_example_of_it() {
 }
 
 #[test]
-fn replay_and_shrink_say_that_they_need_a_seed_or_entropy_and_show_both() {
+fn replay_and_shrink_without_a_seed_or_entropy_name_both_options() {
     for command in ["replay", "shrink"] {
         let help = out(&sim(&[command, "--help"]).output().unwrap());
         assert!(help.contains("<--seed <S>|--entropy <FILE>>"), "{help}");
@@ -173,7 +173,7 @@ fn what_makes_no_sense_is_refused_with_code_2() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_wrong_usage_and_the_message_says_what_to_do() {
+fn a_file_that_cannot_be_used_is_wrong_usage_and_the_message_has_a_remedy() {
     let seed = &seeds_that_break("no_zombie_outlives_a_tick")[0];
     let bug = ["--seed", seed, "--bug", BUG];
     for (arguments, told) in [
@@ -216,7 +216,7 @@ fn a_file_that_cannot_be_used_is_wrong_usage_and_the_message_says_what_to_do() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_no_broken_promise() {
+fn an_output_that_cannot_be_written_is_not_a_broken_promise() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = sim(&["replay", "--seed", "62"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

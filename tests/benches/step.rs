@@ -94,7 +94,7 @@ fn cpu_us() -> f64 {
 
 const NOW: Now = Now { mono: Mono(1_000), unix: 1_000 };
 
-/// A dispatcher with so many workers on so many boards.
+/// A dispatcher with a given number of workers and boards.
 struct World {
     dispatcher: Dispatcher,
     spawns: Vec<SpawnId>,
@@ -148,7 +148,7 @@ impl World {
         world
     }
 
-    /// A board shows so many ready tasks.
+    /// A board shows `tasks` ready tasks.
     fn offer(&mut self, board: BoardId, tasks: u32) {
         let mut effects = Vec::new();
         self.dispatcher.step(self.now, Event::BoardChanged { board }, &mut effects);

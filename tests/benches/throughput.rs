@@ -22,10 +22,10 @@ fn main() {
     for (width, wanted) in [(8, 0.5), (2, 0.35)] {
         throughput(tasks, width, wanted);
     }
-    // Not compared: a file system that has just removed thousands of folders is slow to make new
-    // ones, and says more about itself than about us.
-    let took = dispatched(tasks, 8, Folders::OnDisk);
-    println!("8 in flight, folders on disk: {:.0} tasks/s", tasks as f64 / took.as_secs_f64());
+    // Not compared: a file system that has just removed thousands of directories is slow to create
+    // new ones, which would be measured instead of the dispatcher.
+    let took = dispatched(tasks, 8, Directories::OnDisk);
+    println!("8 in flight, directories on disk: {:.0} tasks/s", tasks as f64 / took.as_secs_f64());
     for size in [1_000, 100_000] {
         idle_tick(if tasks < 100 { 100 } else { size });
     }
@@ -35,7 +35,7 @@ fn throughput(tasks: usize, width: usize, wanted: f64) {
     let (mut bare, mut real) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         bare.push(tasks as f64 / bare_loop(tasks, width).as_secs_f64());
-        real.push(tasks as f64 / dispatched(tasks, width, Folders::InMemory).as_secs_f64());
+        real.push(tasks as f64 / dispatched(tasks, width, Directories::InMemory).as_secs_f64());
     }
     let (bare, real) = (median(bare), median(real));
     println!(
@@ -62,16 +62,16 @@ fn bare_loop(tasks: usize, width: usize) -> Duration {
 
 /// Where each task's log file and workspace are made. The board is on disk, and durable.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Folders {
+enum Directories {
     OnDisk,
     InMemory,
 }
 
 /// The same number of tasks through the program, from its start to its end.
-fn dispatched(tasks: usize, width: usize, folders: Folders) -> Duration {
+fn dispatched(tasks: usize, width: usize, directories: Directories) -> Duration {
     let root = tempfile::tempdir().unwrap();
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
-    if folders == Folders::InMemory {
+    if directories == Directories::InMemory {
         std::os::unix::fs::symlink(memory.path(), root.path().join("kanban")).unwrap();
     }
     let db = root.path().join("kanban.db");

@@ -61,7 +61,7 @@ scenes! {
     what_is_stuck_ends_when_it_is_let_go;
     a_pid_that_came_back_is_never_signalled in own_pids;
     a_pid_comes_back_when_nothing_of_its_group_is_left in own_pids;
-    whatever_happens_both_agree;
+    both_agree_after_any_history;
     whatever_happens_with_few_pids_both_agree in own_pids;
     a_deviation_is_found;
     a_deviation_in_pids_is_found in own_pids;
@@ -98,7 +98,7 @@ mod scene {
         let real: Vec<_> = exits.iter().map(|exit| (1, exit.status, exit.group)).collect();
         same("what was reaped", &real, &pair.reap_in_model().exits)?;
         assert_eq!((real, orphans), (vec![(1, Code(3), Group::Gone)], vec![]));
-        // The answer tells of somebody who is gone; nobody reaps them again.
+        // The answer names a process that is gone; it cannot be reaped again.
         assert_eq!(answer.recv().expect("an answer").expect("a worker"), exits[0].pid);
         pair.reap()?;
         same(
@@ -179,8 +179,8 @@ mod scene {
         Ok(())
     }
 
-    /// Gone is only what was reaped: until then a signal finds somebody to take it, though a look
-    /// does not.
+    /// A group is gone only once it is reaped: until then a signal is accepted, although a probe
+    /// finds nothing alive.
     pub fn signals_to_a_group_that_is_gone() -> Step<()> {
         let mut pair = Pair::new(Pids::Many);
         let leader = pair.worker()?;
@@ -205,8 +205,8 @@ mod scene {
     /// The model knows nothing of it, so that nothing may be left of it.
     pub fn a_program_that_cannot_be_executed() -> Step<()> {
         let mut pair = Pair::new(Pids::Many);
-        let folder = tempfile::tempdir().expect("a folder");
-        let plain = folder.path().join("plain");
+        let directory = tempfile::tempdir().expect("a directory");
+        let plain = directory.path().join("plain");
         fs::write(&plain, "#!/bin/sh\n").expect("a file");
         fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).expect("its mode");
         let plain = plain.to_str().expect("a path that is text");
@@ -224,10 +224,10 @@ mod scene {
 
     /// Somebody who may have one process besides ours, and the model of a host with one pid.
     pub fn a_host_that_refuses_a_process() -> Step<()> {
-        // Nobody's, so that nobody else's processes count.
+        // An unused uid, so that no other processes count.
         const STRANGER: u32 = 61_847;
         if !Uid::effective().is_root() {
-            return skip("only root can become somebody without processes");
+            return skip("only root can become a user without processes");
         }
         let mut host = Host::new();
         // Two threads of ours, and one.
@@ -342,7 +342,7 @@ mod scene {
         Ok(())
     }
 
-    pub fn whatever_happens_both_agree() -> Step<()> {
+    pub fn both_agree_after_any_history() -> Step<()> {
         agree(Pids::Many)
     }
 
@@ -415,9 +415,9 @@ impl Freezer {
             let is_it = kind == "cgroup" && options.split(',').any(|option| option == "freezer");
             is_it.then(|| PathBuf::from(at))
         })?;
-        let folder = mount.join(format!("sexton-test-{}", std::process::id()));
-        fs::create_dir(&folder).ok()?;
-        Some(Freezer(folder))
+        let directory = mount.join(format!("sexton-test-{}", std::process::id()));
+        fs::create_dir(&directory).ok()?;
+        Some(Freezer(directory))
     }
 
     fn freeze(&self, pid: i32) {

@@ -18,7 +18,7 @@ use crate::support::pipe::pipe_with_room;
 use crate::support::process::{is_child, stat};
 use crate::support::running::Running;
 use crate::support::sandbox::{Sandbox, finish};
-use crate::support::user::somebody;
+use crate::support::user::spare_uid;
 use crate::support::wait::wait_until;
 use crate::support::zombie::{is_zombie, zombies_of};
 use nix::sys::signal::Signal;
@@ -26,7 +26,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use sexton::board::sql;
 
-/// Sets a soft limit of a running process of this user, who may do so, whatever the host lets us.
+/// Sets a soft limit of a running process, as its own user, who may do so on every host.
 fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
     let mut command = Command::new("prlimit");
     command.arg("--pid").arg(sexton.pid().to_string()).arg(setting);
@@ -37,7 +37,7 @@ fn limit(uid: Option<u32>, sexton: &Running, setting: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Whether it runs, or at least is no zombie.
+/// Whether the process exists and is not a zombie.
 fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|(state, _)| state != 'Z' && state != 'X')
 }
@@ -46,8 +46,8 @@ fn run_as(s: &Sandbox, uid: u32) -> Running {
     Running::start(s.command(&["run"]).uid(uid).gid(uid).process_group(0), &s.path(""), "run")
 }
 
-/// Starts nothing while the host is `exhausted`, charges nobody, and goes on when it is not. Gives
-/// its log.
+/// Checks that nothing is started while the host is `exhausted`, that no task is charged, and that
+/// work goes on afterwards. Returns the log.
 fn waits_while_exhausted(
     s: &Sandbox,
     sexton: Running,
@@ -77,7 +77,7 @@ fn waits_while_exhausted(
 #[test]
 fn a_host_without_room_for_processes_costs_no_task_its_budget() {
     let s = sandbox("failure_limit = 1", "");
-    let Some(uid) = somebody(&s) else { return };
+    let Some(uid) = spare_uid(&s) else { return };
     let sexton = run_as(&s, uid);
     waits_while_exhausted(&s, sexton, Some(uid), ["--nproc=0:", "--nproc=1000:"]);
 }
@@ -102,11 +102,11 @@ fn a_host_without_memory_costs_no_task_its_budget() {
 }
 
 #[test]
-fn a_host_that_goes_on_refusing_is_not_waited_for_without_end() {
+fn a_host_that_goes_on_refusing_is_not_waited_for_forever() {
     let s = sandbox("", "");
     let first = create(&s, "prlimit --pid $PPID --nproc=0:");
     let then = s.create(&["then", "--body", "exit 0", "--parent", &first]);
-    let Some(uid) = somebody(&s) else { return };
+    let Some(uid) = spare_uid(&s) else { return };
     let mut command = s.command(&["run", "--until-idle", "--grace", "100ms"]);
     command.uid(uid).gid(uid).process_group(0);
     let mut sexton = Running::start(&mut command, &s.path(""), "run");
@@ -158,18 +158,18 @@ fn a_board_that_cannot_be_read_for_a_while_loses_nothing() {
     let s = sandbox("", "");
     let db = second_board(&s);
     let gate = Gate::new(s.path("gate"));
-    let Some(uid) = somebody(&s) else { return };
+    let Some(uid) = spare_uid(&s) else { return };
     let id = s.create(&["task", "--board", "second", "--body", &gate.wait()]);
     let later = s.create(&["task", "--board", "second", "--parent", &id, "--body", "exit 0"]);
     let sexton = run_as(&s, uid);
     let pid = worker(&db, &id);
-    let folder = db.parent().unwrap();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o000)).unwrap();
+    let directory = db.parent().unwrap();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
     gate.let_pass(1);
     wait_until("it to be reaped", || was_reaped(&sexton, pid));
     assert!(!is_zombie(pid));
     sexton.wait_for_log("out of use");
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     wait_for_state(&db, &id, "done|0|NULL");
     wait_for_state(&db, &later, "done|0|NULL");
     assert_eq!(outcomes(&db, &id), ["completed"]);
@@ -243,7 +243,7 @@ fn after_a_stop_everything_is_reaped() {
 }
 
 #[test]
-fn output_that_nobody_takes_is_an_exit_code_and_no_panic() {
+fn output_without_a_reader_is_an_exit_code_and_no_panic() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -277,7 +277,7 @@ fn a_log_that_cannot_be_written_costs_nothing_but_the_log() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_the_reaping_nor_the_end() {
+fn a_log_without_a_reader_stops_neither_the_reaping_nor_the_shutdown() {
     let s = sandbox("", "");
     let (mut reader, writer) = pipe_with_room(0);
     let gate = Gate::new(s.path("gate"));
@@ -289,7 +289,7 @@ fn a_log_that_nobody_reads_stops_neither_the_reaping_nor_the_end() {
     gate.let_pass(4);
     wait_until("them to be reaped", || !pids.iter().any(|pid| is_child(*pid, sexton.pid())));
     ids.iter().for_each(|id| wait_for_state(&s.db(), id, "done|0|NULL"));
-    // From here on somebody reads: each line is there, as it was written.
+    // From here on the pipe is read: each line arrives as it was written.
     let reading = std::thread::spawn(move || std::io::read_to_string(&mut reader).unwrap());
     sexton.signal(Signal::SIGTERM);
     assert_eq!(sexton.code(), 0);
@@ -304,7 +304,7 @@ fn a_log_that_nobody_reads_stops_neither_the_reaping_nor_the_end() {
 }
 
 #[test]
-fn an_end_does_not_wait_for_a_log_that_nobody_reads() {
+fn a_shutdown_does_not_wait_for_a_log_without_a_reader() {
     let s = sandbox("", "");
     let (_reader, writer) = pipe_with_room(0);
     let id = create(&s, "exit 0");
@@ -338,11 +338,7 @@ fn an_output_that_is_closed_is_an_exit_code_and_no_panic() {
     }
     assert_eq!(state(&s.db(), &id), "done|0|NULL");
     let nothing_to_say = redirected(&s, ">/dev/null", &["list"]).status().unwrap();
-    assert_eq!(
-        nothing_to_say.code(),
-        Some(0),
-        "an output that nobody reads is none that is closed"
-    );
+    assert_eq!(nothing_to_say.code(), Some(0), "an output without a reader is not a closed one");
 }
 
 #[test]
@@ -447,7 +443,7 @@ fn further_signals_do_not_put_off_the_end() {
 }
 
 #[test]
-fn a_second_sigterm_ends_everything_at_once() {
+fn a_second_sigterm_ends_everything_immediately() {
     let s = sandbox("failure_limit = 1", "kill_after = \"10m\"");
     let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
     let id = create(&s, &deaf(&gate, &file));
@@ -513,7 +509,7 @@ fn a_variable_that_no_program_can_be_given_is_not_handed_on() {
 }
 
 #[test]
-fn a_worker_that_is_deaf_and_over_its_time_is_killed_and_counted() {
+fn a_worker_that_ignores_term_after_a_timeout_is_killed_and_counted() {
     let s = sandbox("failure_limit = 1", "kill_after = \"50ms\"");
     let (gate, file) = (Gate::new(s.path("gate")), s.path("pid"));
     let id = s.create(&["task", "--max-runtime", "1s", "--body", &deaf(&gate, &file)]);
@@ -524,7 +520,7 @@ fn a_worker_that_is_deaf_and_over_its_time_is_killed_and_counted() {
 }
 
 #[test]
-fn a_shorter_interval_holds_at_once() {
+fn a_shorter_interval_holds_immediately() {
     let s = sandbox("interval = \"1h\"", "");
     let mut command = s.command(&["run"]);
     command.env("SEXTON_LOG", "trace").process_group(0);

@@ -182,7 +182,7 @@ fn a_renewed_lease_writes_no_event() {
 }
 
 #[test]
-fn a_task_that_went_to_somebody_else_meanwhile_is_not_claimed() {
+fn a_task_that_another_process_claimed_meanwhile_is_not_claimed() {
     for (assignee, refusal) in
         [("critic", Refusal::Superseded), ("a stranger", Refusal::Held(Hold::ForeignLane))]
     {

@@ -89,7 +89,7 @@ fn while_another_dispatcher_works_only_our_own_ends_are_recorded() {
 }
 
 #[test]
-fn the_log_is_copied_into_the_file_now_and_then() {
+fn the_wal_is_checkpointed_now_and_then() {
     let mut world = World::new();
     world.add("t_1", "ready");
     let fence = world.claim("t_1", 1);
@@ -103,7 +103,7 @@ fn the_log_is_copied_into_the_file_now_and_then() {
 }
 
 #[test]
-fn what_a_trigger_passes_over_is_not_told_as_written() {
+fn a_write_that_a_trigger_skips_is_not_reported_as_written() {
     let mut world = World::new();
     world.add("t_ready", "ready");
     world.add("t_todo", "todo");
@@ -117,7 +117,7 @@ fn what_a_trigger_passes_over_is_not_told_as_written() {
 }
 
 #[test]
-fn a_claim_whose_run_a_trigger_passes_over_is_refused() {
+fn a_claim_whose_run_a_trigger_skips_is_refused() {
     let mut world = World::new();
     world.add("t_1", "ready");
     world.add("t_2", "ready");
@@ -164,7 +164,7 @@ fn an_end_that_its_run_does_not_take_is_not_told_as_recorded() {
 }
 
 #[test]
-fn an_end_whose_run_somebody_else_has_ended_is_recorded() {
+fn an_end_whose_run_another_process_has_ended_is_recorded() {
     for deed in ["DELETE FROM task_runs", "UPDATE task_runs SET ended_at = 1, outcome = 'x'"] {
         let mut world = World::new();
         world.add("t_1", "ready");

@@ -1,5 +1,5 @@
 //! How runs end on a real board: what was there before, how it ended, and exactly which rows and
-//! events there are afterwards; and which scratch workspaces nobody needs any more.
+//! events there are afterwards; and which scratch workspaces are no longer needed.
 #![cfg(feature = "runtime")]
 
 use crate::support::board::{NOW, World, task};
@@ -134,7 +134,7 @@ fn a_rate_limit_counts_nothing() {
 }
 
 #[test]
-fn refused_credentials_block_at_once() {
+fn refused_credentials_block_immediately() {
     let mut world = World::new();
     world.add("t_1", "ready");
     let fence = world.start("t_1", 1, 50);

@@ -107,7 +107,7 @@ fn a_task_behind_many_that_are_held_is_found() {
 }
 
 #[test]
-fn what_is_said_of_a_ready_task_is_what_a_dispatcher_does() {
+fn the_wait_shown_for_a_ready_task_is_what_a_dispatcher_does() {
     let mut world = World::new();
     world.policy.workers[0].needs_body = true;
     for (id, body) in [("t_blank", "'  '"), ("t_text", "'x'"), ("t_rested", "'x'")] {
@@ -138,7 +138,7 @@ fn a_task_without_a_priority_comes_after_all_that_have_one() {
     assert_eq!(world.ready(), ["t_3", "t_2", "t_1"]);
 }
 
-/// What a command says that a ready task waits for.
+/// Returns what a command shows that a ready task waits for.
 fn said(world: &World, id: &str) -> Option<Wait> {
     let board = card::open_to_follow(&world.path).expect("a board to read");
     let judge = Judge { policy: &world.policy, workers: &world.workers, now: world.unix };
@@ -147,7 +147,7 @@ fn said(world: &World, id: &str) -> Option<Wait> {
 }
 
 #[test]
-fn an_end_that_is_no_time_hides_none_that_follows() {
+fn an_end_that_is_not_a_time_hides_no_later_one() {
     let odd =
         ["1795500000000", "1795500301", "1e300", "9e999", "'2026-11-24'", "'1795500000'", "x'ff'"];
     for ended_at in odd {
@@ -174,7 +174,7 @@ fn an_end_that_is_no_time_hides_none_that_follows() {
 }
 
 #[test]
-fn a_start_that_is_no_time_lets_no_task_go_without_rest() {
+fn a_start_that_is_not_a_time_lets_no_task_skip_its_rest() {
     let mut world = World::new();
     world.add("t_1", "ready");
     world.rival("UPDATE tasks SET started_at = 'yesterday'");

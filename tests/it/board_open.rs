@@ -25,8 +25,8 @@ fn refused(path: &Path) -> BoardError {
 }
 
 #[test]
-fn a_file_that_sqlite_would_take_for_a_new_database_is_no_board() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_file_that_sqlite_would_take_for_a_new_database_is_not_a_board() {
+    let dir = tempfile::tempdir().expect("a directory");
     for size in [0, 1, 50, 99, 100, 511] {
         let path = dir.path().join(format!("{size}.db"));
         fs::write(&path, vec![0; size]).expect("a file");
@@ -37,8 +37,8 @@ fn a_file_that_sqlite_would_take_for_a_new_database_is_no_board() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_without_hanging() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_board_that_is_not_a_regular_file_is_refused_without_hanging() {
+    let dir = tempfile::tempdir().expect("a directory");
     let fifo = dir.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).expect("a fifo");
     let looped = dir.path().join("loop");
@@ -58,7 +58,7 @@ fn what_is_no_regular_file_is_refused_without_hanging() {
         assert_eq!(refused(path).class, FaultClass::Access, "{}", path.display());
     }
     let mut names: Vec<_> = fs::read_dir(dir.path())
-        .expect("the folder")
+        .expect("the directory")
         .map(|entry| entry.expect("an entry").file_name())
         .collect();
     names.sort();
@@ -66,8 +66,8 @@ fn what_is_no_regular_file_is_refused_without_hanging() {
 }
 
 #[test]
-fn a_database_that_is_no_board_is_refused() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_database_that_is_not_a_board_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("other.db");
     let conn = Connection::open(&path).expect("a database");
     conn.execute("CREATE TABLE tasks (id TEXT PRIMARY KEY)", []).expect("a table");
@@ -162,7 +162,7 @@ fn a_name_is_never_taken_for_a_uri() {
 }
 
 #[test]
-fn a_file_is_open_once_in_a_process_whatever_its_name() {
+fn a_file_is_open_once_in_a_process_under_any_name() {
     let (dir, path) = new_board();
     let link = dir.path().join("link.db");
     symlink(&path, &link).expect("a link");
@@ -189,7 +189,7 @@ fn through_a_link_a_board_is_locked_under_both_names() {
 }
 
 #[test]
-fn a_lock_file_that_both_names_lead_to_is_no_rival() {
+fn a_lock_file_that_both_names_share_is_not_a_rival() {
     let (dir, path) = new_board();
     let [link, lock, link_lock] = ["link.db", "kanban.db.dispatch.lock", "link.db.dispatch.lock"]
         .map(|name| dir.path().join(name));
@@ -227,7 +227,7 @@ fn an_open_board_is_protected_from_the_ends_of_others() {
 }
 
 #[test]
-fn a_replaced_file_is_let_go() {
+fn a_replaced_file_is_closed() {
     let mut world = World::new();
     world.add("t_1", "ready");
     let request = Request {
@@ -272,7 +272,7 @@ fn a_header_damaged_under_an_open_board_is_neither_used_nor_painted_over() {
 }
 
 #[test]
-fn a_file_in_which_damage_was_met_gets_nothing_of_its_log() {
+fn a_damaged_file_gets_nothing_of_its_wal() {
     let mut world = World::new();
     for n in 0..100 {
         world.add(&format!("t_{n}"), "ready");
@@ -359,7 +359,7 @@ fn what_is_taken_away_beside_an_open_board_is_missed_before_it_is_used() {
 }
 
 #[test]
-fn a_log_that_rivals_begin_anew_is_still_the_same() {
+fn a_wal_that_rivals_restart_is_still_the_same() {
     let mut world = World::new();
     world.add("t_1", "ready");
     let fence = world.claim("t_1", 1);
@@ -388,7 +388,7 @@ fn a_log_that_rivals_begin_anew_is_still_the_same() {
 }
 
 #[test]
-fn an_index_that_is_cut_while_it_is_used_ends_nothing_and_nothing_is_written() {
+fn a_shm_that_is_truncated_in_use_crashes_nothing_and_nothing_is_written() {
     let mut world = World::new();
     for n in 0..20 {
         world.add(&format!("t_{n}"), "ready");
@@ -475,7 +475,7 @@ fn a_board_is_never_made_over_something() {
     assert!(error.to_string().contains("other.db-wal"), "{error}");
     assert!(!other.exists());
     let drafts = fs::read_dir(dir.path())
-        .expect("the folder")
+        .expect("the directory")
         .filter(|entry| {
             entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with('.'))
         })
@@ -591,7 +591,7 @@ fn is_damage_that_sqlite_tolerates(bytes: &[u8]) -> bool {
 
 #[test]
 fn every_header_that_sqlite_writes_is_sound() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     let mut count = 0;
     for page in [512, 1024, 4096, 65536] {
         for encoding in ["UTF-8", "UTF-16le", "UTF-16be"] {
@@ -632,7 +632,7 @@ fn every_header_that_sqlite_writes_is_sound() {
 
 #[test]
 fn no_header_is_refused_that_sqlite_can_use() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     for (pragma, page) in [
         ("PRAGMA encoding = 'UTF-8'", 4096),
         ("PRAGMA encoding = 'UTF-16le'", 65536),
@@ -678,7 +678,7 @@ fn no_header_is_refused_that_sqlite_can_use() {
 }
 
 #[test]
-fn a_header_says_what_is_wrong_with_it() {
+fn a_bad_header_is_refused_with_its_reason() {
     assert!(header::check(&[], 0).expect_err("empty").to_string().contains("0 bytes"));
     assert!(header::check(&[0; 99], 99).is_err());
     let text = header::check(&[b'x'; 100], 5000).expect_err("text").to_string();
@@ -711,7 +711,7 @@ fn what_a_killed_dispatcher_left_beside_a_damaged_board_stays_as_it_was() {
 }
 
 #[test]
-fn what_is_no_board_keeps_its_log() {
+fn a_file_that_is_not_a_board_keeps_its_wal() {
     let (dir, path) = new_board();
     let conn = Connection::open(&path).expect("a connection");
     sql::run(&conn, "PRAGMA journal_mode = WAL").expect("WAL mode");

@@ -67,7 +67,7 @@ fn a_blocked_task_is_promoted_only_when_no_person_holds_it() {
 
 /// What a dispatcher that knows nothing would find, on a copy of the board.
 fn fresh_eyes(world: &mut World) -> Vec<sexton::machine::ids::TaskId> {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("kanban.db");
     let copy = format!("VACUUM INTO '{}'", path.display());
     world.board.connection().execute(&copy, []).expect("a copy");
@@ -118,7 +118,7 @@ fn promotions_found_by_events_are_those_found_by_looking_at_everything() {
 }
 
 #[test]
-fn more_promotions_than_are_told_at_once_come_one_after_the_other() {
+fn more_promotions_than_fit_one_answer_come_one_after_the_other() {
     let mut world = World::new();
     world.rival(MANY);
     let mut promotable = world.look().promotable;
@@ -142,7 +142,7 @@ const MANY: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM
                     SELECT printf('t_%04d', i), 'x', 'todo', 1 FROM n";
 
 #[test]
-fn more_promotions_by_events_than_are_told_at_once_come_one_after_the_other() {
+fn more_promotions_by_events_than_fit_one_answer_come_one_after_the_other() {
     let mut world = World::new();
     world.look();
     world.rival(MANY);
@@ -196,7 +196,7 @@ fn said_to_be_promotable(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn what_is_said_of_a_blocked_task_is_what_a_dispatcher_does() {
+fn the_wait_shown_for_a_blocked_task_is_what_a_dispatcher_does() {
     let mut world = World::new();
     let trip = "{\"sticky\": true}";
     for (id, events) in [
@@ -239,7 +239,7 @@ fn who_completes_a_task_promotes_as_a_dispatcher_does() {
     assert!(world.look().promotable.is_empty());
 }
 
-/// A running task under somebody else's claim.
+/// Adds a running task under the claim of another dispatcher.
 fn foreign(world: &World, id: &str, lock: &str, expires: i64, pid: &str, start: i64) {
     world.add(id, "running");
     world.rival(&format!(
@@ -332,7 +332,7 @@ fn a_pid_that_came_to_mean_another_process_holds_no_claim() {
 }
 
 #[test]
-fn more_ended_claims_than_are_told_at_once_come_one_after_the_other() {
+fn more_ended_claims_than_fit_one_answer_come_one_after_the_other() {
     let mut world = World::new();
     world.rival(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) \
@@ -347,7 +347,7 @@ fn more_ended_claims_than_are_told_at_once_come_one_after_the_other() {
     let mut seen = world.look();
     for count in [256, 256, 88] {
         assert_eq!((seen.expired.len(), seen.ours.len()), (count, 1));
-        // Where there are more, a look is due at once, and is not taken for needless.
+        // Where there are more, another look is due immediately, and is not skipped.
         let more = count == 256;
         assert_eq!(seen.due, more.then_some(NOW));
         let again = world.send(&[], false).answer.observation;

@@ -51,7 +51,7 @@ fn init_writes_no_configuration_where_others_live() {
 }
 
 #[test]
-fn a_root_whose_name_is_no_text_has_json_too() {
+fn a_root_whose_name_is_not_utf_8_has_json_too() {
     use std::os::unix::ffi::OsStrExt;
     let s = Sandbox::empty();
     let root = s.path("").join(std::ffi::OsStr::from_bytes(b"r\xffot"));
@@ -73,7 +73,7 @@ fn a_root_whose_name_is_no_text_has_json_too() {
 }
 
 #[test]
-fn the_root_is_found_without_being_said() {
+fn the_root_is_found_without_an_option() {
     let s = Sandbox::empty();
     let made = finish(s.bare().arg("init"));
     assert_eq!(made.code, 0, "{made:?}");
@@ -135,7 +135,7 @@ fn a_sick_board_does_not_hide_the_others() {
 }
 
 #[test]
-fn what_is_said_beats_the_environment() {
+fn an_option_beats_the_environment() {
     let s = Sandbox::new();
     s.ok(&["boards", "create", "beta"]);
     let other = s.path("other.db");
@@ -182,7 +182,7 @@ fn list_filters_and_orders() {
 }
 
 #[test]
-fn every_wait_is_told_with_its_end() {
+fn every_wait_is_reported_with_its_end() {
     let s = Sandbox::new();
     let body = ["--assignee", "shell", "--body", "x"];
     let make = |title: &str, more: &[&str]| {
@@ -271,7 +271,7 @@ fn reading_changes_nothing() {
 }
 
 #[test]
-fn show_tells_everything() {
+fn show_prints_everything() {
     let s = Sandbox::new();
     let parent = s.create(&["parent"]);
     let id = s.create(&["with \u{1b}[31m colour", "--parent", &parent, "--body", "line\n\u{7}two"]);
@@ -329,7 +329,7 @@ fn tail_follows_until_the_task_is_done() {
 }
 
 #[test]
-fn completions_and_help_are_there_for_every_command() {
+fn completions_and_help_are_there_forevery_command() {
     let s = Sandbox::empty();
     for shell in ["bash", "zsh", "fish"] {
         assert!(s.ok(&["completions", shell]).contains("sexton"));
@@ -374,14 +374,14 @@ fn a_busy_board_is_named() {
     assert_eq!(s.rows("SELECT count(*) FROM tasks"), ["0"]);
 }
 
-/// The folder in which dispatchers of this root tell what they know.
+/// The directory in which dispatchers of this root tell what they know.
 fn told_in(s: &Sandbox) -> PathBuf {
     let env = Environment::of(&[("HOME", s.path("home").to_str().unwrap())]);
     state_directory(&s.root(), &env).unwrap()
 }
 
 #[test]
-fn other_processes_are_told_which_board_is_out_of_use_and_until_when() {
+fn other_processes_are_reported_which_board_is_out_of_use_and_until_when() {
     let s = Sandbox::new();
     s.ok(&["boards", "create", "sick"]);
     fs::write(s.root().join("kanban/boards/sick/kanban.db"), b"no database").unwrap();
@@ -415,7 +415,7 @@ fn other_processes_are_told_which_board_is_out_of_use_and_until_when() {
 }
 
 #[test]
-fn what_holds_a_whole_board_is_told_for_each_of_its_tasks() {
+fn what_holds_a_whole_board_is_reported_for_each_of_its_tasks() {
     let s = Sandbox::new();
     let id = s.create(&["held", "--assignee", "shell", "--body", "x"]);
     let until = sexton::runtime::clock::unix() + 30;

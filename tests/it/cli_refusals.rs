@@ -124,7 +124,7 @@ fn a_malformed_configuration_is_named_by_line_and_column() {
             assert!(said.contains(says), "{said}");
         }
     }
-    // Cards can be written while somebody edits the configuration.
+    // Tasks can be written while the configuration is being edited.
     s.ok(&["complete", &id]);
     let said = s.refused(&["--config", "/nonexistent.toml", "list"], 2);
     assert!(said.contains("/nonexistent.toml: cannot be read"), "{said}");
@@ -169,7 +169,7 @@ fn an_empty_log_filter_means_the_default() {
 }
 
 #[test]
-fn a_root_that_is_no_folder_is_refused() {
+fn a_root_that_is_not_a_directory_is_refused() {
     let s = Sandbox::empty();
     fs::write(s.root(), "x").unwrap();
     for args in [vec!["init"], vec!["list"], vec!["boards", "create", "x"]] {
@@ -183,7 +183,7 @@ fn a_root_that_is_no_folder_is_refused() {
 }
 
 #[test]
-fn a_root_without_boards_says_what_to_do() {
+fn a_root_without_boards_is_refused_with_a_remedy() {
     let s = Sandbox::empty();
     assert!(s.refused(&["list"], 1).contains("`sexton init` makes it"));
     assert!(!s.root().exists());

@@ -96,7 +96,7 @@ fn create_writes_the_task_and_its_event() {
 }
 
 #[test]
-fn a_new_task_waits_as_its_parents_and_flags_say() {
+fn a_new_task_waits_as_its_parents_and_flags_demand() {
     let s = Sandbox::new();
     let parent = s.create(&["parent"]);
     let status = |args: &[&str]| {
@@ -225,7 +225,7 @@ fn block_ends_the_run_and_counts_repetitions_of_one_kind() {
 }
 
 #[test]
-fn blocks_without_a_kind_are_no_loop() {
+fn blocks_without_a_kind_are_not_a_loop() {
     let s = Sandbox::new();
     let id = s.create(&["x"]);
     for _ in 0..3 {

@@ -174,7 +174,7 @@ fn a_breaker_that_trips_again() -> Step<()> {
 }
 
 #[test]
-fn whoever_has_no_dispatcher_left_is_looked_after() -> Step<()> {
+fn claims_without_a_dispatcher_are_reclaimed() -> Step<()> {
     let mut pair = Pair::with(&["t_1", "t_2"]);
     pair.verb(&Verb::Claim(task("t_1"), Holder::Neighbour, Some(Pid(5))))?;
     pair.verb(&Verb::Claim(task("t_2"), Holder::Neighbour, None))?;
@@ -194,7 +194,7 @@ fn whoever_has_no_dispatcher_left_is_looked_after() -> Step<()> {
 }
 
 #[test]
-fn claims_that_ended_are_told_a_bounded_number_at_once() -> Step<()> {
+fn one_answer_holds_a_bounded_number_of_ended_claims() -> Step<()> {
     let mut pair = Pair::new();
     for n in 0..300 {
         let id = task(&format!("t_{n}"));
@@ -214,7 +214,7 @@ fn claims_that_ended_are_told_a_bounded_number_at_once() -> Step<()> {
 }
 
 #[test]
-fn a_task_that_runs_for_nobody() -> Step<()> {
+fn a_running_task_without_a_claim() -> Step<()> {
     let mut pair = Pair::with(&["t_1"]);
     let fence = pair.start("t_1", 1)?;
     assert!(pair.verb(&Verb::Disown(fence.task))?);
@@ -229,7 +229,7 @@ fn a_task_that_runs_for_nobody() -> Step<()> {
 }
 
 #[test]
-fn a_wait_for_others_does_not_undo_what_a_person_said() -> Step<()> {
+fn a_wait_for_others_does_not_undo_a_persons_block() -> Step<()> {
     let mut pair = Pair::with(&["t_1", "t_2"]);
     let ids = ["t_1", "t_2"].map(task);
     pair.verb(&Verb::Block(ids[1], None, true, None))?;
@@ -389,7 +389,7 @@ fn a_board_that_refuses_one_claim() -> Step<()> {
 }
 
 #[test]
-fn lists_are_given_only_when_they_may_be_better() -> Step<()> {
+fn lists_are_returned_only_when_they_may_be_better() -> Step<()> {
     let mut pair = Pair::with(&["t_1", "t_2", "t_3", "t_4"]);
     let list = seen(pair.send(&[])?).ready.expect("a list");
     assert!(list.more);
@@ -432,7 +432,7 @@ proptest! {
     })]
 
     #[test]
-    fn whatever_happens_both_agree(ops in ops()) {
+    fn both_agree_after_any_history(ops in ops()) {
         walk(&ops, |_, _| {}).map_err(TestCaseError::fail)?;
     }
 }

@@ -1,5 +1,6 @@
-//! Broken files in the place of boards, on a real disk, under the real program: each is told and left
-//! as it is, nobody else notices, and a good file in its place is taken up without a restart.
+//! Broken files in the place of boards, on a real disk, under the real program: each is reported
+//! and left as it is, no other board is affected, and a good file in its place is used without a
+//! restart.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -18,7 +19,7 @@ use crate::support::running::{Running, reaped_lines};
 use crate::support::sandbox::Sandbox;
 use crate::support::shell::shell;
 use crate::support::sql::sql;
-use crate::support::user::somebody;
+use crate::support::user::spare_uid;
 use crate::support::wait::wait_until;
 use crate::support::zombie::zombies_of;
 use nix::sys::signal::Signal;
@@ -40,7 +41,7 @@ fn board(s: &Sandbox, slug: &str) -> PathBuf {
     s.root().join("kanban/boards").join(slug).join("kanban.db")
 }
 
-/// Puts ready tasks on a board that nobody minds us opening.
+/// Adds ready tasks to a board that may be opened from this process.
 fn add(db: &Path, ids: &[&str], body: &str) {
     for id in ids {
         let body = body.replace('\'', "''");
@@ -121,7 +122,8 @@ fn run_with_many_descriptors(s: &Sandbox) -> Running {
 }
 
 #[test]
-fn sick_boards_are_told_and_left_alone_while_the_others_go_on_and_repaired_ones_need_no_restart() {
+fn sick_boards_are_reported_and_left_alone_while_the_others_go_on_and_repaired_ones_need_no_restart()
+ {
     const WAITING: [&str; 3] = ["t_a1", "t_a2", "t_a3"];
     const QUICK: [&str; 4] = ["t_b1", "t_b2", "t_b3", "t_b4"];
     let s = sandbox();
@@ -135,7 +137,7 @@ fn sick_boards_are_told_and_left_alone_while_the_others_go_on_and_repaired_ones_
     let before: Vec<_> = pile.sick.iter().map(|case| look(&case.db)).collect();
     let sexton = run_with_many_descriptors(&s);
 
-    // Each is told, with what was found and what to do.
+    // Each is reported, with finding and remedy.
     for case in &pile.sick {
         wait_for_sick(&sexton, &case.db, &case.finding, case.remedy);
     }
@@ -160,7 +162,7 @@ fn sick_boards_are_told_and_left_alone_while_the_others_go_on_and_repaired_ones_
         assert_eq!(told(&sexton, &case.db).len(), 1, "{}: told again and again", case.slug);
     }
 
-    // A sound board in its place is used at once.
+    // A sound board in its place is used immediately.
     for case in &pile.sick {
         pile.repair(&case.db);
     }
@@ -176,7 +178,7 @@ fn sick_boards_are_told_and_left_alone_while_the_others_go_on_and_repaired_ones_
 }
 
 #[test]
-fn a_run_that_ends_by_itself_leaves_sick_boards_alone_too() {
+fn a_run_until_idle_leaves_sick_boards_alone_too() {
     let s = sandbox();
     add(&s.db(), &["t_1"], "exit 0");
     let pile = Pile::new(&s);
@@ -196,7 +198,7 @@ fn a_run_that_ends_by_itself_leaves_sick_boards_alone_too() {
 }
 
 #[test]
-fn a_board_replaced_while_open_is_let_go_and_the_new_one_is_driven() {
+fn a_board_replaced_while_open_is_closed_and_the_new_one_is_driven() {
     let s = sandbox();
     let db = board(&s, "second");
     let gate = Gate::new(s.path("gate"));
@@ -205,14 +207,14 @@ fn a_board_replaced_while_open_is_let_go_and_the_new_one_is_driven() {
     let pid = worker(&db, "t_old");
 
     // What was there stays there under another name; the new file comes without any log.
-    let folder = s.path("old");
-    fs::create_dir(&folder).unwrap();
-    let old = folder.join("kanban.db");
+    let directory = s.path("old");
+    fs::create_dir(&directory).unwrap();
+    let old = directory.join("kanban.db");
     fs::hard_link(&db, &old).unwrap();
     for end in ["-wal", "-shm"] {
         fs::rename(format!("{}{end}", db.display()), format!("{}{end}", old.display())).unwrap();
     }
-    // Made where nobody else opens it.
+    // Created where no dispatcher opens it.
     let elsewhere = sandbox();
     let new = board(&elsewhere, "new");
     add(&new, &["t_new"], "exit 0");
@@ -295,7 +297,7 @@ fn a_board_damaged_while_open_is_not_written_and_gets_its_verdicts_when_it_is_re
 }
 
 #[test]
-fn a_board_damaged_beside_its_log_keeps_both_as_they_are() {
+fn a_board_damaged_beside_its_wal_keeps_both_as_they_are() {
     let s = sandbox();
     let db = board(&s, "second");
     let gate = Gate::new(s.path("gate"));
@@ -324,7 +326,7 @@ fn a_board_damaged_beside_its_log_keeps_both_as_they_are() {
 }
 
 #[test]
-fn what_is_done_to_the_log_of_one_board_ends_nothing_and_costs_no_other_row() {
+fn damage_to_the_wal_of_one_board_crashes_nothing_and_costs_no_other_row() {
     let s = sandbox();
     let gate = Gate::new(s.path("gate"));
     let cases = [
@@ -343,7 +345,7 @@ fn what_is_done_to_the_log_of_one_board_ends_nothing_and_costs_no_other_row() {
         // This is in the log only.
         sql(db, "INSERT INTO task_comments VALUES (1, 't_1', 'somebody', 'before', 1)");
         shell(&format!("db='{}'; {script}", db.display()));
-        // Where frames are missing nobody can write before it is noticed.
+        // Where frames are missing no process can write before that is noticed.
         let insert = "INSERT INTO task_comments VALUES (2, 't_1', 'somebody', 'after', 1)";
         wait_until("another to write", || {
             Connection::open(db).and_then(|conn| conn.execute(insert, [])).is_ok()
@@ -370,7 +372,7 @@ fn what_is_done_to_the_log_of_one_board_ends_nothing_and_costs_no_other_row() {
 }
 
 #[test]
-fn a_board_whose_folder_is_renamed_and_comes_back_loses_nothing() {
+fn a_board_whose_directory_is_renamed_and_comes_back_loses_nothing() {
     let s = sandbox();
     let db = board(&s, "second");
     let gate = Gate::new(s.path("gate"));
@@ -398,7 +400,7 @@ fn a_board_whose_folder_is_renamed_and_comes_back_loses_nothing() {
 }
 
 #[test]
-fn a_board_whose_folder_takes_the_name_of_another_board_starts_nothing_twice() {
+fn a_board_whose_directory_takes_the_name_of_another_board_starts_nothing_twice() {
     let s = sandbox();
     let db = board(&s, "second");
     let gate = Gate::new(s.path("gate"));
@@ -425,7 +427,7 @@ fn a_board_whose_folder_takes_the_name_of_another_board_starts_nothing_twice() {
 }
 
 #[test]
-fn a_board_without_permission_is_told_and_used_when_a_permitted_one_takes_its_place() {
+fn a_board_without_permission_is_reported_and_used_when_a_permitted_one_takes_its_place() {
     let s = sandbox();
     let cases = [
         ("none", 0o000, 0o755, "reading the file header: Permission denied"),
@@ -440,13 +442,13 @@ fn a_board_without_permission_is_told_and_used_when_a_permitted_one_takes_its_pl
         fs::copy(db, db.with_extension("copy")).unwrap();
     }
     add(&s.db(), &["t_2"], "exit 0");
-    let Some(uid) = somebody(&s) else { return };
+    let Some(uid) = spare_uid(&s) else { return };
     let set = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    for (db, (_, file, folder, _)) in dbs.iter().zip(cases) {
+    for (db, (_, file, directory, _)) in dbs.iter().zip(cases) {
         set(db, file);
-        set(db.parent().unwrap(), folder);
+        set(db.parent().unwrap(), directory);
     }
     for end in ["-wal", "-shm"] {
         fs::write(format!("{}{end}", dbs[4].display()), "").unwrap();
@@ -477,14 +479,14 @@ fn a_board_without_permission_is_told_and_used_when_a_permitted_one_takes_its_pl
 }
 
 #[test]
-fn a_board_on_a_read_only_mount_is_told_and_used_when_it_can_be_written() {
+fn a_board_on_a_read_only_mount_is_reported_and_used_when_it_can_be_written() {
     let s = sandbox();
     let db = board(&s, "second");
     add(&db, &["t_1"], "exit 0");
     add(&s.db(), &["t_2"], "exit 0");
-    let folder = db.parent().unwrap().display().to_string();
+    let directory = db.parent().unwrap().display().to_string();
     let mount = format!(
-        "mount --bind '{folder}' '{folder}' && mount -o remount,bind,ro '{folder}' && exec \"$@\""
+        "mount --bind '{directory}' '{directory}' && mount -o remount,bind,ro '{directory}' && exec \"$@\""
     );
     let in_namespace = |script: &str| {
         let mut command = Command::new("unshare");
@@ -503,18 +505,18 @@ fn a_board_on_a_read_only_mount_is_told_and_used_when_it_can_be_written() {
     assert_eq!(look(&db), before);
     // The same file in the same place, once it can be written.
     let pid = sexton.pid();
-    shell(&format!("nsenter --mount --target {pid} mount -o remount,bind,rw '{folder}'"));
+    shell(&format!("nsenter --mount --target {pid} mount -o remount,bind,rw '{directory}'"));
     wait_for_done(&db, "t_1");
     assert!(zombies_of(sexton.pid()).is_empty());
     stop(sexton);
 }
 
 #[test]
-fn a_board_beside_which_anothers_log_lies_is_used_when_that_log_is_removed() {
+fn a_board_beside_a_foreign_wal_is_used_when_that_is_removed() {
     let s = sandbox();
     let db = board(&s, "misled");
     add(&db, &["t_1"], "exit 0");
-    assert!(!sick_files::wal(&db).exists(), "nobody has it open");
+    assert!(!sick_files::wal(&db).exists(), "no process has it open");
     let other = s.path("notes.db");
     let notes = Connection::open(&other).unwrap();
     for statement in

@@ -30,10 +30,10 @@ fn replay(target: &str, check: fn(&[u8])) {
     check(&[]);
 }
 
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    // A target that has found nothing has no folder for it.
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+fn files(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    // A target that has found nothing has no directory for it.
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.is_file())

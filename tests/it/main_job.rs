@@ -55,7 +55,7 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
 
-/// Looks at something again and again until it is so; gives up after about a minute.
+/// Polls until `is_so` returns true; panics after about a minute.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let (_never, pause) = channel::<()>();
     for _ in 0..1_200 {
@@ -79,7 +79,7 @@ impl Observer {
         Observer { stop, longest: thread::spawn(move || longest_life(parent, &stopped)) }
     }
 
-    /// In how many samples in a row one zombie was seen, at the most.
+    /// Returns the largest number of samples in a row that show the same zombie.
     fn longest(self) -> u32 {
         self.stop.send(()).unwrap();
         self.longest.join().unwrap()
@@ -129,7 +129,7 @@ fn all_done(s: &Sandbox, count: u32) {
     assert_eq!(one("PRAGMA integrity_check"), "ok");
 }
 
-/// 200 tasks to their end, watched; gives what was said.
+/// Runs 200 tasks to their end while sampling zombies; returns the output.
 fn two_hundred(s: &Sandbox) -> Done {
     configure(s, "max_in_progress = 8");
     fill(&s.db(), 200, "exit 0");
@@ -160,13 +160,13 @@ fn sick_boards_cost_the_others_nothing() {
     s.ok(&["boards", "create", "header"]);
     s.ok(&["boards", "create", "folder"]);
     let header = s.root().join("kanban/boards/header/kanban.db");
-    let folder = s.root().join("kanban/boards/folder/kanban.db");
+    let directory = s.root().join("kanban/boards/folder/kanban.db");
     let mut bytes = fs::read(&header).unwrap();
     let noise = b"\x9c\x03\xf1\x7e\x00\x55\xaa\xd2\x81\x10\xee\x42\x6b\x97\x04\xbd";
     bytes[..16].copy_from_slice(noise);
     fs::write(&header, &bytes).unwrap();
-    fs::remove_file(&folder).unwrap();
-    fs::create_dir(&folder).unwrap();
+    fs::remove_file(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
     let done = two_hundred(&s);
     for board in ["header", "folder"] {
         let about = |line: &&str| line.contains("WARN") && line.contains(board);
@@ -175,10 +175,10 @@ fn sick_boards_cost_the_others_nothing() {
     let warnings = done.stderr.lines().filter(|line| line.contains("WARN")).count();
     assert_eq!(warnings, 2, "{}", done.stderr);
     assert_eq!(fs::read(&header).unwrap(), bytes);
-    assert!(fs::read_dir(&folder).unwrap().next().is_none());
+    assert!(fs::read_dir(&directory).unwrap().next().is_none());
 }
 
-/// So many dispatchers at once, on one board of 200 tasks.
+/// Runs several dispatchers at the same time, on one board of 200 tasks.
 fn run_every_task_once<const DISPATCHERS: usize>() {
     let s = Sandbox::new();
     configure(&s, "max_in_progress = 8");
@@ -221,7 +221,7 @@ fn a_thousand_ticks_leave_no_descriptor_behind() {
     let mut child = start(s.command(&["run"]).env("SEXTON_LOG", "trace"));
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let descriptors = PathBuf::from(format!("/proc/{}/fd", child.id()));
-    // A look at the folders holds one for a moment: the fewest of some counts is what stays.
+    // A look at the directories holds one for a moment: the fewest of some counts is what stays.
     let mut fewest_of_next = |ticks: u32| {
         let mut fewest = usize::MAX;
         let mut left = ticks;
@@ -262,7 +262,7 @@ fn exits_that_no_board_takes_are_named() {
 }
 
 #[test]
-fn the_end_tells_what_is_left_and_what_holds_it() {
+fn the_summary_names_what_is_left_and_what_holds_it() {
     let s = Sandbox::new();
     configure(&s, "");
     let foreign = s.create(&["foreign", "--assignee", "orion-cc"]);
@@ -311,7 +311,7 @@ fn larger_priorities_first_and_parents_before_children() {
 }
 
 #[test]
-fn a_new_task_is_picked_up_at_once_and_its_worker_knows_it() {
+fn a_new_task_is_picked_up_immediately_and_its_worker_knows_it() {
     let s = Sandbox::new();
     configure(&s, "interval = \"1h\"");
     let child = start(&mut s.command(&["run"]));
@@ -423,10 +423,10 @@ fn a_dry_run_changes_nothing_at_all() {
     assert!(files(&s.root()) == before, "some file has changed");
 }
 
-/// Every file below a folder, with what is in it.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Every file below a directory, with what is in it.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             all.extend(files(&path));
@@ -480,7 +480,7 @@ fn the_scratch_workspaces_of_completed_tasks_are_removed_when_no_child_needs_the
 }
 
 #[test]
-fn a_worker_that_completes_its_own_task_has_its_folder_to_the_end() {
+fn a_worker_that_completes_its_own_task_has_its_directory_to_the_end() {
     let s = Sandbox::new();
     configure(&s, "");
     let (sexton, root) = (env!("CARGO_BIN_EXE_sexton"), s.root());

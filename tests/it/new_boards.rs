@@ -1,5 +1,5 @@
-//! Boards that are made while a dispatcher runs are found at once, long before its next tick; those
-//! that are removed leave nothing behind in it.
+//! Boards that are created while a dispatcher runs are found immediately, long before its next
+//! tick; those that are removed leave nothing behind in it.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -37,7 +37,7 @@ fn the_first_board_beside_the_default_one_and_the_next_are_found() {
 }
 
 #[test]
-fn a_board_whose_folder_was_there_before_it_is_found() {
+fn a_board_whose_directory_was_there_before_it_is_found() {
     let s = sandbox("", "");
     fs::create_dir_all(s.root().join("kanban/boards/before")).unwrap();
     let sexton = running(&s);
@@ -55,12 +55,12 @@ fn a_file_that_is_renamed_into_place_is_found() {
     let sexton = running(&s);
     let boards = s.root().join("kanban/boards");
     for name in ["second", "third"] {
-        let folder = boards.join(name);
-        fs::create_dir(&folder).unwrap();
+        let directory = boards.join(name);
+        fs::create_dir(&directory).unwrap();
         fs::copy(boards.join("template/kanban.db"), s.path("draft")).unwrap();
-        fs::rename(s.path("draft"), folder.join("kanban.db")).unwrap();
+        fs::rename(s.path("draft"), directory.join("kanban.db")).unwrap();
         let id = s.create(&["task", "--board", name, "--body", "exit 0"]);
-        wait_for_state(&folder.join("kanban.db"), &id, "done|0|NULL");
+        wait_for_state(&directory.join("kanban.db"), &id, "done|0|NULL");
     }
     stop(sexton);
 }
@@ -78,14 +78,14 @@ fn a_default_board_that_comes_late_is_found() {
     stop(sexton);
 }
 
-/// What is in this folder of a process's own in `/proc`.
-fn its(sexton: &Running, folder: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(format!("/proc/{}/{folder}", sexton.pid())).unwrap();
+/// What is in this directory of a process's own in `/proc`.
+fn its(sexton: &Running, directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{}/{directory}", sexton.pid())).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// Its threads that talk to boards.
-fn lanes(sexton: &Running) -> usize {
+fn board_threads(sexton: &Running) -> usize {
     let names =
         its(sexton, "task").into_iter().flat_map(|task| fs::read_to_string(task.join("comm")));
     names.filter(|name| name.starts_with("board-")).count()
@@ -95,19 +95,19 @@ fn lanes(sexton: &Running) -> usize {
 fn a_board_that_is_removed_leaves_no_thread_and_no_open_file_behind_and_may_come_again() {
     let s = sandbox("", "");
     let sexton = running(&s);
-    let folder = s.root().join("kanban/boards/second");
-    assert_eq!(lanes(&sexton), 1);
+    let directory = s.root().join("kanban/boards/second");
+    assert_eq!(board_threads(&sexton), 1);
     for _ in 0..2 {
         makes_and_uses(&s, "second");
-        assert_eq!(lanes(&sexton), 2);
-        // A worker's folder may just be removed by the dispatcher, too.
-        wait_until("its folder to be gone", || {
-            let _looked_at_next = fs::remove_dir_all(&folder);
-            !folder.exists()
+        assert_eq!(board_threads(&sexton), 2);
+        // A worker's directory may just be removed by the dispatcher, too.
+        wait_until("its directory to be gone", || {
+            let _looked_at_next = fs::remove_dir_all(&directory);
+            !directory.exists()
         });
-        wait_until("its thread to end", || lanes(&sexton) == 1);
+        wait_until("its thread to end", || board_threads(&sexton) == 1);
         let open = its(&sexton, "fd").into_iter().flat_map(fs::read_link);
-        let left: Vec<_> = open.filter(|file| file.starts_with(&folder)).collect();
+        let left: Vec<_> = open.filter(|file| file.starts_with(&directory)).collect();
         assert!(left.is_empty(), "{left:?}");
     }
     stop(sexton);

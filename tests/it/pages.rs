@@ -87,7 +87,7 @@ fn every_test_program_that_a_page_runs_exists() {
                     || exists(format!("{directory}/{name}/main.rs"))
             });
             assert!(is_program, "{page}: there is no test program {name}");
-            // Cargo itself takes one filter; what matches none is no error.
+            // Cargo itself takes one filter; a filter without a match is not an error.
             let (one, all) = filters.split_once("-- ").unwrap_or((filters, ""));
             assert!(one.split_whitespace().count() <= 1, "{page}: {command} needs `--`");
             for module in one.split_whitespace().chain(all.split_whitespace()) {

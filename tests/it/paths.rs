@@ -1,5 +1,5 @@
-//! Paths of all sorts: things in a root that are no regular files, and roots that are named from
-//! where one happens to be.
+//! Paths of all sorts: entries of a root that are not regular files, and roots that are named by
+//! relative paths.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -15,14 +15,14 @@ use crate::support::sandbox::{Sandbox, finish};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-/// A pipe that nobody ever opens at the other end, in a folder that is made for it.
+/// Creates a pipe whose other end is never opened, in a directory that is created for it.
 fn pipe(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let _was_there = fs::remove_file(path);
     mkfifo(path, Mode::S_IRWXU).unwrap();
 }
 
-/// What a command that must end says: its code, its output and its errors.
+/// Returns exit code, output and errors of a command that must end.
 fn ended(s: &Sandbox, args: &[&str]) -> (i32, String, String) {
     let mut running = Running::start(&mut s.command(args), &s.path(""), "command");
     let code = running.code();
@@ -62,7 +62,7 @@ fn a_pipe_holds_no_command_up() {
     assert_eq!(ended(&s, &["show", &id]).0, 0);
     let (code, _, said) = ended(&s, &["log", &id]);
     assert!(code == 1 && said.contains("regular file"), "{said}");
-    // It is no place for a worker's output either, which says so.
+    // It cannot take a worker's output either, and the error names it.
     assert_eq!(ended(&s, &["run", "--until-idle"]).0, 0);
     let after = state(&s.db(), &id);
     assert!(after.starts_with("blocked|2|") && after.contains("regular file"), "{after}");
@@ -138,7 +138,8 @@ const PATHS: &str = "printf '%s\\n' \"$SEXTON_WORKSPACE\" \"$HERMES_KANBAN_WORKS
                      \"$TERMINAL_CWD\" \"$HERMES_KANBAN_WORKSPACES_ROOT\" \"$HERMES_KANBAN_DB\"; \
                      echo \"$SEXTON_ROOT\"; pwd";
 
-/// What a worker that runs [`PATHS`] is told when a dispatcher is started by this command.
+/// Returns the output of a worker that runs [`PATHS`] under a dispatcher that is started by this
+/// command.
 fn told(s: &Sandbox, command: &mut Command) -> Vec<String> {
     let id = create(s, PATHS);
     let done = finish(command.args(["run", "--until-idle"]));
@@ -148,7 +149,7 @@ fn told(s: &Sandbox, command: &mut Command) -> Vec<String> {
 }
 
 #[test]
-fn a_worker_is_told_full_paths_wherever_its_dispatcher_was_started() {
+fn a_worker_gets_full_paths_wherever_its_dispatcher_was_started() {
     let s = sandbox("", "");
     let home = s.path("").canonicalize().unwrap();
     let at = |path: &str| home.join(path).to_str().unwrap().to_owned();
@@ -158,7 +159,7 @@ fn a_worker_is_told_full_paths_wherever_its_dispatcher_was_started() {
 
     let by_flag = told(&s, s.bare().args(["--root", "./root"]));
     assert_eq!(by_flag, [&here[..], &[String::new(), workspace.clone()]].concat());
-    // It is handed on, and means the same to whoever starts elsewhere.
+    // It is passed on as a full path, which is the same from every directory.
     let by_variable = told(&s, s.bare().env("SEXTON_ROOT", "root"));
     assert_eq!(by_variable, [&here[..], &[at("root"), workspace.clone()]].concat());
     let elsewhere = told(

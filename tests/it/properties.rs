@@ -1,5 +1,5 @@
-//! Properties over entropy: whatever happens in a simulated world, every promise holds. What once
-//! broke one stays in `tests/regressions/`.
+//! Properties over entropy: every promise holds in every simulated world. Entropy that once broke
+//! one stays in `tests/regressions/`.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs, reason = "tests")]
 
 use std::fs;
@@ -31,7 +31,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_entropy_gives_the_same_run(bytes in vec(any::<u8>(), 0..600)) {
+    fn the_same_entropy_yields_the_same_run(bytes in vec(any::<u8>(), 0..600)) {
         let (first, second) =
             (run(bytes.clone(), Options::default()), run(bytes, Options::default()));
         prop_assert_eq!((first.hash, first.events), (second.hash, second.events));
@@ -151,9 +151,9 @@ fn a_short_sweep_is_clean() {
 }
 
 #[test]
-fn what_once_broke_a_promise_does_so_no_more() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
-    for entry in fs::read_dir(folder).unwrap() {
+fn past_regressions_stay_fixed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "entropy") {
             let broken = run(fs::read(&path).unwrap(), Options::default()).broken;

@@ -1,14 +1,14 @@
 //! Scripts that a reader learns the machine's behaviour from: each file is a script with the
-//! machine's exact answers. `UPDATE=1 cargo test --test it scenarios` writes them anew.
+//! machine's exact answers. `UPDATE=1 cargo test --test it scenarios` writes them again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;
 
 #[test]
 fn the_machine_answers_as_written() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
     let mut count = 0;
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "txt") {
             assert!(path.ends_with("README.md"), "not a script: {}", path.display());

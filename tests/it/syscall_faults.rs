@@ -28,18 +28,18 @@ use serde_json::{Value, json};
 struct Disk(PathBuf);
 
 impl Disk {
-    /// One over `folder`; `None`, and says so, where nobody may mount.
-    fn over(folder: PathBuf) -> Option<Disk> {
-        fs::create_dir_all(&folder).unwrap();
+    /// Mounts one over `directory`; returns `None`, with a message, where mounting is not allowed.
+    fn over(directory: PathBuf) -> Option<Disk> {
+        fs::create_dir_all(&directory).unwrap();
         let none: Option<&Path> = None;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         let mounted = unshare(CloneFlags::CLONE_NEWNS)
             .and_then(|()| mount(none, "/", none, private, none))
             .and_then(|()| {
-                mount(none, &folder, Some("tmpfs"), MsFlags::empty(), Some("size=2m,mode=755"))
+                mount(none, &directory, Some("tmpfs"), MsFlags::empty(), Some("size=2m,mode=755"))
             });
         match mounted {
-            Ok(()) => Some(Disk(folder)),
+            Ok(()) => Some(Disk(directory)),
             Err(errno) => {
                 eprintln!("SKIPPED: this needs to mount a file system: {errno}");
                 None
@@ -52,7 +52,7 @@ impl Disk {
         mount(none, &self.0, none, MsFlags::MS_REMOUNT | flags, none).unwrap();
     }
 
-    /// Leaves no room at all; gives what takes it.
+    /// Fills the disk. Returns the file that takes the room.
     fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut file = File::create(&path).unwrap();
@@ -80,8 +80,8 @@ struct Faults {
 }
 
 impl Faults {
-    /// Lets calls fail with EIO where they are about one of the files: of each rule the calls, and from
-    /// which of each thread's on. `None`, and says so, where nobody may trace.
+    /// Lets calls on one of the files fail with EIO. Each rule names the calls, and from which call
+    /// of each thread on they fail. Returns `None`, with a message, where tracing is not allowed.
     fn inject(
         s: &Sandbox,
         sexton: &Running,
@@ -134,7 +134,7 @@ impl Drop for Faults {
     }
 }
 
-/// What the daemon tells of the board `second`: kind and class of each of its holds.
+/// Returns kind and class of each hold that the daemon reports for the board `second`.
 fn holds_of_second(s: &Sandbox) -> Vec<(Value, Value)> {
     let boards = s.json(&["boards", "list"]);
     let second = boards.as_array().unwrap().iter().find(|board| board["slug"] == "second").unwrap();
@@ -158,7 +158,7 @@ fn create_there(s: &Sandbox, body: &str) -> String {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_is_its_own_boards_trouble_alone() {
+fn a_full_disk_loses_nothing_and_affects_its_own_board_alone() {
     let s = sandbox("failure_limit = 1", "");
     let Some(disk) = Disk::over(s.root().join("kanban/boards")) else { return };
     let db = second_board(&s);
@@ -207,7 +207,7 @@ fn a_read_only_disk_is_left_alone_until_it_can_be_written() {
 }
 
 #[test]
-fn folders_that_go_on_failing_are_not_waited_for_without_end() {
+fn directories_that_go_on_failing_are_not_waited_for_forever() {
     let s = sandbox("failure_limit = 1", "");
     let Some(disk) = Disk::over(s.path("workspaces")) else { return };
     disk.remount(MsFlags::MS_RDONLY);
@@ -333,7 +333,7 @@ fn a_board_with_pages_that_cannot_be_read_is_not_taken_for_a_damaged_one() {
 }
 
 #[test]
-fn a_read_that_fails_in_the_middle_of_an_exchange_is_no_damage() {
+fn a_read_that_fails_in_the_middle_of_an_exchange_is_not_damage() {
     let s = sandbox("failure_limit = 1", "");
     let db = second_board(&s);
     let gate = Gate::new(s.path("gate"));

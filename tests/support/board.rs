@@ -55,7 +55,7 @@ pub fn task(id: &str) -> TaskId {
 
 /// The path of a new, empty board.
 pub fn new_board() -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("kanban.db");
     sexton::board::create(&path).expect("a new board");
     (dir, path)
@@ -63,7 +63,7 @@ pub fn new_board() -> (TempDir, PathBuf) {
 
 /// A copy of a board of the client.
 pub fn fixture(name: &str) -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("kanban.db");
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     std::fs::copy(from, &path).expect("a copy");
@@ -101,7 +101,7 @@ impl World {
         self.owner.lock(SpawnId(spawn))
     }
 
-    /// Adds a task.
+    /// Adds a task in this status.
     pub fn add(&self, id: &str, status: &str) {
         let insert = "INSERT INTO tasks (id, title, assignee, status, created_at) \
                       VALUES (?1, 'a title', 'shell', ?2, ?3)";

@@ -18,7 +18,7 @@ pub struct Gate {
 impl Gate {
     pub fn new(path: PathBuf) -> Gate {
         mkfifo(&path, Mode::from_bits_truncate(0o666)).unwrap();
-        // Whatever the umask.
+        // Set explicitly, since the umask may forbid it.
         let all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         fs::set_permissions(&path, all).unwrap();
         // Open for both, so that neither side ever waits for the other to open it.
@@ -26,7 +26,7 @@ impl Gate {
         Gate { path, file }
     }
 
-    /// What a worker says to wait here.
+    /// Returns the shell command by which a worker waits here.
     pub fn wait(&self) -> String {
         format!("read go < '{}'", self.path.display())
     }

@@ -9,17 +9,17 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// A file system that never answers, which only this thread and what it starts can see: nobody serves
-/// it. Whoever waits for it is told that it is gone when this is dropped.
+/// A file system that never answers, which only this thread and its children can see: no process
+/// serves it. Waiting calls fail when this is dropped.
 pub struct Hung {
     /// Closing it is what ends the file system.
     _device: File,
 }
 
 impl Hung {
-    /// One over `folder`; `None`, and says so, where nobody may mount one.
-    pub fn over(folder: &Path) -> Option<Hung> {
-        fs::create_dir_all(folder).unwrap();
+    /// Mounts one over `directory`; returns `None`, with a message, where mounting is not allowed.
+    pub fn over(directory: &Path) -> Option<Hung> {
+        fs::create_dir_all(directory).unwrap();
         let none: Option<&Path> = None;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         let mounted = unshare(CloneFlags::CLONE_NEWNS)
@@ -29,7 +29,7 @@ impl Hung {
             .and_then(|device| {
                 let fd = device.as_raw_fd();
                 let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0");
-                mount(none, folder, Some("fuse"), MsFlags::empty(), Some(options.as_str()))?;
+                mount(none, directory, Some("fuse"), MsFlags::empty(), Some(options.as_str()))?;
                 Ok(Hung { _device: device })
             });
         mounted

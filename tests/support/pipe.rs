@@ -5,7 +5,7 @@ use std::io::{PipeReader, PipeWriter, Write};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-/// A pipe with room for so many bytes more; what is in it are empty lines.
+/// Returns a pipe with room for `room` more bytes; it is filled with empty lines.
 pub fn pipe_with_room(room: usize) -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     // The kernel makes it no smaller than a page.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-/// State and parent of a process; `None` if there is no such process.
+/// Returns state and parent of a process; `None` if it does not exist.
 pub fn stat(pid: i32) -> Option<(char, i32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();

@@ -50,7 +50,7 @@ impl Sandbox {
         serde_json::from_str(&self.ok(&args)).unwrap()
     }
 
-    /// Makes a task and gives its id.
+    /// Creates a task and returns its id.
     pub fn create(&self, args: &[&str]) -> String {
         let mut all = vec!["create"];
         all.extend_from_slice(args);

@@ -18,21 +18,22 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it; `name` keeps its files apart from those of others in `folder`.
-    pub fn start(command: &mut Command, folder: &Path, name: &str) -> Running {
-        let log = File::create(folder.join(format!("{name}.log"))).unwrap();
-        Running::start_with_log(command, log, folder, name)
+    /// Starts it; `name` keeps its files apart from those of others in `directory`.
+    pub fn start(command: &mut Command, directory: &Path, name: &str) -> Running {
+        let log = File::create(directory.join(format!("{name}.log"))).unwrap();
+        Running::start_with_log(command, log, directory, name)
     }
 
-    /// As [`start`](Running::start), with its log elsewhere; then what it says cannot be asked for.
+    /// Like [`start`](Running::start), with its log elsewhere, so that [`Running`] cannot read it.
     pub fn start_with_log(
         command: &mut Command,
         log: impl Into<Stdio>,
-        folder: &Path,
+        directory: &Path,
         name: &str,
     ) -> Running {
-        command.stdout(File::create(folder.join(format!("{name}.out"))).unwrap()).stderr(log);
-        let (out, log) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
+        command.stdout(File::create(directory.join(format!("{name}.out"))).unwrap()).stderr(log);
+        let (out, log) =
+            (directory.join(format!("{name}.out")), directory.join(format!("{name}.log")));
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         Running { child, out, log }
     }

@@ -19,7 +19,7 @@ pub struct Done {
 }
 
 impl Sandbox {
-    /// An empty home.
+    /// Creates a sandbox with an empty home.
     pub fn empty() -> Sandbox {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();

@@ -9,9 +9,9 @@ use nix::unistd::Uid;
 
 use crate::support::sandbox::Sandbox;
 
-/// A user whom nobody else is, so that limits and permissions hold; `None`, and says so, unless we
-/// may become anybody.
-pub fn somebody(s: &Sandbox) -> Option<u32> {
+/// Returns an otherwise unused uid, so that limits and permissions apply; `None`, with a message,
+/// unless this process may change its uid.
+pub fn spare_uid(s: &Sandbox) -> Option<u32> {
     if !Uid::effective().is_root() {
         eprintln!("SKIPPED: this needs root, to become a user of its own");
         return None;

@@ -7,7 +7,7 @@ use sexton::runtime::clock;
 /// is lost must not be made up for by the backstop.
 const PATIENCE_MS: u64 = 45_000;
 
-/// Waits until `condition` holds. Panics, and says `what` was waited for, if it never does.
+/// Waits until `condition` holds. Panics with `what` if it never does.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = clock::now().mono.after(PATIENCE_MS);
     while !condition() {

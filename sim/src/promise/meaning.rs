@@ -12,7 +12,7 @@ pub fn of(promise: &str) -> &'static str {
         "no_task_has_two_workers" => {
             "A task must not be started again while an earlier worker of the same dispatcher, or \
              anything in that worker's process group, may still be alive. Otherwise two workers do \
-             the same work at once."
+             the same work at the same time."
         }
         "a_worker_follows_a_claim" => {
             "A worker may be started only for a claim that is in the board. Otherwise another \
@@ -20,7 +20,7 @@ pub fn of(promise: &str) -> &'static str {
         }
         "caps_hold" => {
             "Live workers must never be more than the configured limits, of the dispatcher and of \
-             the board; nor must the running rows of a board at a claim, whichever dispatcher runs them."
+             the board; nor must the running rows of a board at a claim, of all dispatchers."
         }
         "every_write_is_fenced" => {
             "A run may be written only by the dispatcher whose run it is at that moment. Otherwise a \
@@ -43,7 +43,7 @@ pub fn of(promise: &str) -> &'static str {
              a signal by number alone hits a stranger."
         }
         "term_comes_before_kill" => {
-            "A worker must be asked to end before it is killed, unless everything is to end at once. \
+            "A worker must be asked to end before it is killed, unless everything must end immediately. \
              Otherwise it loses work that it could have saved."
         }
         "nothing_outlives_a_shutdown" => {
@@ -59,7 +59,7 @@ pub fn of(promise: &str) -> &'static str {
         }
         "every_failure_is_counted" => {
             "An attempt that failed by its own fault must spend the task's budget. Otherwise a broken \
-             task is tried for ever."
+             task is tried forever."
         }
         "no_budget_pays_for_the_host" => {
             "Neither a host that refuses a process nor a failing disk may spend a task's budget. \
@@ -88,7 +88,7 @@ pub fn of(promise: &str) -> &'static str {
         }
         "kill_follows_term" => {
             "A worker that is asked to end and does not must be killed. Otherwise it holds its place \
-             for ever."
+             forever."
         }
         "no_exit_is_lost" => {
             "Every exit that was reaped must be applied to its run: when all is over, none may be \
@@ -96,7 +96,7 @@ pub fn of(promise: &str) -> &'static str {
         }
         "every_hold_has_an_end" => {
             "A hold that keeps a ready task from running must have an end, or an owner who can end it. \
-             Otherwise the task waits for ever, and nothing says why."
+             Otherwise the task waits forever without a visible reason."
         }
         "calm_drains_the_board" => {
             "Once faults have stopped, every task that can run must end. Here one did not, although \

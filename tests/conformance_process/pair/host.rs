@@ -1,5 +1,5 @@
-//! Real workers, and what can be seen of them. Nothing here asks the model anything: what has come to
-//! an end is told by pidfds, and what has not by its answer.
+//! Real workers, and what can be seen of them. Nothing here asks the model: a pidfd shows that a
+//! process has ended, and an answer of the process that it has not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -24,12 +24,12 @@ use sexton::process::signal::signal_group;
 use sexton::process::spawn::{Command, SpawnError, spawn};
 use tempfile::TempDir;
 
-use super::worker::{FOLDER, NUMBER, Order, answer};
+use super::worker::{DIRECTORY, NUMBER, Order, answer};
 
 /// Nothing takes that long, on the busiest machine.
 const PATIENCE_MS: u16 = 45_000;
 
-/// What a lane says of a spawn.
+/// The answer of the spawn thread.
 pub type Started = Result<Pid, SpawnError>;
 
 /// A command, whose it is, and who waits for what came of it.
@@ -51,7 +51,7 @@ struct Person {
 pub struct Host {
     children: Children,
     lane: Option<(Sender<Job>, JoinHandle<()>)>,
-    folder: TempDir,
+    directory: TempDir,
     people: BTreeMap<u32, Person>,
     logs: BTreeMap<u32, PipeReader>,
     told: BTreeSet<u32>,
@@ -76,19 +76,19 @@ impl Host {
         Host {
             children,
             lane: Some((lane, thread)),
-            folder: tempfile::tempdir().expect("a folder"),
+            directory: tempfile::tempdir().expect("a directory"),
             people: BTreeMap::new(),
             logs: BTreeMap::new(),
             told: BTreeSet::new(),
         }
     }
 
-    /// Gives a lane a program to start. What becomes of it comes by the receiver.
+    /// Sends a program to the spawn thread. The receiver gets the outcome.
     pub fn start(&self, argv: &[&str], number: u32, log: File) -> Receiver<Started> {
-        let folder = self.folder.path().as_os_str().to_owned();
+        let directory = self.directory.path().as_os_str().to_owned();
         let command = Command {
             argv: argv.iter().map(Into::into).collect(),
-            env: vec![(FOLDER.into(), folder), (NUMBER.into(), number.to_string().into())],
+            env: vec![(DIRECTORY.into(), directory), (NUMBER.into(), number.to_string().into())],
             cwd: "/".into(),
             log,
         };
@@ -98,11 +98,11 @@ impl Host {
         told
     }
 
-    /// Gives a lane a worker to start, which has its first orders already.
+    /// Sends a worker to the spawn thread; its first orders are in place already.
     pub fn start_worker(&mut self, number: u32, orders: &[Order]) -> (Receiver<Started>, File) {
         let (log, writer) = std::io::pipe().expect("a pipe");
         self.logs.insert(number, log);
-        let fifo = fifo(self.folder.path(), number);
+        let fifo = fifo(self.directory.path(), number);
         for order in orders {
             order.send(&fifo).expect("room in the FIFO");
         }
@@ -119,7 +119,7 @@ impl Host {
         Ok(pid)
     }
 
-    /// Takes note of a process that nobody has reaped.
+    /// Registers a process that is not reaped.
     pub fn meet(&mut self, number: u32, pid: Pid, leader: u32, orders: File) {
         let fd = pidfd::open(pid).expect("a process that was not reaped");
         let person = Person { pid, fd, orders, leader, alive: true, stopped: false, reaped: false };
@@ -128,7 +128,7 @@ impl Host {
 
     /// Has a worker start a process in its group; what went wrong, if it is not there.
     pub fn fork(&mut self, leader: u32, number: u32) -> Result<Pid, i32> {
-        let orders = fifo(self.folder.path(), number);
+        let orders = fifo(self.directory.path(), number);
         let said = self.ask(leader, Order::Fork(number));
         if said < 0 {
             return Err(-said);
@@ -152,7 +152,7 @@ impl Host {
         person.stopped = true;
     }
 
-    /// Gives an order that ends a process, and waits for that.
+    /// Sends an order that ends a process, and waits until it has ended.
     pub fn end(&mut self, number: u32, order: Order) {
         self.tell(number, order);
         self.wait_for_end(number);
@@ -187,8 +187,8 @@ impl Host {
         signal_group(&self.children, SpawnId(u64::from(leader)), signal)
     }
 
-    /// Waits until a process that may have been signalled is dead, and says so, or shows that it is
-    /// not going to be: a signal comes before an order that is given later.
+    /// Waits until a process that may have been signalled is dead, and returns true, or false once
+    /// it is sure to live on: a signal arrives before an order that is sent later.
     fn settle(&mut self, number: u32, signal: Signal) -> bool {
         let stopped = self.people[&number].stopped;
         if stopped && signal == Signal::Term {
@@ -245,7 +245,7 @@ impl Host {
         said
     }
 
-    /// Waits until the kernel has told of the end of these workers.
+    /// Waits until epoll has reported the end of these workers.
     pub fn wait_until_told(&mut self, of: &BTreeSet<u32>) -> Result<(), String> {
         while !of.is_subset(&self.told) {
             let mut events = [EpollEvent::empty(); 64];
@@ -303,7 +303,7 @@ impl Host {
         let fd = self.people[&number].fd.as_fd();
         match pidfd::send(fd, 0, Reach::Process) {
             Err(Errno::ESRCH) => Stage::Reaped,
-            // Before Linux 6.9 it says `Zombie` of those that were reaped, too.
+            // Before Linux 6.9 it returns `Zombie` for reaped processes as well.
             _ => pidfd::stage(fd).expect("a stage"),
         }
     }
@@ -354,9 +354,9 @@ impl Drop for Host {
 }
 
 /// A FIFO that can be read and written without waiting for another to open it.
-fn fifo(folder: &Path, number: u32) -> File {
-    let path = folder.join(number.to_string());
-    if !fs::exists(&path).expect("a folder") {
+fn fifo(directory: &Path, number: u32) -> File {
+    let path = directory.join(number.to_string());
+    if !fs::exists(&path).expect("a directory") {
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
     }
     OpenOptions::new().read(true).write(true).open(path).expect("a FIFO")

@@ -79,7 +79,7 @@ impl Pair {
         }
     }
 
-    /// Starts a worker; `None` if there is no pid left.
+    /// Starts a worker. Returns `None` without a free pid.
     pub fn spawn(&mut self) -> Step<Option<u32>> {
         let number = self.next;
         let guess = self.careless_pid();
@@ -159,7 +159,7 @@ impl Pair {
         Some(pids.find(|pid| !in_use(*pid)))
     }
 
-    /// A process exits.
+    /// Lets a process exit with `code`.
     pub fn exit(&mut self, number: u32, code: i32) -> Step<()> {
         self.host.end(number, Order::Exit(code));
         self.end_in_model(self.uid(number), ExitStatus::Code(code));
@@ -233,7 +233,7 @@ impl Pair {
         (outcome, ends)
     }
 
-    /// One reaping step.
+    /// Runs a reaping step on both.
     pub fn reap(&mut self) -> Step<Reaped> {
         let (exits, orphans) = self.host.reap()?;
         let mut real = Reaped::default();
@@ -244,7 +244,7 @@ impl Pair {
         }
         for pid in orphans {
             let Some(number) = self.host.number_of(pid) else {
-                return Err(format!("an orphan that nobody knows: {pid:?}"));
+                return Err(format!("an unknown orphan: {pid:?}"));
             };
             real.orphans.insert(number);
         }

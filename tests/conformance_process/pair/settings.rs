@@ -13,13 +13,13 @@ use super::Step;
 /// Names the scene to the process that plays it.
 const SCENE: &str = "SEXTON_TEST_SCENE";
 
-/// What a scene says that cannot be played here.
+/// Prefix of the message of a scene that cannot run on this host.
 const SKIPPED: &str = "SKIPPED: ";
 
-/// Below this number the kernel gives no pid a second time.
+/// Below this number the kernel never reuses a pid.
 const RESERVED: i32 = 300;
 
-/// Says loudly that something was not tried.
+/// Prints that a scene was skipped.
 pub fn skip(why: &str) -> Step<()> {
     eprintln!("{SKIPPED}{why}");
     Ok(())
@@ -69,8 +69,8 @@ fn unshare() -> Option<Command> {
 
 /// Plays `scene` in a copy of this process, in which the calling thread is the main one.
 fn on_a_main_thread(scene: fn() -> Step<()>) {
-    // SAFETY: nobody but this thread and the idle test runner is there (see `play`), so that no lock
-    // is held in the copy by a thread that it lacks.
+    // SAFETY: only this thread and the idle test runner exist (see `play`), so that no lock is held
+    // in the copy by a thread that it lacks.
     match unsafe { fork() }.expect("a copy") {
         ForkResult::Child => {
             let ended = std::panic::catch_unwind(scene);
@@ -78,7 +78,7 @@ fn on_a_main_thread(scene: fn() -> Step<()>) {
                 eprintln!("{difference}");
             }
             let code = i32::from(!matches!(ended, Ok(Ok(()))));
-            // SAFETY: ends the copy at once.
+            // SAFETY: ends the copy immediately.
             unsafe { libc::_exit(code) }
         }
         ForkResult::Parent { child } => {

@@ -5,7 +5,7 @@ use sexton::machine::event::Signal;
 
 use super::{Pair, Step};
 
-/// Something that happens.
+/// An operation that is applied to model and host.
 #[derive(Clone, Debug)]
 pub struct Op {
     kind: u8,
@@ -18,7 +18,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..=20)
 }
 
-/// Does everything, to both; tells what led to a difference.
+/// Applies all operations to both; fails with the operations that led to a difference.
 pub fn walk(mut pair: Pair, ops: &[Op]) -> Step<()> {
     let mut trace = String::new();
     for op in ops {

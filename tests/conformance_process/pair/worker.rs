@@ -1,8 +1,8 @@
-//! A worker that does what it is told: this test program itself, started again with two variables.
+//! A worker that follows orders: this test program itself, started again with two variables.
 //!
 //! It takes over before `main`, so that it is one thread and, in a host with few pids, takes one.
-//! Orders come by a FIFO that is named after its number, answers go to its log. It ends when nobody
-//! can give it orders any more, so that a test that fails leaves none behind.
+//! Orders come by a FIFO that is named after its number, answers go to its log. It ends when its
+//! FIFO has no writer left, so that a failing test leaves no worker behind.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,10 +13,10 @@ use nix::libc;
 use nix::unistd::{ForkResult, fork};
 
 /// The variables: where the FIFOs are, and which one is its own.
-pub const FOLDER: &str = "SEXTON_TEST_OBEYS_IN";
+pub const DIRECTORY: &str = "SEXTON_TEST_OBEYS_IN";
 pub const NUMBER: &str = "SEXTON_TEST_OBEYS_AS";
 
-/// What it can be told. All but the first two are answered.
+/// The orders. All but the first two are answered.
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
     /// Exit with a code.
@@ -81,15 +81,15 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
     let variable = |name| std::env::var_os(name);
-    if let (Some(folder), Some(number)) = (variable(FOLDER), variable(NUMBER)) {
+    if let (Some(directory), Some(number)) = (variable(DIRECTORY), variable(NUMBER)) {
         let number = number.to_str().and_then(|number| number.parse().ok());
-        obey(Path::new(&folder), number.unwrap_or(0));
+        obey(Path::new(&directory), number.unwrap_or(0));
     }
 }
 
-fn obey(folder: &Path, number: u32) -> ! {
+fn obey(directory: &Path, number: u32) -> ! {
     let mut number = number;
-    let mut orders = File::open(folder.join(number.to_string())).ok();
+    let mut orders = File::open(directory.join(number.to_string())).ok();
     loop {
         let Some(Ok(order)) = orders.as_mut().map(answer) else { end(98) };
         let said = match Order::from_pair(order) {
@@ -108,7 +108,7 @@ fn obey(folder: &Path, number: u32) -> ! {
             Order::Fork(its) => match unsafe { fork() } {
                 Ok(ForkResult::Child) => {
                     number = its;
-                    orders = File::open(folder.join(number.to_string())).ok();
+                    orders = File::open(directory.join(number.to_string())).ok();
                     continue;
                 }
                 Ok(ForkResult::Parent { child }) => child.as_raw(),

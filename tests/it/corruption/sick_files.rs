@@ -1,4 +1,5 @@
-//! Files in the place of boards that are none, or are broken, and what is to be said of each.
+//! Files in the place of boards that are not boards, or are broken, and the message that each must
+//! cause.
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use std::collections::BTreeMap;
@@ -47,12 +48,12 @@ pub struct Pile {
     /// The bytes of a good board with one task.
     sound: Vec<u8>,
     pub sick: Vec<Case>,
-    /// Boards on which the one task is to be done although they look unusual.
+    /// Boards that look unusual, and whose one task must still be done.
     pub odd: Vec<PathBuf>,
 }
 
 impl Pile {
-    /// All of them.
+    /// Creates all of them.
     pub fn new(s: &Sandbox) -> Pile {
         let (boards, scratch) = (s.root().join("kanban/boards"), s.path("scratch"));
         fs::create_dir_all(&boards).unwrap();
@@ -82,15 +83,15 @@ impl Pile {
         fs::rename(beside, db).unwrap();
     }
 
-    fn folder(&self, slug: &str) -> PathBuf {
-        let folder = self.boards.join(slug);
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("board.json"), "{}").unwrap();
-        folder.join("kanban.db")
+    fn directory(&self, slug: &str) -> PathBuf {
+        let directory = self.boards.join(slug);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("board.json"), "{}").unwrap();
+        directory.join("kanban.db")
     }
 
     fn sick(&mut self, slug: &str, finding: &str, remedy: &'static str, make: impl FnOnce(&Path)) {
-        let db = self.folder(slug);
+        let db = self.directory(slug);
         make(&db);
         self.sick.push(Case { slug: slug.to_owned(), db, finding: finding.to_owned(), remedy });
     }
@@ -106,7 +107,7 @@ impl Pile {
         self.bytes(slug, finding, &bytes);
     }
 
-    /// What is no database at all.
+    /// Files that are not databases.
     fn add_bytes(&mut self) {
         const NO_DATABASE: &str = "it does not begin like an SQLite database";
         self.bytes("random", NO_DATABASE, &noise(65_536));
@@ -274,12 +275,12 @@ impl Pile {
         add("a-view", "there is no tasks.id", view);
     }
 
-    /// Unusual, and fit for use all the same.
+    /// Unusual boards that can be used nevertheless.
     fn add_odd(&mut self) {
         let scratch = self.scratch.join("odd.db");
         let as_it_is = self.sound.clone();
         let mut add = |slug: &str, bytes: &[u8]| -> PathBuf {
-            let db = self.folder(slug);
+            let db = self.directory(slug);
             fs::write(&db, bytes).unwrap();
             self.odd.push(db.clone());
             db
@@ -327,7 +328,7 @@ impl Pile {
 
         let target = self.scratch.join("target.db");
         fs::write(&target, &self.sound).unwrap();
-        let link = self.folder("link");
+        let link = self.directory("link");
         symlink(target, &link).unwrap();
         self.odd.push(link);
     }
@@ -389,11 +390,11 @@ fn reserved(path: &Path, board: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Everything that can be told of a board's file and of what SQLite may put beside it.
+/// All that can be observed of a board's file, and of the files that SQLite may put beside it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Seen(BTreeMap<PathBuf, String>);
 
-/// Looks at the files of a board. The folder's other files are not the board's.
+/// Looks at the files of a board. The directory's other files are not the board's.
 pub fn look(db: &Path) -> Seen {
     let entries = fs::read_dir(db.parent().unwrap()).unwrap();
     let files = entries.map(|entry| entry.unwrap().path()).filter(|path| {
@@ -406,7 +407,7 @@ pub fn look(db: &Path) -> Seen {
 fn describe(path: &Path) -> String {
     let meta = path.symlink_metadata().unwrap();
     if path.to_string_lossy().ends_with("-shm") {
-        // What is in it is for whoever reads to change.
+        // A reader may change its content.
         return format!("{} {}", meta.ino(), meta.len());
     }
     // No write leaves the time as it was, so large files need not be read.
@@ -430,7 +431,7 @@ pub fn overwrite(db: &Path, at: u64, bytes: &[u8]) {
     OpenOptions::new().write(true).open(db).unwrap().write_all_at(bytes, at).unwrap();
 }
 
-/// Copies the log into the file. False while somebody is in the way.
+/// Checkpoints the WAL. Returns false while another connection prevents it.
 pub fn checkpoint(db: &Path) -> bool {
     rows(db, "PRAGMA wal_checkpoint(TRUNCATE)") == ["0|0|0"]
 }

@@ -155,9 +155,9 @@ impl Pair {
         Ok(answer)
     }
 
-    /// Whether somebody has written to the model since this was last asked.
+    /// Whether the model was written since the last call.
     fn sees_change(&mut self) -> bool {
-        // Long before anything changes by itself, and under a policy that stays.
+        // Long before time alone changes anything, and under a fixed policy.
         let request =
             Request { changes: vec![], fresh: false, relist: false, want: 0, unix: i64::MIN };
         let env = Env { policy: &Policy::default(), liveness: &self.host, contended: false };
@@ -165,7 +165,7 @@ impl Pair {
         answer.observation.is_some()
     }
 
-    /// What somebody else does, on both. True if it was allowed.
+    /// Applies the action of another process to both. Returns true if it was allowed.
     pub fn verb(&mut self, verb: &Verb) -> Step<bool> {
         let expected = verb.on_model(&mut self.model, self.unix);
         let done = verb.on_real(&self.real, self.unix);
@@ -238,7 +238,7 @@ impl Pair {
     }
 }
 
-/// Shorthands for scripts.
+/// Short forms of common steps, for scripts.
 impl Pair {
     pub fn send(&mut self, changes: &[Change]) -> Step<Answer> {
         let request = Request {
@@ -299,7 +299,7 @@ pub fn current_run(model: &ModelBoard, task: TaskId) -> RunId {
     model.task(task).and_then(|task| task.claim.run).unwrap_or(RunId(999))
 }
 
-/// What stands in a board for a lane.
+/// Returns the assignee that stands for a lane in a board.
 pub fn name(lane: Lane) -> &'static str {
     match lane {
         Lane::Worker(worker) => NAMES[usize::from(worker.0)],

@@ -11,7 +11,7 @@ use sexton::machine::exchange::{Answer, Request};
 use sexton::machine::policy::Policy;
 use tempfile::TempDir;
 
-/// A board, and a connection of somebody else.
+/// A board, and the connection of another process.
 pub struct Real {
     board: Option<Board>,
     pub rival: Connection,
@@ -27,7 +27,7 @@ impl Real {
         let mut builder = tempfile::Builder::new();
         builder.prefix("sexton-conformance-");
         let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir());
-        let dir = dir.expect("a folder");
+        let dir = dir.expect("a directory");
         let path = dir.path().join("kanban.db");
         board::create(&path).expect("a new board");
         let board = open(&path);

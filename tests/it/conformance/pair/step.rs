@@ -14,7 +14,7 @@ use super::{Pair, Step, current_run, task};
 const IDS: [&str; 5] = ["t_1", "t_2", "t_3", "t_4", "t_5"];
 const PIDS: std::ops::Range<i32> = 100..104;
 
-/// Something that happens.
+/// An operation that is applied to model and host.
 #[derive(Clone, Debug)]
 pub enum Op {
     Send { asks: Vec<Ask>, fresh: bool, relist: bool, want: u32, contended: bool },
@@ -88,7 +88,7 @@ impl Walk {
         walk
     }
 
-    /// Does everything, on both boards; tells what led to a difference.
+    /// Applies all operations to both boards; fails with the operations that led to a difference.
     pub fn all(&mut self, ops: &[Op]) -> Step<()> {
         let mut trace = String::new();
         for op in ops {
