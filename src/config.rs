@@ -1,5 +1,6 @@
 //! `sexton.toml`: who runs tasks, how many at a time, and how patiently.
 //!
+//! Nothing here knows what runs: a configuration is read whole, checked whole, and handed on.
 //! Every mistake is refused with the file, line and column at which it stands.
 
 mod check;

@@ -87,7 +87,8 @@
 //! An attempt's life:
 //!
 //! ```text
-//! Claimed ─▶ Preparing ─▶ Spawning ─▶ Running ─▶ Terminating ─▶ Draining ─▶ Exited ─▶ (recorded, gone)
+//! Claiming ─▶ Preparing ─▶ Running ─▶ Ending ─▶ Draining ─▶ Gone ─▶ (recorded, forgotten)
+//!                 └─▶ Cancelling ─┘
 //! ```
 //!
 //! *Draining*: the leader is reaped, other processes of its group are alive. A completed task is

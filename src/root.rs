@@ -1,6 +1,6 @@
 //! Where the boards are: which directory is the root, and the paths below it.
 //!
-//! Paths are computed from the caller's [`Environment`]; only [`Root::choose`], the board listing
+//! Nothing here opens a board. Paths are computed from the caller's [`Environment`]; only [`Root::choose`], the board listing
 //! and the state directory look at the file system.
 
 mod boards;

@@ -210,7 +210,7 @@ pub const IMPOSSIBLE: &[Impossible] = &[
     Impossible {
         states: &["Preparing", "Running", "Ending", "Draining", "Gone"],
         causes: &["SpawnCancelled"],
-        why: "it answers a call-off at once, and only one that came in time",
+        why: "a spawn is called off in the step that asks for it, or not at all",
         code: "Effect::CancelSpawn { spawn } => {",
         file: "sim/src/world/perform.rs",
     },

@@ -153,6 +153,7 @@ impl Board {
             }
             // These only give reason for a pass.
             Key::Directories(_) | Key::Send(_) | Key::Lease(_) => {}
+            // Not of a board.
             Key::Reaper | Key::Drain | Key::Host => {}
         }
     }

@@ -352,6 +352,8 @@ impl Dispatcher {
             self.shared.mode = Mode::Draining { deadline: None };
             self.stop(Input::Stop, now, effects);
         }
+        // This event may have done what the reaper waited for.
+        self.set_own_timers(now);
         for key in self.shared.timers.due(now) {
             match key {
                 Key::Reaper => self.reaper.again(effects),
@@ -366,6 +368,7 @@ impl Dispatcher {
                 | Key::Lease(board) => {
                     self.on_board(board, now, effects, |board, turn| board.timer(key, turn));
                 }
+                // The one was served above; the other gives the boards that wait a turn, below.
                 Key::Drain | Key::Host => {}
             }
         }

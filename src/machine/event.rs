@@ -35,7 +35,8 @@ pub enum Event {
         /// Pid of the orphan.
         pid: Pid,
     },
-    /// Last answer to `Reap`: every child that had exited before it began is reaped.
+    /// Last answer to `Reap`: every child that it asked and that had exited before it
+    /// began is reaped.
     Reaped {
         /// Number of the `Reap` that this answers.
         seq: u64,
@@ -134,7 +135,8 @@ pub enum Event {
         outcome: SignalOutcome,
     },
 
-    /// The configuration was read again.
+    /// The configuration was read again. Attempts that run keep their time limit; claims that are on
+    /// their way are judged by the new configuration; every board is looked at.
     PolicyChanged(Box<Policy>),
     /// Start nothing new; let the workers finish for this long, then end them.
     Drain {

@@ -1,4 +1,5 @@
 //! The kernel: spawn, reap, signal, identity, and the directories and files that a worker gets.
+//! Nothing here knows a board, and no process is signalled by a bare number.
 //!
 //! * [`spawn`]: a worker that inherits only what is listed there.
 //! * [`children`]: our children; reaps each of them exactly once.

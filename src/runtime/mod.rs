@@ -1,4 +1,5 @@
-//! The event loop and its threads, which carry out effects.
+//! The event loop and its threads, which carry out effects. Nothing here decides what becomes of a
+//! task, and the loop's own thread makes no call that can block.
 //!
 //! * [`daemon`]: the loop. It only makes calls that do not block.
 //! * `wakeups`: what wakes it, in one epoll.

@@ -189,9 +189,8 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
 
     fn serve(&self) {
         while let Some((key, job)) = self.next() {
+            let _returns_it = AtWork { shared: self, key };
             (self.work)(job);
-            self.state().at_work.remove(&key);
-            self.returned.notify_all();
         }
     }
 
@@ -207,6 +206,23 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
             state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
+    }
+}
+
+/// A job that is under way. A job that panics is over too, and its thread ends with it.
+struct AtWork<'a, K: Clone + Ord, J> {
+    shared: &'a Shared<K, J>,
+    key: K,
+}
+
+impl<K: Clone + Ord, J> Drop for AtWork<'_, K, J> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.at_work.remove(&self.key);
+        if thread::panicking() {
+            state.threads -= 1;
+        }
+        self.shared.returned.notify_all();
     }
 }
 

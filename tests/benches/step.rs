@@ -49,6 +49,9 @@ fn main() {
         "wanted: each of the first four at most {MOST} x at 100 boards and 1,000 attempts, and the \
          exits in {STORM_MS} ms: {verdict}"
     );
+    if !met {
+        std::process::exit(1);
+    }
 }
 
 /// Microseconds for each event.

@@ -18,7 +18,7 @@ const TRIES: usize = 50_000;
 
 const EXAMPLES: &str = "\
 Examples:
-  sexton-sim shrink --seed 1 --bug 'reap inside the pass' --output small.entropy
+  sexton-sim shrink --seed 3 --bug 'reap inside the pass' --output small.entropy
   sexton-sim shrink --entropy fuzz/artifacts/world/crash-…
 
 What is left goes to tests/regressions/PROMISE.entropy, or PROMISE-2.entropy and so on if another run

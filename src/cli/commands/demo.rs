@@ -20,7 +20,7 @@ use crate::cli::logging;
 use crate::machine::ids::Pid;
 use crate::process::children;
 use crate::process::pidfd::{self, Reach};
-use crate::runtime::signals::Signals;
+use crate::runtime::signals::{Asked, Signals};
 use findings::{Findings, Standing};
 use script::{FALLING, TORN};
 use show::Progress;
@@ -51,9 +51,13 @@ fn perform(stage: &Stage, mut progress: Option<Progress>) -> Result<Findings<'_>
     let errno = |errno: Errno| cannot("watch sexton")(errno.into());
     children::become_subreaper().map_err(errno)?;
     let mut signals = Signals::listen().map_err(cannot("listen to signals"))?;
-    let sexton = stage.start_sexton().map_err(cannot("start sexton"))?;
+    let mut sexton = stage.start_sexton().map_err(cannot("start sexton"))?;
     let pid = Pid(sexton.id().cast_signed());
-    let pidfd = pidfd::open(pid).map_err(errno)?;
+    let pidfd = pidfd::open(pid).map_err(|refused| {
+        // It cannot be watched, so it must not run on: its root goes with this process.
+        let _both_have_no_other_remedy = (sexton.kill(), sexton.wait());
+        errno(refused)
+    })?;
     let mut show = |tasks: &[Standing<'_>]| {
         progress.as_mut().map_or(Ok(()), |progress| progress.show(tasks, pid))
     };
@@ -63,7 +67,7 @@ fn perform(stage: &Stage, mut progress: Option<Progress>) -> Result<Findings<'_>
         let damage = scope.spawn(|| stage.damage_under_workers(&pidfd));
         let mut shown = Ok(());
         while !ends_within(&pidfd, 100) {
-            if !signals.asked().1.is_empty() {
+            if signals.asked().1.contains(&Asked::Stop) {
                 let _has_ended = pidfd::send(pidfd.as_fd(), SIGTERM, Reach::Process);
             }
             shown = shown.and_then(|()| show(&findings::look(stage)));

@@ -1,4 +1,5 @@
 //! The attempts of one board, and what is looked up among them. Each attempt changes through
+//! [`take_in`](Attempts::take_in) and
 //! [`update`](Attempts::update) alone, so that every index follows it.
 
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -60,6 +60,19 @@ fn a_sign_from_the_kernel_is_answered_by_a_reap_and_nothing_else() {
 }
 
 #[test]
+fn an_exit_at_the_moment_of_a_retry_begins_one_reaping_step() {
+    let mut world = World::new();
+    world.step(Event::KernelReady);
+    world.step(Event::ReapFailed { seq: 1, errno: 5 });
+    world.step(Event::ReapFailed { seq: 2, errno: 5 });
+    assert_eq!(world.after(10, Event::KernelReady), [reap(3)]);
+    // A success at that moment needs no retry, either.
+    world.step(Event::ReapFailed { seq: 3, errno: 5 });
+    let told = world.after(20, Event::Reaped { seq: 3 });
+    assert_eq!(told, [report(Report::ReapRecovered)]);
+}
+
+#[test]
 fn a_reap_that_failed_is_tried_again_immediately_and_then_after_ten_milliseconds() {
     let mut world = World::new();
     world.step(Event::KernelReady);

@@ -19,7 +19,8 @@ pub struct Seen {
     /// The longest time from the first to the last look that saw the same zombie.
     pub longest_zombie_ms: u64,
     /// What sexton left behind, zombies or living: it falls to this process, its subreaper.
-    pub left: usize,
+    /// `None` if it cannot be seen.
+    pub left: Option<usize>,
 }
 
 /// Looks until sexton ends.
@@ -37,8 +38,8 @@ pub fn observe(pid: Pid, sexton: &OwnedFd) -> Seen {
     }
     let own = || children_of(Pid(process::id().cast_signed())).ok();
     // Again if a thread has just ended.
-    let own = (0..100).find_map(|_| own()).unwrap_or_default();
-    seen.left = own.iter().filter(|child| child.pid != pid).count();
+    let own = (0..100).find_map(|_| own());
+    seen.left = own.map(|own| own.iter().filter(|child| child.pid != pid).count());
     seen
 }
 

@@ -84,6 +84,7 @@ pub fn summary(found: &Findings<'_>, json: bool) -> Result<(), Failure> {
     let [spawned, reaped, orphans] =
         ["spawned", "reaped", "orphans"].map(|key| found.sexton[key].to_string());
     let Seen { looks, zombies, longest_zombie_ms, left } = found.observer;
+    let left = left.map_or_else(|| "?".to_owned(), |left| left.to_string());
     out.line(format_args!(
         "{spawned:>6} started\n{reaped:>6} reaped\n{orphans:>6} processes of theirs reaped, too\n\
          {left:>6} left, zombies or living\n{longest_zombie_ms:>6} ms: the longest that one of \
