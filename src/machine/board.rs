@@ -234,12 +234,8 @@ impl Board {
         self.attempt(id, Input::Signalled(outcome), turn);
     }
 
-    /// Ends an attempt for a shutdown, gently or by SIGKILL.
-    pub(super) fn stop(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
-        self.attempt(id, input, turn);
-    }
-
-    fn attempt(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
+    /// Something happened to an attempt that concerns nothing else of the board.
+    pub(super) fn attempt(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
         self.attempts.take_in(id, input, turn);
         self.attempts.forget_over(turn);
     }
