@@ -15,17 +15,29 @@ fn found(planted: Sabotage) -> Option<Broken> {
     (0..SEEDS).find_map(|seed| run(entropy(seed, SIZE), options).broken)
 }
 
+const FORGOTTEN_TIMER: Sabotage =
+    Sabotage { forget_a_timer: true, forget_who_waits: false, reap_inside_the_pass: false };
+const FORGOTTEN_BOARD: Sabotage =
+    Sabotage { forget_a_timer: false, forget_who_waits: true, ..FORGOTTEN_TIMER };
+
 #[test]
 #[cfg(debug_assertions)]
 #[should_panic(expected = "a timer or an index is not what the state calls for")]
 fn a_forgotten_timer_is_found_by_the_machines_own_assertion() {
-    found(Sabotage { forget_a_timer: true, ..Sabotage::default() });
+    found(FORGOTTEN_TIMER);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "a timer or an index is not what the state calls for")]
+fn a_board_that_waits_and_is_forgotten_is_found_by_the_machines_own_assertion() {
+    found(FORGOTTEN_BOARD);
 }
 
 #[test]
 #[cfg(not(debug_assertions))]
-fn a_forgotten_timer_is_found_by_a_promise_where_nothing_is_asserted() {
-    let broken = found(Sabotage { forget_a_timer: true, ..Sabotage::default() });
-    let promise = broken.map(|broken| broken.promise);
-    assert_eq!(promise, Some("nothing_is_kept_for_ever"));
+fn each_is_found_by_a_promise_where_nothing_is_asserted() {
+    let promise = |planted| found(planted).map(|broken| broken.promise);
+    assert_eq!(promise(FORGOTTEN_TIMER), Some("nothing_is_kept_for_ever"));
+    assert_eq!(promise(FORGOTTEN_BOARD), Some("every_hold_has_an_end"));
 }

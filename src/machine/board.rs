@@ -13,7 +13,7 @@ use core::hash::{Hash, Hasher};
 use super::attempt::{Attempt, Input};
 use super::backoff::Backoff;
 use super::effect::{Effect, Report};
-use super::event::{Group, SignalOutcome};
+use super::event::Group;
 use super::exchange::{Change, Fence};
 use super::fault::{Blame, Fault};
 use super::hold::BoardHold;
@@ -204,11 +204,6 @@ impl Board {
         }
     }
 
-    /// It was called off in time.
-    pub(super) fn spawn_cancelled(&mut self, id: SpawnId, turn: &mut Turn<'_>) {
-        self.attempt(id, Input::SpawnCancelled, turn);
-    }
-
     fn awaits_spawn(&self, id: SpawnId) -> bool {
         self.attempts.get(id).is_some_and(|attempt| attempt.stage().awaits_spawn())
     }
@@ -227,11 +222,6 @@ impl Board {
             let exit = attempt.exit(pid, status, group, now, policy);
             self.attempt(id, Input::Exited(exit), turn);
         }
-    }
-
-    /// A signal came back.
-    pub(super) fn signalled(&mut self, id: SpawnId, outcome: SignalOutcome, turn: &mut Turn<'_>) {
-        self.attempt(id, Input::Signalled(outcome), turn);
     }
 
     /// Something happened to an attempt that concerns nothing else of the board.

@@ -1,8 +1,9 @@
 //! The machine's heart: one event in, any number of effects out.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+mod index;
+
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 
 use super::attempt::{Attempt, Input};
 use super::board::Board;
@@ -15,6 +16,7 @@ use super::reaper::Reaper;
 use super::renamer::Renamer;
 use super::time::{Key, Mono, Now, Timers};
 use super::turn::{Mode, Shared, Turn};
+use index::{Index, Touch};
 
 /// Everything that a dispatcher knows between two events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,31 +37,6 @@ pub struct Dispatcher {
     /// Bugs planted by the simulator.
     #[cfg(feature = "sabotage")]
     pub sabotage: super::sabotage::Sabotage,
-}
-
-/// What follows from the boards, kept so that a step costs what changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Index {
-    /// Boards that this event, or a timer, has changed. Empty between two steps.
-    touched: Vec<(BoardId, Touch)>,
-    /// Boards with tasks to start as soon as there is room.
-    wanting: BTreeSet<BoardId>,
-    /// Those of them that would start them now if the host had room.
-    waiting: BTreeSet<BoardId>,
-    /// The moments for which the timers that are of no board were last set.
-    timers_at: [Option<Mono>; 3],
-}
-
-/// Why a board may begin a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Touch {
-    Changed,
-    Waits,
-}
-
-/// It follows from the rest, which is hashed.
-impl Hash for Index {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Dispatcher {
@@ -104,7 +81,7 @@ impl Dispatcher {
     /// answer without a request, a child that was never spawned) is reported and changes nothing.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         #[cfg(feature = "sabotage")]
-        (self.shared.timers.forgets = self.sabotage.forget_a_timer);
+        self.plant();
         let (now, back_ms) = self.clamp(now);
         self.take_in(now, event, effects);
         if back_ms > 0 {
@@ -191,14 +168,14 @@ impl Dispatcher {
             }
             Event::SpawnCancelled { spawn } => {
                 self.on_owner(spawn, "SpawnCancelled", now, effects, |board, turn| {
-                    board.spawn_cancelled(spawn, turn);
+                    board.attempt(spawn, Input::SpawnCancelled, turn);
                 });
             }
             Event::Signalled { spawn, signal: _, outcome } => {
                 // Its attempt may be over by now, which is expected.
                 if let Some(board) = self.shared.owners.get(&spawn).copied() {
                     self.on_board(board, now, effects, |board, turn| {
-                        board.signalled(spawn, outcome, turn);
+                        board.attempt(spawn, Input::Signalled(outcome), turn);
                     });
                 }
             }
@@ -217,6 +194,12 @@ impl Dispatcher {
         self.begin_reaping(Whom::All, effects);
         effects.push(Effect::ListBoards);
         self.on_all(now, effects, Board::tick);
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn plant(&mut self) {
+        self.shared.timers.forgets = self.sabotage.forget_a_timer;
+        self.index.forgets = self.sabotage.forget_who_waits;
     }
 
     fn begin_reaping(&mut self, whom: Whom, effects: &mut Vec<Effect>) {
@@ -266,7 +249,7 @@ impl Dispatcher {
         let owners: Vec<(SpawnId, BoardId)> =
             self.shared.owners.iter().map(|(id, board)| (*id, *board)).collect();
         for (id, board) in owners {
-            self.on_board(board, now, effects, |board, turn| board.stop(id, input, turn));
+            self.on_board(board, now, effects, |board, turn| board.attempt(id, input, turn));
         }
     }
 
@@ -476,26 +459,5 @@ impl Dispatcher {
     /// The boards that are known, by number.
     pub fn boards(&self) -> impl Iterator<Item = &Board> {
         self.boards.values()
-    }
-}
-
-impl Index {
-    /// Keeps in step with one board.
-    fn note(&mut self, board: &Board, shared: &Shared, now: Mono) {
-        keep(&mut self.wanting, board.id(), board.wants_slots(shared));
-        keep(&mut self.waiting, board.id(), board.waits_for_host(shared, now));
-    }
-
-    fn drop(&mut self, id: BoardId) {
-        self.wanting.remove(&id);
-        self.waiting.remove(&id);
-    }
-}
-
-fn keep(set: &mut BTreeSet<BoardId>, id: BoardId, belongs: bool) {
-    if belongs {
-        set.insert(id);
-    } else {
-        set.remove(&id);
     }
 }

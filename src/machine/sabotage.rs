@@ -9,4 +9,6 @@ pub struct Sabotage {
     pub reap_inside_the_pass: bool,
     /// A timer of an attempt that is moved is forgotten: nothing kills what ignores TERM.
     pub forget_a_timer: bool,
+    /// Boards that wait for a slot of the host are forgotten: a slot that comes free stays empty.
+    pub forget_who_waits: bool,
 }

@@ -46,6 +46,8 @@ struct Table {
     hinted: BTreeSet<SpawnId>,
     /// Children whose exit epoll does not show: they have no pidfd, or it could not be added.
     unwatched: BTreeSet<SpawnId>,
+    /// Pids of the children that are not reaped: what else ends on the main thread is an orphan.
+    pids: BTreeSet<Pid>,
 }
 
 impl Table {
@@ -158,6 +160,7 @@ impl Children {
         // Not reaped yet, so the number is its.
         let start = identity::stat(pid).ok().map(|stat| stat.start);
         let child = Child { pid, pidfd, start, reaped: false };
+        table.pids.insert(pid);
         let replaced = table.children.insert(spawn, child);
         debug_assert!(replaced.is_none(), "{spawn:?} was registered twice");
     }
@@ -250,6 +253,7 @@ impl Children {
         table.hinted.remove(&spawn);
         table.unwatched.remove(&spawn);
         let child = table.children.get_mut(&spawn)?;
+        table.pids.remove(&child.pid);
         child.reaped = true;
         let fd = child.pidfd.as_ref().map(|fd| fd.as_fd());
         if let Some(fd) = fd {
@@ -296,7 +300,7 @@ impl Children {
                 Ok(None) | Err(Errno::ECHILD) => break,
                 Err(errno) => return Err(errno),
             };
-            if self.table().children.values().any(|child| !child.reaped && child.pid == pid) {
+            if self.table().pids.contains(&pid) {
                 break;
             }
             (self.shared.wait)(Which::Pid(pid), flags)?;

@@ -1,0 +1,63 @@
+//! What a dispatcher keeps beside its boards so that a step costs what changed. All of it follows from
+//! the boards; nothing here decides anything.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+
+use super::super::board::Board;
+use super::super::ids::BoardId;
+use super::super::time::Mono;
+use super::super::turn::Shared;
+
+/// What follows from the boards, kept so that a step costs what changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    /// Boards that this event, or a timer, has changed. Empty between two steps.
+    pub touched: Vec<(BoardId, Touch)>,
+    /// Boards with tasks to start as soon as there is room.
+    pub wanting: BTreeSet<BoardId>,
+    /// Those of them that would start them now if the host had room.
+    pub waiting: BTreeSet<BoardId>,
+    /// The moments for which the timers that are of no board were last set.
+    pub timers_at: [Option<Mono>; 3],
+    /// A planted bug.
+    #[cfg(feature = "sabotage")]
+    pub forgets: bool,
+}
+
+/// Why a board may begin a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    Changed,
+    Waits,
+}
+
+/// It follows from the rest, which is hashed.
+impl Hash for Index {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Index {
+    /// Keeps in step with one board.
+    pub fn note(&mut self, board: &Board, shared: &Shared, now: Mono) {
+        keep(&mut self.wanting, board.id(), board.wants_slots(shared));
+        let waits = board.waits_for_host(shared, now);
+        #[cfg(feature = "sabotage")]
+        let waits = waits && !self.forgets;
+        keep(&mut self.waiting, board.id(), waits);
+    }
+
+    pub fn drop(&mut self, id: BoardId) {
+        self.wanting.remove(&id);
+        self.waiting.remove(&id);
+    }
+}
+
+fn keep(set: &mut BTreeSet<BoardId>, id: BoardId, belongs: bool) {
+    if belongs {
+        set.insert(id);
+    } else {
+        set.remove(&id);
+    }
+}
