@@ -5,6 +5,9 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
@@ -34,6 +37,7 @@ use sexton::process::signal::signal_group;
 use sexton::process::spawn::{Command, Spawned, spawn};
 use sexton::process::wait::{self, Which};
 use sexton::process::workspace::{Kind, Request, prepare};
+use skip::skipped;
 
 fn start(script: &str, log: File) -> Spawned {
     let argv = ["/bin/sh", "-c", script].map(Into::into).to_vec();
@@ -345,7 +349,7 @@ fn under_hidepid_a_group_without_members_is_gone() {
         let id = Id::Pid(nix::unistd::Pid::from_raw(child.pid.0));
         waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
         if let Err(errno) = see_only_our_own(1) {
-            return eprintln!("SKIPPED: this needs to mount a file system: {errno}");
+            return skipped(format!("this needs to mount a file system: {errno}"));
         }
         assert_eq!(identity::living_groups(), None);
         assert_eq!(children.reap(Whom::All).exits[0].group, Group::Gone);
@@ -362,7 +366,7 @@ fn under_hidepid_a_living_process_is_not_taken_for_gone() {
     let (pid, output) = worker(&children, 1, "exec sleep 1000");
     let denied = thread::spawn(move || {
         if let Err(errno) = see_only_our_own(2) {
-            return eprintln!("SKIPPED: this needs to mount a file system: {errno}");
+            return skipped(format!("this needs to mount a file system: {errno}"));
         }
         assert!(identity::stat(pid).is_err());
         assert_eq!(identity::alive(pid, None), Alive::CannotTell);
@@ -470,7 +474,7 @@ fn scene_with_a_debugger() {
     };
     if answer != *b"y" {
         end();
-        return eprintln!("SKIPPED, nothing was tested: a process may not be traced here");
+        return skipped("a process may not be traced here");
     }
     assert_eq!(signal_group(&children, SpawnId(1), Signal::Kill), SignalOutcome::Delivered);
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
@@ -536,6 +540,8 @@ fn alone(test: &str, scene: impl FnOnce()) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("1 passed"), "{text}");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    complaints.lines().filter_map(|line| line.strip_prefix("SKIPPED: ")).for_each(skipped);
 }
 
 /// Runs `scene` in a copy of this process, in which the calling thread is the main one.
@@ -658,7 +664,7 @@ fn scene_without_descriptors() {
     let mut git = process::Command::new("sh");
     let made = git.args(["-c", make]).current_dir(directory.path()).status().unwrap();
     if !made.success() {
-        eprintln!("SKIPPED, nothing was tested: there is no git");
+        skipped("there is no git");
         return;
     }
     // So many that git itself, which has none of them, gets along with the limit.

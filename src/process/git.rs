@@ -309,6 +309,8 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::super::workspace::{Kind, prepare};
+    use std::io::Write;
+
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
@@ -321,7 +323,9 @@ mod tests {
         let git = Git::new(LIMIT).unwrap();
         match git.run(&repo, &["init", "--quiet"]) {
             Err(WorkspaceError::Start(error)) => {
-                eprintln!("SKIPPED, nothing was tested: {error}");
+                // Shown by the test harness only in this way.
+                let line = format!("SKIPPED: git cannot be started: {error}\n");
+                let _no_other_place = io::stderr().write_all(line.as_bytes());
                 return None;
             }
             said => drop(said.unwrap().successful().unwrap()),

@@ -6,6 +6,9 @@
 //! A program of its own: the workers are this program, which obeys before its `main` begins.
 #![cfg(feature = "runtime")]
 
+#[path = "../support/skip.rs"]
+mod skip;
+
 mod pair;
 
 use std::collections::BTreeSet;

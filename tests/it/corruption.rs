@@ -18,6 +18,7 @@ use crate::support::root::rows;
 use crate::support::running::{Running, reaped_lines};
 use crate::support::sandbox::Sandbox;
 use crate::support::shell::shell;
+use crate::support::skip::skipped;
 use crate::support::sql::sql;
 use crate::support::user::spare_uid;
 use crate::support::wait::wait_until;
@@ -495,7 +496,7 @@ fn a_board_on_a_read_only_mount_is_reported_and_used_when_it_can_be_written() {
     };
     let tried = in_namespace(&mount).arg("true").output();
     if !tried.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no mount namespace of our own: {tried:?}");
+        skipped(format!("no mount namespace of our own: {tried:?}"));
         return;
     }
     let before = look(&db);

@@ -17,6 +17,7 @@ mod support {
     pub mod running;
     pub mod sandbox;
     pub mod shell;
+    pub mod skip;
     pub mod sql;
     pub mod user;
     pub mod wait;

@@ -16,6 +16,7 @@ use crate::support::gate::Gate;
 use crate::support::root::rows;
 use crate::support::running::Running;
 use crate::support::sandbox::Sandbox;
+use crate::support::skip::skipped;
 use crate::support::wait::wait_until;
 use crate::support::zombie::zombies_of;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -41,7 +42,7 @@ impl Disk {
         match mounted {
             Ok(()) => Some(Disk(directory)),
             Err(errno) => {
-                eprintln!("SKIPPED: this needs to mount a file system: {errno}");
+                skipped(format!("this needs to mount a file system: {errno}"));
                 None
             }
         }
@@ -109,7 +110,7 @@ impl Faults {
         match started {
             Ok(strace) => Some(Faults { strace, log }),
             Err(error) => {
-                eprintln!("SKIPPED: this needs strace, and leave to trace: {error}");
+                skipped(format!("this needs strace, and leave to trace: {error}"));
                 None
             }
         }

@@ -9,6 +9,8 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::support::skip::skipped;
+
 /// A file system that never answers, which only this thread and its children can see: no process
 /// serves it. Waiting calls fail when this is dropped.
 pub struct Hung {
@@ -32,8 +34,6 @@ impl Hung {
                 mount(none, directory, Some("fuse"), MsFlags::empty(), Some(options.as_str()))?;
                 Ok(Hung { _device: device })
             });
-        mounted
-            .inspect_err(|error| eprintln!("SKIPPED: this needs to mount with FUSE: {error}"))
-            .ok()
+        mounted.inspect_err(|error| skipped(format!("this needs to mount with FUSE: {error}"))).ok()
     }
 }

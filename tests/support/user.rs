@@ -8,12 +8,13 @@ use std::process::Command;
 use nix::unistd::Uid;
 
 use crate::support::sandbox::Sandbox;
+use crate::support::skip::skipped;
 
 /// Returns an otherwise unused uid, so that limits and permissions apply; `None`, with a message,
 /// unless this process may change its uid.
 pub fn spare_uid(s: &Sandbox) -> Option<u32> {
     if !Uid::effective().is_root() {
-        eprintln!("SKIPPED: this needs root, to become a user of its own");
+        skipped("this needs root, to become a user of its own");
         return None;
     }
     // Distinct for each process; each test that calls this has its own sandbox and needs no more
@@ -25,7 +26,7 @@ pub fn spare_uid(s: &Sandbox) -> Option<u32> {
     assert!(chown.unwrap().success());
     let tried = s.command(&["--version"]).uid(uid).gid(uid).output();
     if !tried.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: the program is where no other user reaches it: {tried:?}");
+        skipped(format!("the program is where no other user reaches it: {tried:?}"));
         return None;
     }
     Some(uid)

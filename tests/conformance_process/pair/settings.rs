@@ -9,19 +9,17 @@ use nix::unistd::{ForkResult, Uid, fork, getppid};
 use sexton::machine::ids::Pid;
 
 use super::Step;
+use crate::skip::skipped;
 
 /// Names the scene to the process that plays it.
 const SCENE: &str = "SEXTON_TEST_SCENE";
-
-/// Prefix of the message of a scene that cannot run on this host.
-const SKIPPED: &str = "SKIPPED: ";
 
 /// Below this number the kernel never reuses a pid.
 const RESERVED: i32 = 300;
 
 /// Prints that a scene was skipped.
 pub fn skip(why: &str) -> Step<()> {
-    eprintln!("{SKIPPED}{why}");
+    skipped(why);
     Ok(())
 }
 
@@ -34,7 +32,7 @@ pub fn play(name: &str, own_pids: bool, scene: fn() -> Step<()>) {
     let exe = std::env::current_exe().expect("a program");
     let mut command = if own_pids {
         let Some(unshare) = unshare() else {
-            eprintln!("{SKIPPED}{name}: no pid namespace can be had (`unshare --pid`)");
+            skipped(format!("{name}: no pid namespace can be had (`unshare --pid`)"));
             return;
         };
         let mut command = unshare;
@@ -48,8 +46,8 @@ pub fn play(name: &str, own_pids: bool, scene: fn() -> Step<()>) {
     let (said, complaints) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("1 passed"), "{name}: {said}{complaints}");
-    for line in complaints.lines().filter(|line| line.starts_with(SKIPPED)) {
-        eprintln!("{line} ({name})");
+    for why in complaints.lines().filter_map(|line| line.strip_prefix("SKIPPED: ")) {
+        skipped(format!("{why} ({name})"));
     }
 }
 
