@@ -50,15 +50,15 @@ faults! {
     /// Somebody holds it for seconds. The backoff bears it.
     BusyLong 6 "busy for seconds",
     /// Somebody holds it until the faults end. All other boards bear it.
-    BusyForEver 2 "busy for ever",
+    BusyForever 2 "busy forever",
     /// No space is left. Nothing is written; exits wait in memory.
     DiskFull 5 "disk full",
     /// The file became read-only. Exits wait in memory.
     ReadOnly 5 "read-only",
     /// An answer takes longer than its deadline. Its slots are lent; the late answer is settled.
-    LaneHangs 6 "lane hangs",
+    BoardHangs 6 "board hangs",
     /// An answer does not come before the faults end. All other boards bear it.
-    LaneHangsForEver 2 "lane hangs for ever",
+    BoardHangsForever 2 "board hangs forever",
     /// The path leads to another file, a copy, while the old one is open. The exchange is a maybe.
     FileReplaced 4 "file replaced",
     /// A board is removed, and restored later from a copy. What is owed to it waits.
@@ -76,7 +76,7 @@ faults! {
     /// The program cannot be executed. The task is charged.
     ExecFails 8 "exec fails",
     /// The board's directories fail. The board is charged, no task.
-    FolderFails 8 "folder fails",
+    DirectoryFails 8 "directory fails",
     /// A spawn thread takes longer than its deadline before it creates the process. It is called
     /// off.
     SpawnHangs 6 "spawn hangs",

@@ -143,7 +143,7 @@ fn caps_hold(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// No write lands on a run that is no longer the writer's.
+/// A write to a run that has changed hands is refused.
 fn every_write_is_fenced(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Wrote { ours: false } => Some("a run was written that is not ours".to_owned()),

@@ -70,7 +70,7 @@ saboteurs! {
     /// A file that failed its checks is used nevertheless.
     WriteSickBoard "quarantined board written" breaks ["a_sick_board_is_untouched"],
     /// While one board's answer is outstanding for long, the others wait.
-    AwaitHungLane "hung lane awaited" breaks ["a_sick_board_is_alone"],
+    AwaitHungBoard "hung board awaited" breaks ["a_sick_board_is_alone"],
     /// The order of what is claimed comes from a hash with a random key.
     HashOrder "order from a hash" breaks ["same_seed_same_run"],
     /// A host that refuses a process is charged to the task.

@@ -9,6 +9,7 @@ mod chance;
 mod dispatcher;
 mod founding;
 mod item;
+mod judge;
 mod land;
 mod life;
 mod meddle;
@@ -20,7 +21,7 @@ mod seen;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sexton::machine::effect::{Effect, Whom};
+use sexton::machine::effect::Effect;
 use sexton::machine::event::Event;
 use sexton::machine::ids::{BoardId, Pid, SpawnId};
 use sexton::machine::policy::Policy;
@@ -31,10 +32,9 @@ use crate::board::Instance;
 use crate::entropy::Entropy;
 use crate::fault::{Fault, Faults};
 use crate::kernel::{Kernel, Uid};
-use crate::ledger::{Ledger, News};
-use crate::promise;
+use crate::ledger::Ledger;
 use crate::saboteur::Saboteur;
-use crate::sometimes::{self, Sometimes};
+use crate::sometimes::Sometimes;
 use crate::table::{Before, Cells};
 use crate::trace::{Record, Trail, What, Who};
 
@@ -408,56 +408,6 @@ impl World {
         }
     }
 
-    /// Records what must be known before an event is handled. For a tick: the processes that have
-    /// ended by now.
-    fn before(&mut self, seat: usize, event: &Event) -> Vec<Uid> {
-        let instance = self.seats[seat].instance;
-        match event {
-            Event::Tick => self.kernel.zombies(instance).map(|zombie| zombie.uid).collect(),
-            Event::Reaped { seq } => {
-                self.ledger.reap_failing.remove(&instance);
-                let due = self.seats[seat].due.remove(seq).unwrap_or_default();
-                let left = due.iter().filter(|uid| self.kernel.get(**uid).is_some()).count();
-                self.ledger.note(News::Reaped { left });
-                Vec::new()
-            }
-            Event::ReapFailed { seq, .. } => {
-                // Those are due at the next one.
-                let due = self.seats[seat].due.remove(seq).unwrap_or_default();
-                self.seats[seat].due.entry(seq + 1).or_default().extend(due);
-                let now = self.moment / FINE;
-                self.ledger.reap_failing.entry(instance).or_insert(now);
-                self.ledger.note(News::ReapFailed);
-                Vec::new()
-            }
-            Event::OrphanReaped { .. } => {
-                self.ledger.note(News::Orphan);
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn note_tick(&mut self, seat: usize, zombies: Vec<Uid>, effects: &[Effect]) {
-        let reaps_first = matches!(effects.first(), Some(Effect::Reap { whom: Whom::All, .. }));
-        self.ledger.note(News::Tick { zombies: zombies.len(), reaps_first });
-        if let Some(Effect::Reap { seq, .. }) = effects.first() {
-            self.seats[seat].due.insert(*seq, zombies);
-        }
-        let here = &self.seats[seat];
-        for board in here.well.iter().filter(|board| !here.under_way.contains(board)) {
-            let asks = |effect: &Effect| match effect {
-                Effect::Exchange { board: id, .. }
-                | Effect::Connect { board: id, .. }
-                | Effect::Disconnect { board: id } => id == board,
-                _ => false,
-            };
-            if !effects.iter().any(asks) {
-                self.ledger.news.push(News::PassedOver(*board));
-            }
-        }
-    }
-
     /// What may come between two effects of the same step.
     fn between_effects(&mut self, seat: usize, events: &mut VecDeque<Event>) {
         if let Some(left) = self.seats[seat].dies_after {
@@ -477,44 +427,6 @@ impl World {
             self.ledger.news = news;
             self.nested = false;
         }
-    }
-
-    /// Judges how long the dispatchers whose newest reaping step failed have not begun another.
-    fn judge_reapers(&mut self) {
-        let now = self.moment / FINE;
-        let waited = self.ledger.reap_failing.values().map(|since| now.saturating_sub(*since));
-        let Some(ms) = waited.max() else { return };
-        self.ledger.news.clear();
-        self.ledger.note(News::ReapWaits { ms });
-        self.judge();
-    }
-
-    fn judge(&mut self) {
-        // All of these look at the news alone.
-        if !self.ledger.news.is_empty() {
-            for state in sometimes::reached(&self.ledger) {
-                self.reached[state as usize] += 1;
-            }
-            if self.broken.is_none() {
-                self.judge_by(promise::ALWAYS);
-            }
-        }
-        if self.events > MOST_EVENTS && self.broken.is_none() {
-            self.breaks("calm_drains_the_board", format!("{MOST_EVENTS} events and no end"));
-        }
-    }
-
-    fn judge_by(&mut self, promises: &[promise::Promise]) {
-        for promise in promises {
-            if let Some(how) = (promise.check)(&self.ledger) {
-                return self.breaks(promise.name, how);
-            }
-        }
-    }
-
-    fn breaks(&mut self, promise: &'static str, how: String) {
-        self.tell(Who::World, || What::Broken { promise, how: how.clone() });
-        self.broken = Some(Broken { promise, how, at: self.moment / FINE });
     }
 
     fn reach(&mut self, state: Sometimes) {

@@ -162,7 +162,7 @@ impl World {
         match struck {
             Some(Fault::BusyShort) => board.busy_until = until(moment, short),
             Some(Fault::BusyLong) => board.busy_until = until(moment, long),
-            Some(Fault::BusyForEver) => board.busy_until = u64::MAX,
+            Some(Fault::BusyForever) => board.busy_until = u64::MAX,
             Some(Fault::DiskFull) => board.full_until = until(moment, long),
             Some(Fault::ReadOnly) => board.read_only_until = until(moment, long),
             Some(Fault::HeaderGoesBad) => self.corrupt(n),
@@ -375,7 +375,7 @@ const FAULTS: [Fault; 13] = [
     Fault::FileReplaced,
     Fault::BusyShort,
     Fault::BusyLong,
-    Fault::BusyForEver,
+    Fault::BusyForever,
     Fault::DiskFull,
     Fault::ReadOnly,
     Fault::HeaderGoesBad,

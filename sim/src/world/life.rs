@@ -35,7 +35,7 @@ impl World {
             return;
         };
         let struck = self.strike(
-            &[Fault::ForkRefused, Fault::ExecFails, Fault::FolderFails],
+            &[Fault::ForkRefused, Fault::ExecFails, Fault::DirectoryFails],
             Who::Dispatcher(seat),
         );
         let failed = match struck {

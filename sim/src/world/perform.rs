@@ -104,8 +104,8 @@ impl World {
 
     /// Sets a request on its way: it may be long.
     fn send(&mut self, seat: usize, board: BoardId, item: Item) {
-        match self.strike(&[Fault::LaneHangs, Fault::LaneHangsForEver], Who::Board(board)) {
-            Some(Fault::LaneHangsForEver) => self.hung.push(item),
+        match self.strike(&[Fault::BoardHangs, Fault::BoardHangsForever], Who::Board(board)) {
+            Some(Fault::BoardHangsForever) => self.hung.push(item),
             Some(_) => {
                 let wait = self.seats[seat].policy.board_deadline_ms + self.millis();
                 self.after(wait, item);

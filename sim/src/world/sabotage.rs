@@ -132,7 +132,7 @@ impl World {
                     _ => true,
                 });
             }
-            Saboteur::AwaitHungLane if !self.hung_boards(seat).is_empty() => {
+            Saboteur::AwaitHungBoard if !self.hung_boards(seat).is_empty() => {
                 let of = self.seats[seat].instance;
                 for effect in effects.extract_if(.., |e| matches!(e, Effect::Exchange { .. })) {
                     if let Effect::Exchange { board, seq, request } = effect {

@@ -358,7 +358,7 @@ fn faults_of(item: &Item) -> &'static [Fault] {
         Item::Make { .. } => &[
             Fault::ForkRefused,
             Fault::ExecFails,
-            Fault::FolderFails,
+            Fault::DirectoryFails,
             Fault::DeafWorker,
             Fault::Leftovers,
         ],

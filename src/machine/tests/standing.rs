@@ -4,7 +4,7 @@ use super::world::*;
 use crate::machine::Dispatcher;
 use crate::machine::effect::{Effect, Report};
 use crate::machine::event::{Event, Group};
-use crate::machine::exchange::{Expired, LeaseEnd, Observation, Refusal, Taken};
+use crate::machine::exchange::{Expired, LeaseEnd, Observation, Ready, Refusal, Taken};
 use crate::machine::fault::{Blame, Commit, FaultClass};
 use crate::machine::ids::SpawnId;
 use crate::machine::policy::Policy;
@@ -244,6 +244,23 @@ fn spawn_fails(world: &mut World, n: u64, blame: Blame) {
     world.step(Event::SpawnFailed { spawn: SpawnId(n), blame, errno: 11 });
     world.answer(B, &[Taken::Yes], Some(ready(&[&format!("t{}", n + 1)])));
     assert_eq!(world.dispatcher.attempts().count(), 0);
+}
+
+#[test]
+fn tasks_behind_the_listed_ones_are_waited_for_while_the_host_refuses() {
+    let mut world = World::with(Policy { lookahead: 1, max_workers: 1, ..Policy::default() });
+    world.add(B);
+    world.step(Event::BoardsListed);
+    let Observation { ready: Some(Ready { tasks, .. }), .. } = ready(&["t1"]) else { panic!() };
+    let seen = Ready { tasks, more: true };
+    world.look_for(B, Observation { ready: Some(seen), ..Observation::default() });
+    world.answer(B, &[claimed(1)], Some(ours(&[1])));
+    world.step(Event::SpawnFailed { spawn: SpawnId(1), blame: Blame::Host, errno: 11 });
+    world.answer(B, &[Taken::Yes], None);
+    assert!(!world.is_idle(1_000), "the list is used up, and there is more");
+    world.ms = world.wake.unwrap();
+    let effects = world.step(Event::Wake);
+    assert!(matches!(&effects[..], [Effect::Exchange { request, .. }] if request.relist));
 }
 
 #[test]
