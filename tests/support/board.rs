@@ -217,7 +217,13 @@ impl World {
     }
 }
 
+/// The rows of a query, columns separated by `|`, NULL as `-`.
 pub fn rows(conn: &Connection, query: &str) -> Vec<String> {
+    rows_by(conn, query, "|")
+}
+
+/// The same with another separator.
+pub fn rows_by(conn: &Connection, query: &str, separator: &str) -> Vec<String> {
     sql::all(conn, query, [], |row| {
         let mut cells = Vec::new();
         for column in 0..row.as_ref().column_count() {
@@ -229,7 +235,7 @@ pub fn rows(conn: &Connection, query: &str) -> Vec<String> {
                 Value::Blob(_) => "(blob)".to_owned(),
             });
         }
-        Ok(cells.join("|"))
+        Ok(cells.join(separator))
     })
     .expect(query)
 }

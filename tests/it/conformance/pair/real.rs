@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use rusqlite::types::Value;
 use sexton::board::card::{self, Judge, Wait};
 use sexton::board::{self, Board, Columns, Context, Workers, sql};
 use sexton::machine::exchange::{Answer, Request};
 use sexton::machine::policy::Policy;
 use tempfile::TempDir;
+
+use crate::support::board::rows_by;
 
 /// A board, and the connection of another process.
 pub struct Real {
@@ -103,22 +104,9 @@ impl Real {
         said.collect()
     }
 
-    /// The rows of a query, columns separated by blanks, NULL as `-`.
+    /// The rows of a query, one a line, columns separated by blanks, NULL as `-`.
     fn rows(&self, query: &str) -> String {
-        let rows = sql::all(&self.rival, query, [], |row| {
-            let mut cells = Vec::new();
-            for column in 0..row.as_ref().column_count() {
-                cells.push(match row.get(column)? {
-                    Value::Null => "-".to_owned(),
-                    Value::Integer(n) => n.to_string(),
-                    Value::Real(n) => n.to_string(),
-                    Value::Text(text) => text,
-                    Value::Blob(_) => "(blob)".to_owned(),
-                });
-            }
-            Ok(cells.join(" ") + "\n")
-        });
-        rows.expect(query).concat()
+        rows_by(&self.rival, query, " ").into_iter().map(|row| row + "\n").collect()
     }
 }
 
