@@ -27,7 +27,7 @@ impl Cleaner {
     pub fn new(board: String, root: PathBuf) -> Cleaner {
         let name = format!("clean-{board}");
         let clean = move |scratch: Scratch| clean(&board, &root, &scratch);
-        Cleaner { threads: Arc::new(Threads::new(name, 1, clean)) }
+        Cleaner { threads: Arc::new(Threads::new(name, 1, clean, |()| ())) }
     }
 
     /// Asks for a directory to be removed.

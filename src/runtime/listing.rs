@@ -61,8 +61,9 @@ impl Lister {
     ) -> io::Result<Lister> {
         let (asks, inbox) = channel();
         let (answers, watches) = (asks.clone(), Arc::clone(&inotify));
-        let looks = Threads::new("look".to_owned(), 1, move |board| {
-            let _no_reader_left = answers.send(Ask::Seen(look_at(board, look, &watches)));
+        let look_at = move |board| look_at(board, look, &watches);
+        let looks = Threads::new("look".to_owned(), 1, look_at, move |seen| {
+            let _no_reader_left = answers.send(Ask::Seen(seen));
         });
         thread::Builder::new().name("listing".to_owned()).spawn(move || {
             let listing = ListingThread {

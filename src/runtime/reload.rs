@@ -25,12 +25,15 @@ impl Reloader {
         reload: impl Fn(&Config) -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> io::Result<Reloader> {
         let config = Mutex::new(config);
-        let threads = Threads::new("config".to_owned(), 1, move |()| {
+        let read = move |()| {
             let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
             let read = reload(&config).map(Arc::new);
             if let Ok(new) = &read {
                 *config = Arc::clone(new);
             }
+            read
+        };
+        let threads = Threads::new("config".to_owned(), 1, read, move |read| {
             post.send(Message::Configured(read));
         });
         threads.start()?;

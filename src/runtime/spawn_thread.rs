@@ -137,7 +137,11 @@ impl SpawnThreads {
         let name = format!("spawn-{}", board.slug);
         let cleaner = Cleaner::new(board.slug.to_string(), board.workspaces.clone());
         let spawner = Spawner { board, spawning, cleaner: cleaner.clone() };
-        let threads = Threads::new(name, THREADS, move |job: Job| spawner.serve(&job));
+        let post = spawner.spawning.post.clone();
+        let start = move |job: Job| spawner.start(&job);
+        let threads = Threads::new(name, THREADS, start, move |message: Option<Message>| {
+            message.into_iter().for_each(|message| post.send(message));
+        });
         SpawnThreads { threads: ManuallyDrop::new(threads), cleaner }
     }
 
@@ -201,12 +205,6 @@ impl SpawnThreadsError {
 }
 
 impl Spawner {
-    fn serve(&self, job: &Job) {
-        if let Some(message) = self.start(job) {
-            self.spawning.post.send(message);
-        }
-    }
-
     /// Starts one worker. Returns what to send to the loop; nothing if it was called off meanwhile.
     fn start(&self, job: &Job) -> Option<Message> {
         match self.prepare(job) {

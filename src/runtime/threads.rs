@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,11 +15,11 @@ pub struct Threads<K: Clone + Ord, J> {
     shared: Arc<Shared<K, J>>,
 }
 
-struct Shared<K, J> {
+struct Shared<K: Clone + Ord, J> {
     name: String,
     /// How many threads there are at most while none is stuck.
     limit: usize,
-    work: Box<dyn Fn(J) + Send + Sync>,
+    work: Box<Work<K, J>>,
     state: Mutex<State<K, J>>,
     /// A job waits, or the end has come.
     more: Condvar,
@@ -51,13 +52,23 @@ impl<K: Clone + Ord, J> State<K, J> {
     }
 }
 
+/// Does a job that is under way.
+type Work<K, J> = dyn for<'a> Fn(J, AtWork<'a, K, J>) + Send + Sync;
+
 impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Threads<K, J> {
-    /// No thread yet: they are started when there is work.
-    pub fn new(
+    /// No thread yet: they are started when there is work. What `work` returns is handed to `answer`
+    /// when the job is no longer under way, so that its receiver finds the thread free.
+    pub fn new<A>(
         name: String,
         limit: usize,
-        work: impl Fn(J) + Send + Sync + 'static,
+        work: impl Fn(J) -> A + Send + Sync + 'static,
+        answer: impl Fn(A) + Send + Sync + 'static,
     ) -> Threads<K, J> {
+        let work: Box<Work<K, J>> = Box::new(move |job, at_work| {
+            let done = work(job);
+            drop(at_work);
+            answer(done);
+        });
         let state = State {
             waiting: VecDeque::new(),
             at_work: BTreeMap::new(),
@@ -65,7 +76,7 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Threads<K, J> {
             idle: 0,
             ending: false,
         };
-        let (work, state) = (Box::new(work), Mutex::new(state));
+        let state = Mutex::new(state);
         let (more, returned) = Default::default();
         Threads { shared: Arc::new(Shared { name, limit, work, state, more, returned }) }
     }
@@ -189,8 +200,10 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
 
     fn serve(&self) {
         while let Some((key, job)) = self.next() {
-            let _returns_it = AtWork { shared: self, key };
-            (self.work)(job);
+            let at_work = AtWork { shared: self, key };
+            // A job that panics is over too, and the next one finds the thread. The panic itself is
+            // printed where it happens.
+            let _printed = panic::catch_unwind(AssertUnwindSafe(|| (self.work)(job, at_work)));
         }
     }
 
@@ -209,7 +222,7 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
     }
 }
 
-/// A job that is under way. A job that panics is over too, and its thread ends with it.
+/// A job that is under way, until this is dropped.
 struct AtWork<'a, K: Clone + Ord, J> {
     shared: &'a Shared<K, J>,
     key: K,
@@ -217,11 +230,7 @@ struct AtWork<'a, K: Clone + Ord, J> {
 
 impl<K: Clone + Ord, J> Drop for AtWork<'_, K, J> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.at_work.remove(&self.key);
-        if thread::panicking() {
-            state.threads -= 1;
-        }
+        self.shared.state().at_work.remove(&self.key);
         self.shared.returned.notify_all();
     }
 }
@@ -263,12 +272,13 @@ mod tests {
         let (tell, told) = channel();
         let (release, gate) = channel::<()>();
         let gate = Mutex::new(gate);
-        let threads = Threads::new("test".to_owned(), 1, move |job: u32| {
+        let work = move |job: u32| {
             if job == 1 {
                 gate.lock().unwrap().recv().unwrap();
             }
-            tell.send(job).unwrap();
-        });
+            job
+        };
+        let threads = Threads::new("test".to_owned(), 1, work, move |job| tell.send(job).unwrap());
         threads.finish(PATIENCE);
         threads.ask(1, 1).unwrap();
         threads.ask(2, 2).unwrap();
@@ -279,14 +289,29 @@ mod tests {
         assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
         assert_eq!(threads.stuck(), 1);
         release.send(()).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        assert_eq!(threads.stuck(), 0, "its answer comes when it is no longer at work");
+    }
+
+    #[test]
+    fn a_job_that_panics_is_over_and_its_thread_goes_on() {
+        let (tell, told) = channel();
+        let work = |job: u32| {
+            assert!(job != 1, "a planted panic");
+            job
+        };
+        let threads = Threads::new("test".to_owned(), 1, work, move |job| tell.send(job).unwrap());
+        threads.ask(1, 1).unwrap();
+        threads.ask(2, 2).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
         threads.wait_for(&1);
-        assert_eq!((told.try_recv(), threads.stuck()), (Ok(1), 0));
     }
 
     #[test]
     fn what_waits_can_be_taken_back_or_left_for_later_and_is_done_before_the_end() {
         let (tell, told) = channel();
-        let threads = Threads::new("test".to_owned(), 1, move |job| tell.send(job).unwrap());
+        let answer = move |job| tell.send(job).unwrap();
+        let threads = Threads::new("test".to_owned(), 1, |job| job, answer);
         threads.hang(1);
         for job in [2, 3, 4] {
             threads.ask(job, job).unwrap();

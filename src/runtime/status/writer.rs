@@ -42,9 +42,8 @@ impl StatusWriter {
     /// Starts the thread, which also removes the files of writers that died.
     pub fn start(root: PathBuf, env: Environment) -> io::Result<StatusWriter> {
         let file = Mutex::new(StatusFile { root, env, swept: false, trouble: None });
-        let threads = Threads::new("status".to_owned(), 1, move |holds| {
-            file.lock().unwrap_or_else(PoisonError::into_inner).write(holds);
-        });
+        let write = move |holds| file.lock().unwrap_or_else(PoisonError::into_inner).write(holds);
+        let threads = Threads::new("status".to_owned(), 1, write, |()| ());
         threads.ask((), Vec::new())?;
         Ok(StatusWriter { last: Standing::new(), threads })
     }
