@@ -238,6 +238,8 @@ pub mod board;
 pub mod cli;
 #[cfg(feature = "runtime")]
 pub mod config;
+#[cfg(feature = "runtime")]
+pub mod evidence;
 #[forbid(unsafe_code)]
 pub mod machine;
 #[cfg(feature = "runtime")]

@@ -145,7 +145,7 @@ fn the_configuration_page_has_the_defaults() {
 
 /// What each part of the crate may import, as the architecture page has it: parts, and modules of
 /// the machine.
-const MAY_IMPORT: [(&str, &[&str], &[&str]); 6] = [
+const MAY_IMPORT: [(&str, &[&str], &[&str]); 7] = [
     ("machine", &["machine"], ALL_MODULES),
     (
         "board",
@@ -158,6 +158,7 @@ const MAY_IMPORT: [(&str, &[&str], &[&str]); 6] = [
         &["config", "board", "machine", "process", "regular", "root"],
         &["hold", "ids", "policy"],
     ),
+    ("evidence", &["evidence", "machine", "process"], &["ids", "verdict"]),
     ("root", &["root", "regular"], &[]),
     (
         "cli",

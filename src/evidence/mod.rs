@@ -1,0 +1,7 @@
+//! What outlives a dispatcher, so that the next one need not guess what became of its workers.
+//!
+//! * [`records`]: what a dispatcher was about to start, which process that became, and how it ended.
+//!
+//! What lies in the state directory, and how it is read, is in `README.md` beside this file.
+
+pub mod records;

@@ -1,0 +1,128 @@
+//! The file itself: where it lies, how it is made, and the calls that touch it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::posix_fallocate;
+use nix::libc::off_t;
+
+use super::{RecordsError, header};
+
+/// An open file of records.
+pub(super) struct RecordsFile {
+    path: PathBuf,
+    file: File,
+    /// What was done to it, in order.
+    #[cfg(test)]
+    pub(super) steps: std::sync::Mutex<Vec<super::tests::Step>>,
+}
+
+impl RecordsFile {
+    /// Creates a file without slots and locks it.
+    pub(super) fn create(directory: &Path, name: &str) -> Result<RecordsFile, RecordsError> {
+        let path = path(directory, name)?;
+        let records = directory.join(RECORDS);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&records);
+        made.map_err(|source| system("create the directory", &records, source))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(&path).map_err(|source| system("create", &path, source))?;
+        let file = RecordsFile::new(path, file);
+        let begun = file.lock().and_then(|()| file.write(0, &header::encode(name)));
+        if begun.is_err() {
+            let _the_first_error_counts = file.remove();
+        }
+        begun.map(|()| file)
+    }
+
+    pub(super) fn new(path: PathBuf, file: File) -> RecordsFile {
+        RecordsFile {
+            path,
+            file,
+            #[cfg(test)]
+            steps: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Never undone: closing the last descriptor does that, and a child that has not executed yet
+    /// has one.
+    fn lock(&self) -> Result<(), RecordsError> {
+        self.file.try_lock().map_err(|error| match error {
+            TryLockError::Error(source) => self.error("lock", source),
+            TryLockError::WouldBlock => self.error("lock", Errno::EWOULDBLOCK.into()),
+        })
+    }
+
+    /// Allocates blocks that read as zeros, so that no write into them needs room on the disk.
+    pub(super) fn allocate(&self, from: u64, len: u64) -> Result<(), RecordsError> {
+        #[cfg(test)]
+        self.note(super::tests::Step::Allocate { until: from + len });
+        let (from, len) = (from.cast_signed(), len.cast_signed());
+        let allocated = posix_fallocate(&self.file, from as off_t, len as off_t);
+        allocated.map_err(|errno| self.error("allocate blocks for", errno.into()))
+    }
+
+    /// Writes all of it at this place, in one call as a rule.
+    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), RecordsError> {
+        #[cfg(test)]
+        self.note(super::tests::Step::Write { at, bytes: bytes.to_vec() });
+        self.file.write_all_at(bytes, at).map_err(|source| self.error("write to", source))
+    }
+
+    pub(super) fn sync(&self) -> Result<(), RecordsError> {
+        self.file.sync_data().map_err(|source| self.error("sync", source))
+    }
+
+    /// Removes it from its directory. One that another process has removed is as good.
+    pub(super) fn remove(&self) -> Result<(), RecordsError> {
+        match fs::remove_file(&self.path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.error("remove", source))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn error(&self, what: &'static str, source: io::Error) -> RecordsError {
+        system(what, &self.path, source)
+    }
+
+    #[cfg(test)]
+    fn note(&self, step: super::tests::Step) {
+        self.steps.lock().unwrap().push(step);
+    }
+}
+
+/// The directory in the state directory.
+const RECORDS: &str = "records";
+
+/// Where the records of dispatcher `name` lie. A name may come from a board, so it must not lead
+/// out of the directory.
+fn path(directory: &Path, name: &str) -> Result<PathBuf, RecordsError> {
+    if !is_name(name) {
+        return Err(RecordsError::Name(name.to_owned()));
+    }
+    Ok(directory.join(RECORDS).join(name))
+}
+
+fn is_name(name: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase();
+    name.len() <= header::MAX_NAME
+        && name.bytes().next().is_some_and(is_plain)
+        && name.bytes().all(|b| is_plain(b) || b == b'.' || b == b'-')
+}
+
+fn system(what: &'static str, path: &Path, source: io::Error) -> RecordsError {
+    RecordsError::System { what, path: path.to_owned(), source }
+}

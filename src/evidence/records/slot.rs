@@ -1,0 +1,114 @@
+//! One slot: one attempt. Each of its parts is written in one call and has a check of its own.
+//!
+//! | bytes | part | check |
+//! |---|---|---|
+//! | 0..8 | state: zero or `intended` | is one of the two |
+//! | 8..136 | intent: its check, attempt, run, task, board | FNV-1a |
+//! | 136..144 | pid | its complement |
+//! | 144..160 | start time | FNV-1a with the attempt |
+//! | 160..184 | verdict | FNV-1a with the attempt |
+//! | 184..256 | not used, zero | |
+//!
+//! The intent is written together with zeros for all that follows, and a slot is freed by its state
+//! alone. So wherever the dispatcher is killed, a slot is one of these: free, whatever else is in
+//! it; in use with some of its parts; or, if the kernel can cut a call short within a page, damaged.
+//! An intent that was cut short had begun no process, but the same bytes can come of a later damage,
+//! so a reader concludes nothing from it.
+//!
+//! Numbers are in the host's byte order: workers do not outlive the host, nor does a file.
+
+use super::check::{check, twofold};
+use super::end;
+use crate::machine::ids::{Pid, RunId, SpawnId, TaskId};
+use crate::machine::verdict::Verdict;
+
+/// Length of a slot in bytes: it never crosses a page.
+pub(super) const SLOT: usize = 256;
+/// Where in a slot the pid lies, in bytes.
+pub(super) const PID: u64 = 136;
+
+/// The state of a slot in use. A free one has zero: no change of one byte makes a slot free.
+const USED: u64 = u64::from_ne_bytes(*b"intended");
+
+const CHECK: usize = 8;
+const SPAWN: usize = 16;
+const RUN: usize = 24;
+const TASK: usize = 32;
+const BOARD: usize = 64;
+const BOARD_END: usize = BOARD + 1 + MAX_BOARD;
+const INTENT_END: usize = 136;
+const START: u64 = 144;
+const END: u64 = 160;
+
+/// Longest slug that is kept, in bytes, which is also the longest that there is.
+const MAX_BOARD: usize = 64;
+
+/// What a process is to be begun for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Slug of the board. One of more than 64 bytes is cut.
+    pub board: String,
+    /// The task.
+    pub task: TaskId,
+    /// The run that its claim opened.
+    pub run: RunId,
+}
+
+/// Bytes that are written in one call, and where in the slot they begin.
+pub(super) struct Part<const N: usize> {
+    pub(super) at: u64,
+    pub(super) bytes: [u8; N],
+}
+
+/// Frees a slot.
+pub(super) const FREE: Part<8> = Part { at: 0, bytes: [0; 8] };
+/// Everything behind the state of a free slot.
+pub(super) const EMPTY: Part<{ SLOT - 8 }> = Part { at: 8, bytes: [0; SLOT - 8] };
+
+/// A whole slot, with an intent and nothing else.
+pub(super) fn intended(spawn: SpawnId, intent: &Intent) -> [u8; SLOT] {
+    let mut bytes = [0; SLOT];
+    bytes[..CHECK].copy_from_slice(&USED.to_ne_bytes());
+    bytes[SPAWN..RUN].copy_from_slice(&spawn.0.to_ne_bytes());
+    bytes[RUN..TASK].copy_from_slice(&intent.run.0.to_ne_bytes());
+    put_text(&mut bytes[TASK..BOARD], intent.task.as_str());
+    let cut = intent.board.floor_char_boundary(MAX_BOARD);
+    put_text(&mut bytes[BOARD..BOARD_END], &intent.board[..cut]);
+    let sum = check(&[&bytes[SPAWN..INTENT_END]]);
+    bytes[CHECK..SPAWN].copy_from_slice(&sum.to_ne_bytes());
+    bytes
+}
+
+/// The pid. A process writes its own by the same rule, without this function.
+pub(super) fn pid(pid: Pid) -> Part<8> {
+    Part { at: PID, bytes: twofold(pid.0.cast_unsigned()).to_ne_bytes() }
+}
+
+/// The start time.
+pub(super) fn started(spawn: SpawnId, start: u64) -> Part<16> {
+    Part { at: START, bytes: checked(spawn, start.to_ne_bytes()) }
+}
+
+/// The verdict.
+pub(super) fn ended(spawn: SpawnId, verdict: Verdict) -> Part<24> {
+    let mut bytes = [0; 16];
+    for (place, number) in bytes.chunks_exact_mut(4).zip(end::encode(verdict)) {
+        place.copy_from_slice(&number.to_ne_bytes());
+    }
+    Part { at: END, bytes: checked(spawn, bytes) }
+}
+
+/// A part with its check behind it. The attempt is in the check, so that what was left by another
+/// attempt is never taken for this one's.
+fn checked<const N: usize, const M: usize>(spawn: SpawnId, part: [u8; N]) -> [u8; M] {
+    let mut bytes = [0; M];
+    bytes[..N].copy_from_slice(&part);
+    bytes[N..].copy_from_slice(&check(&[&spawn.0.to_ne_bytes(), &part]).to_ne_bytes());
+    bytes
+}
+
+/// A text of less than 256 bytes that fits, behind its length.
+fn put_text(place: &mut [u8], text: &str) {
+    place[0] = text.len() as u8;
+    place[1..=text.len()].copy_from_slice(text.as_bytes());
+}
