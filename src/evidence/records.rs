@@ -24,7 +24,9 @@ mod check;
 mod end;
 mod error;
 mod file;
+mod foreign;
 mod header;
+mod image;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,8 @@ use nix::errno::Errno;
 
 pub use self::error::RecordsError;
 use self::file::RecordsFile;
-pub use self::slot::Intent;
+pub use self::foreign::Foreign;
+pub use self::slot::{Found, Intent};
 use self::slot::{Part, SLOT};
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::verdict::Verdict;
@@ -143,7 +146,7 @@ impl Records {
         self.write(spawn, slot::started(spawn, start))
     }
 
-    /// Writes how the attempt ended.
+    /// Writes how the attempt ended. Once: a second verdict that is cut short leaves none.
     ///
     /// # Errors
     /// See [`RecordsError`].

@@ -12,3 +12,14 @@ pub(super) fn check(parts: &[&[u8]]) -> u64 {
 pub(super) fn twofold(number: u32) -> u64 {
     u64::from(number) | u64::from(!number) << 32
 }
+
+/// The number, if the word was written whole.
+pub(super) fn of_twofold(word: u64) -> Option<u32> {
+    let number = word as u32;
+    (twofold(number) == word).then_some(number)
+}
+
+/// The word at this place, in the host's byte order; `None` behind the end.
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes)
+}

@@ -2,7 +2,7 @@
 
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
-/// What kind of verdict, and up to three numbers.
+/// What kind of verdict, and up to three numbers: the reverse of [`decode`].
 pub(super) fn encode(verdict: Verdict) -> [u32; 4] {
     match verdict {
         Verdict::Completed => [1, 0, 0, 0],
@@ -19,4 +19,27 @@ pub(super) fn encode(verdict: Verdict) -> [u32; 4] {
         Verdict::Released(Release::NotStarted) => [12, 0, 0, 0],
         Verdict::Released(Release::Superseded) => [13, 0, 0, 0],
     }
+}
+
+/// `None` if it is no verdict.
+pub(super) fn decode(numbers: [u32; 4]) -> Option<Verdict> {
+    let verdict = match numbers {
+        [1, 0, 0, 0] => Verdict::Completed,
+        [2, code, 0, 0] => Verdict::Crashed(ExitStatus::Code(code.cast_signed())),
+        [3, signal, 0, 0] => Verdict::Crashed(ExitStatus::Signal(signal.cast_signed())),
+        [4, 0, 0, 0] => Verdict::Crashed(ExitStatus::Unknown),
+        [5, 0, 0, 0] => Verdict::ProtocolViolation,
+        [6, 0, 0, 0] => Verdict::RateLimited,
+        [7, 0, 0, 0] => Verdict::CredentialsRefused,
+        [8, elapsed_s, limit_s, killed @ (0 | 1)] => {
+            Verdict::TimedOut { elapsed_s, limit_s, killed: killed == 1 }
+        }
+        [9, 0, 0, 0] => Verdict::SpawnFailed,
+        [10, 0, 0, 0] => Verdict::Released(Release::Shutdown),
+        [11, 0, 0, 0] => Verdict::Released(Release::HostRefused),
+        [12, 0, 0, 0] => Verdict::Released(Release::NotStarted),
+        [13, 0, 0, 0] => Verdict::Released(Release::Superseded),
+        _ => return None,
+    };
+    Some(verdict)
 }

@@ -33,6 +33,14 @@ pub enum RecordsError {
         /// The attempt.
         spawn: SpawnId,
     },
+    /// The file is no evidence of anything.
+    #[error("cannot use the records in {}: {problem}; nothing is concluded from them", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A system call failed.
     #[error("cannot {what} {}: {source}; {}", path.display(), remedy(source))]
     System {

@@ -1,15 +1,15 @@
 //! The file itself: where it lies, how it is made, and the calls that touch it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::posix_fallocate;
+use nix::fcntl::{OFlag, posix_fallocate};
 use nix::libc::off_t;
 
-use super::{RecordsError, header};
+use super::{MAX_SLOTS, RecordsError, header, offset};
 
 /// An open file of records.
 pub(super) struct RecordsFile {
@@ -36,6 +36,24 @@ impl RecordsFile {
             let _the_first_error_counts = file.remove();
         }
         begun.map(|()| file)
+    }
+
+    /// Opens a file that is there; `None` if there is none. Neither a link nor a FIFO in its place is
+    /// followed or waited for.
+    pub(super) fn open(directory: &Path, name: &str) -> Result<Option<RecordsFile>, RecordsError> {
+        let path = path(directory, name)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+        let file = match options.open(&path) {
+            Ok(file) => RecordsFile::new(path, file),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(system("open", &path, source)),
+        };
+        if file.meta()?.is_file() {
+            Ok(Some(file))
+        } else {
+            Err(RecordsError::Damaged { path: file.path, problem: "it is not a regular file" })
+        }
     }
 
     pub(super) fn new(path: PathBuf, file: File) -> RecordsFile {
@@ -70,6 +88,27 @@ impl RecordsFile {
         #[cfg(test)]
         self.note(super::tests::Step::Write { at, bytes: bytes.to_vec() });
         self.file.write_all_at(bytes, at).map_err(|source| self.error("write to", source))
+    }
+
+    /// All of it, up to the longest that a file of records can be.
+    pub(super) fn load(&self) -> Result<Vec<u8>, RecordsError> {
+        let len = self.meta()?.len().min(offset(MAX_SLOTS));
+        let mut bytes = vec![0; len as usize];
+        let mut read = 0;
+        while read < bytes.len() {
+            match self.file.read_at(&mut bytes[read..], read as u64) {
+                // It was truncated meanwhile.
+                Ok(0) => bytes.truncate(read),
+                Ok(more) => read += more,
+                Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.error("read", source)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn meta(&self) -> Result<Metadata, RecordsError> {
+        self.file.metadata().map_err(|source| self.error("look at", source))
     }
 
     pub(super) fn sync(&self) -> Result<(), RecordsError> {

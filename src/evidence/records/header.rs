@@ -3,7 +3,8 @@
 //! Written whole before the first slot. The number of slots is a word of its own, written again
 //! whenever the file has grown: a file that was truncated is told from one that never had more.
 
-use super::check::{check, twofold};
+use super::MAX_SLOTS;
+use super::check::{check, of_twofold, twofold, word};
 use super::slot::SLOT;
 
 /// Length of the header in bytes: a slot never crosses a page.
@@ -36,4 +37,23 @@ pub(super) fn encode(name: &str) -> [u8; LEN] {
 /// The word with the number of slots.
 pub(super) fn slots(slots: u32) -> [u8; 8] {
     twofold(slots).to_ne_bytes()
+}
+
+/// The number of slots of the file of dispatcher `name`, from the head of that file. The error says
+/// what is wrong with it.
+pub(super) fn read(head: &[u8], name: &str) -> Result<u32, &'static str> {
+    let head: &[u8; LEN] = head.first_chunk().ok_or("it ends within its header")?;
+    if head[..8] != MAGIC {
+        return Err("it is not a file of records");
+    }
+    if head[8..12] != VERSION.to_ne_bytes() {
+        return Err("another version of sexton wrote it");
+    }
+    // Whatever else is in a header was there when it was made.
+    let made = encode(name);
+    if head[12..24] != made[12..24] || head[NAME..] != made[NAME..] {
+        return Err("its header is damaged, or another dispatcher's");
+    }
+    let slots = word(head, SLOTS as usize).and_then(of_twofold).filter(|slots| *slots <= MAX_SLOTS);
+    slots.ok_or("the number of its slots is damaged")
 }

@@ -17,7 +17,9 @@
 //!
 //! Numbers are in the host's byte order: workers do not outlive the host, nor does a file.
 
-use super::check::{check, twofold};
+use std::str;
+
+use super::check::{check, of_twofold, twofold, word};
 use super::end;
 use crate::machine::ids::{Pid, RunId, SpawnId, TaskId};
 use crate::machine::verdict::Verdict;
@@ -52,6 +54,35 @@ pub struct Intent {
     pub task: TaskId,
     /// The run that its claim opened.
     pub run: RunId,
+}
+
+/// What a file says about an attempt of its dispatcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The file is whole and has no intent: no process was begun for this attempt, or its end was
+    /// recorded by its board.
+    NoIntent,
+    /// An intent, and no pid: with the lock free, no program was executed.
+    Intent {
+        /// What the process was to be begun for.
+        intent: Intent,
+        /// How the attempt ended, if that was written.
+        end: Option<Verdict>,
+    },
+    /// A process of this pid was the worker.
+    Started {
+        /// What it was begun for.
+        intent: Intent,
+        /// Its pid, as its dispatcher saw it.
+        pid: Pid,
+        /// When it started, in clock ticks since boot, if that was written.
+        start: Option<u64>,
+        /// How the attempt ended, if that was written.
+        end: Option<Verdict>,
+    },
+    /// Cannot tell: what there is of the attempt is damaged, or a slot is damaged that could be
+    /// the attempt's. While its dispatcher lives, a slot that is being written can look so too.
+    Damaged,
 }
 
 /// Bytes that are written in one call, and where in the slot they begin.
@@ -111,4 +142,76 @@ fn checked<const N: usize, const M: usize>(spawn: SpawnId, part: [u8; N]) -> [u8
 fn put_text(place: &mut [u8], text: &str) {
     place[0] = text.len() as u8;
     place[1..=text.len()].copy_from_slice(text.as_bytes());
+}
+
+/// What a slot holds.
+pub(super) enum Held {
+    /// Never used, or cleared.
+    Nothing,
+    /// An attempt's record.
+    Record(SpawnId, Found),
+    /// It cannot be told whose it is.
+    Damaged,
+}
+
+/// Reads the bytes of a slot, of which there may be too few.
+pub(super) fn read(bytes: &[u8]) -> Held {
+    let Some(bytes) = bytes.first_chunk::<SLOT>() else { return Held::Damaged };
+    match word(bytes, 0) {
+        Some(0) => Held::Nothing,
+        Some(USED) => read_record(bytes).unwrap_or(Held::Damaged),
+        Some(_) | None => Held::Damaged,
+    }
+}
+
+/// `None` if the intent is damaged.
+fn read_record(bytes: &[u8; SLOT]) -> Option<Held> {
+    if word(bytes, CHECK)? != check(&[&bytes[SPAWN..INTENT_END]]) {
+        return None;
+    }
+    let spawn = SpawnId(word(bytes, SPAWN)?);
+    let intent = Intent {
+        board: text(&bytes[BOARD..BOARD_END])?.to_owned(),
+        task: TaskId::new(text(&bytes[TASK..BOARD])?)?,
+        run: RunId(word(bytes, RUN)?.cast_signed()),
+    };
+    let end = read_end(spawn, bytes);
+    let found = match word(bytes, PID as usize)? {
+        0 => Found::Intent { intent, end },
+        word => match read_pid(word) {
+            Some(pid) => Found::Started { intent, pid, start: read_start(spawn, bytes), end },
+            // Not the same as none: there was a process.
+            None => Found::Damaged,
+        },
+    };
+    Some(Held::Record(spawn, found))
+}
+
+fn read_pid(word: u64) -> Option<Pid> {
+    let pid = of_twofold(word)?.cast_signed();
+    (pid > 0).then_some(Pid(pid))
+}
+
+fn read_start(spawn: SpawnId, bytes: &[u8; SLOT]) -> Option<u64> {
+    unchecked(spawn, &bytes[START as usize..]).map(u64::from_ne_bytes)
+}
+
+fn read_end(spawn: SpawnId, bytes: &[u8; SLOT]) -> Option<Verdict> {
+    let bytes: [u8; 16] = unchecked(spawn, &bytes[END as usize..])?;
+    let mut numbers = [0; 4];
+    for (number, place) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+        *number = u32::from_ne_bytes(*place);
+    }
+    end::decode(numbers)
+}
+
+/// The reverse of [`checked`]; `None` if it was not written, or not whole.
+fn unchecked<const N: usize>(spawn: SpawnId, bytes: &[u8]) -> Option<[u8; N]> {
+    let part: &[u8; N] = bytes.first_chunk()?;
+    (word(bytes, N)? == check(&[&spawn.0.to_ne_bytes(), part])).then_some(*part)
+}
+
+fn text(place: &[u8]) -> Option<&str> {
+    let (len, text) = place.split_first()?;
+    str::from_utf8(text.get(..usize::from(*len))?).ok()
 }

@@ -1,9 +1,12 @@
 //! What the tests of records share.
 
+mod cuts;
+mod reading;
 mod writing;
 
 use std::path::Path;
 
+use super::image::Image;
 use super::*;
 use crate::machine::ids::{RunId, TaskId};
 

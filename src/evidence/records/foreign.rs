@@ -1,0 +1,103 @@
+//! The records of another dispatcher, for the one that takes its claims over.
+
+use std::fmt;
+use std::fs::TryLockError;
+use std::path::Path;
+
+use super::file::RecordsFile;
+use super::image::Image;
+use super::slot::{self, Found};
+use super::{RecordsError, empty, offset};
+use crate::machine::ids::SpawnId;
+use crate::machine::verdict::Verdict;
+
+/// The file of another dispatcher. Nothing of it is kept in memory: each question is answered from
+/// what is there at that moment.
+pub struct Foreign {
+    file: RecordsFile,
+    name: String,
+}
+
+impl Foreign {
+    /// Opens the records of dispatcher `name`; `None` if there are none, which proves nothing.
+    ///
+    /// # Errors
+    /// See [`RecordsError`]. [`RecordsError::Damaged`] is no evidence either.
+    pub fn open(directory: &Path, name: &str) -> Result<Option<Foreign>, RecordsError> {
+        let Some(file) = RecordsFile::open(directory, name)? else { return Ok(None) };
+        let foreign = Foreign { file, name: name.to_owned() };
+        foreign.image()?;
+        Ok(Some(foreign))
+    }
+
+    /// True while its dispatcher lives, or a child of it has not executed its program yet. Asked
+    /// before [`read`](Foreign::read): what is missing from a file that was read before the lock
+    /// was free may have come in between.
+    ///
+    /// # Errors
+    /// See [`RecordsError`]. Then it must be taken for held.
+    pub fn is_executing(&self) -> Result<bool, RecordsError> {
+        match self.file.file().try_lock_shared() {
+            Ok(()) => {
+                // At once and explicitly: a child of this process may share the descriptor.
+                let released = self.file.file().unlock();
+                released.map(|()| false).map_err(|source| self.file.error("unlock", source))
+            }
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(self.file.error("lock", source)),
+        }
+    }
+
+    /// Reads what is recorded of an attempt. Reads the whole file.
+    ///
+    /// # Errors
+    /// See [`RecordsError`].
+    pub fn read(&self, spawn: SpawnId) -> Result<Found, RecordsError> {
+        Ok(self.image()?.find(spawn))
+    }
+
+    /// Returns the attempts that have a record. Its dispatcher may have been killed between the
+    /// board's commit and [`clear`](Foreign::clear): then no claim leads to the record any more, and
+    /// only this list does.
+    ///
+    /// # Errors
+    /// See [`RecordsError`].
+    pub fn spawns(&self) -> Result<Vec<SpawnId>, RecordsError> {
+        Ok(self.image()?.spawns())
+    }
+
+    /// Writes how an attempt ended. For one that is read without an end: a second verdict that is
+    /// cut short leaves none.
+    ///
+    /// # Errors
+    /// See [`RecordsError`].
+    pub fn ended(&self, spawn: SpawnId, verdict: Verdict) -> Result<(), RecordsError> {
+        let part = slot::ended(spawn, verdict);
+        self.file.write(offset(self.index(spawn)?) + part.at, &part.bytes)
+    }
+
+    /// Gives up the record: the attempt's board has recorded its end.
+    ///
+    /// # Errors
+    /// See [`RecordsError`].
+    pub fn clear(&self, spawn: SpawnId) -> Result<(), RecordsError> {
+        empty(&self.file, self.index(spawn)?)
+    }
+
+    fn index(&self, spawn: SpawnId) -> Result<u32, RecordsError> {
+        let path = || self.file.path().to_owned();
+        self.image()?.index(spawn).ok_or_else(|| RecordsError::NoRecord { path: path(), spawn })
+    }
+
+    fn image(&self) -> Result<Image, RecordsError> {
+        let path = || self.file.path().to_owned();
+        let image = Image::new(self.file.load()?, &self.name);
+        image.map_err(|problem| RecordsError::Damaged { path: path(), problem })
+    }
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreign").field("path", &self.file.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! A file of records as it was read: bytes, of which nothing is believed without its check.
+
+use super::slot::{self, Found, Held, SLOT};
+use super::{header, offset};
+use crate::machine::ids::SpawnId;
+
+/// A file whose header is whole.
+pub(super) struct Image {
+    bytes: Vec<u8>,
+    slots: u32,
+}
+
+impl Image {
+    /// The file of dispatcher `name`. The error says what is wrong with it.
+    pub(super) fn new(bytes: Vec<u8>, name: &str) -> Result<Image, &'static str> {
+        let slots = header::read(&bytes, name)?;
+        Ok(Image { bytes, slots })
+    }
+
+    /// What it says about an attempt.
+    pub(super) fn find(&self, spawn: SpawnId) -> Found {
+        let mut missing = Found::NoIntent;
+        for (_, held) in self.held() {
+            match held {
+                Held::Record(of, found) if of == spawn => return found,
+                // It could be the one.
+                Held::Damaged => missing = Found::Damaged,
+                Held::Nothing | Held::Record(..) => {}
+            }
+        }
+        missing
+    }
+
+    /// Which slot an attempt has, whatever it says.
+    pub(super) fn index(&self, spawn: SpawnId) -> Option<u32> {
+        self.records().find(|(_, of)| *of == spawn).map(|(index, _)| index)
+    }
+
+    /// The attempts that have a record.
+    pub(super) fn spawns(&self) -> Vec<SpawnId> {
+        self.records().map(|(_, spawn)| spawn).collect()
+    }
+
+    fn records(&self) -> impl Iterator<Item = (u32, SpawnId)> {
+        self.held().filter_map(|(index, held)| match held {
+            Held::Record(spawn, _) => Some((index, spawn)),
+            Held::Nothing | Held::Damaged => None,
+        })
+    }
+
+    /// What each slot holds. One behind the end of a truncated file is damaged.
+    fn held(&self) -> impl Iterator<Item = (u32, Held)> {
+        (0..self.slots).map(|index| {
+            let from = offset(index) as usize;
+            (index, slot::read(self.bytes.get(from..from + SLOT).unwrap_or_default()))
+        })
+    }
+}
