@@ -28,6 +28,7 @@ mod foreign;
 mod header;
 mod image;
 mod slot;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,7 @@ use self::file::RecordsFile;
 pub use self::foreign::Foreign;
 pub use self::slot::{Found, Intent};
 use self::slot::{Part, SLOT};
+pub use self::sweep::sweep;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::verdict::Verdict;
 

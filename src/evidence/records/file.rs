@@ -74,6 +74,20 @@ impl RecordsFile {
         })
     }
 
+    /// True if it is locked through another descriptor. Asked without waiting, and by a shared lock,
+    /// so that any number of dispatchers can ask at a time.
+    pub(super) fn is_locked(&self) -> Result<bool, RecordsError> {
+        match self.file.try_lock_shared() {
+            Ok(()) => {
+                // At once and explicitly: a child of this process may share the descriptor.
+                let released = self.file.unlock();
+                released.map(|()| false).map_err(|source| self.error("unlock", source))
+            }
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(self.error("lock", source)),
+        }
+    }
+
     /// Allocates blocks that read as zeros, so that no write into them needs room on the disk.
     pub(super) fn allocate(&self, from: u64, len: u64) -> Result<(), RecordsError> {
         #[cfg(test)]
@@ -153,6 +167,24 @@ fn path(directory: &Path, name: &str) -> Result<PathBuf, RecordsError> {
         return Err(RecordsError::Name(name.to_owned()));
     }
     Ok(directory.join(RECORDS).join(name))
+}
+
+/// The names of the dispatchers that have a file, in order.
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, RecordsError> {
+    let records = directory.join(RECORDS);
+    let cannot = |source| system("list", &records, source);
+    let entries = match fs::read_dir(&records) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(cannot(source)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(cannot)?.file_name();
+        names.extend(name.into_string().ok().filter(|name| is_name(name)));
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn is_name(name: &str) -> bool {

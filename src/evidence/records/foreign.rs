@@ -1,7 +1,6 @@
 //! The records of another dispatcher, for the one that takes its claims over.
 
 use std::fmt;
-use std::fs::TryLockError;
 use std::path::Path;
 
 use super::file::RecordsFile;
@@ -37,15 +36,7 @@ impl Foreign {
     /// # Errors
     /// See [`RecordsError`]. Then it must be taken for held.
     pub fn is_executing(&self) -> Result<bool, RecordsError> {
-        match self.file.file().try_lock_shared() {
-            Ok(()) => {
-                // At once and explicitly: a child of this process may share the descriptor.
-                let released = self.file.file().unlock();
-                released.map(|()| false).map_err(|source| self.file.error("unlock", source))
-            }
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(source)) => Err(self.file.error("lock", source)),
-        }
+        self.file.is_locked()
     }
 
     /// Reads what is recorded of an attempt. Reads the whole file.

@@ -36,6 +36,11 @@ impl Image {
         self.records().find(|(_, of)| *of == spawn).map(|(index, _)| index)
     }
 
+    /// True if nothing in it is needed any more.
+    pub(super) fn is_unused(&self) -> bool {
+        self.held().all(|(_, held)| matches!(held, Held::Nothing))
+    }
+
     /// The attempts that have a record.
     pub(super) fn spawns(&self) -> Vec<SpawnId> {
         self.records().map(|(_, spawn)| spawn).collect()

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod reading;
+mod sweeping;
 mod writing;
 
 use std::path::Path;
