@@ -153,6 +153,7 @@ const MAY_IMPORT: [(&str, &[&str], &[&str]); 7] = [
         &["exchange", "fault", "header", "hold", "ids", "plan", "policy", "verdict"],
     ),
     ("process", &["process", "machine"], &["effect", "event", "fault", "ids", "verdict"]),
+    ("evidence", &["evidence", "machine", "process"], &["ids", "verdict"]),
     (
         "config",
         &["config", "board", "machine", "process", "regular", "root"],
@@ -162,7 +163,7 @@ const MAY_IMPORT: [(&str, &[&str], &[&str]); 7] = [
     ("root", &["root", "regular"], &[]),
     (
         "cli",
-        &["cli", "board", "config", "machine", "process", "regular", "root", "runtime"],
+        &["cli", "board", "config", "evidence", "machine", "process", "regular", "root", "runtime"],
         &["hold", "ids", "verdict"],
     ),
 ];

@@ -1,0 +1,64 @@
+//! The state directory, and the keeper's two files in it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
+use nix::sys::socket::UnixAddr;
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::error::KeeperError;
+
+const SOCKET: &str = "keeper.sock";
+const LOCK: &str = "keeper.lock";
+
+/// An open state directory.
+pub struct Directory {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Directory {
+    pub fn open(path: &Path) -> Result<Directory, KeeperError> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(path, flags, Mode::empty());
+        let fd = fd.map_err(KeeperError::call("open the state directory", path))?;
+        Ok(Directory { path: path.to_owned(), fd })
+    }
+
+    /// Returns the socket's path, for messages.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
+    }
+
+    /// Returns the socket's address. It leads through the open directory, since an address holds at
+    /// most 107 bytes, and is good for as long as `self` lives.
+    pub fn address(&self) -> Result<UnixAddr, KeeperError> {
+        let short = format!("/proc/self/fd/{}/{SOCKET}", self.fd.as_raw_fd());
+        UnixAddr::new(short.as_str()).map_err(KeeperError::call("name the socket", self.socket()))
+    }
+
+    /// Removes the socket that an earlier keeper left. Only for the keeper that holds the lock.
+    pub fn remove_socket(&self) -> Result<(), KeeperError> {
+        match unlinkat(self.fd.as_fd(), SOCKET, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(KeeperError::call("remove the old socket", self.socket())(errno)),
+        }
+    }
+
+    /// Takes the lock that makes a process the keeper of this directory; `None` if another has it.
+    /// It ends with the process: the keeper starts no other, to which the lock could travel.
+    pub fn lock(&self) -> Result<Option<Flock<OwnedFd>>, KeeperError> {
+        let path = self.path.join(LOCK);
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.fd.as_fd(), LOCK, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(KeeperError::call("open", &path))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(KeeperError::call("lock", &path)(errno)),
+        }
+    }
+}
