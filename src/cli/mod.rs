@@ -33,6 +33,10 @@ use failure::Failure;
 
 /// Runs the command that the arguments name.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    if let Some(code) = commands::keeper::run_if_asked(&args) {
+        return code;
+    }
     let done = match Cli::try_parse_from(args) {
         Ok(cli) => commands::run(&cli),
         Err(error) => explain(&error),

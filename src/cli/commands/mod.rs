@@ -9,6 +9,7 @@ mod create;
 mod demo;
 mod dispatch;
 mod init;
+pub mod keeper;
 mod link;
 mod list;
 mod log;
