@@ -4,6 +4,9 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,7 +15,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
 use sexton::machine::effect::Whom;
 use sexton::machine::fault::Blame;
@@ -21,6 +27,7 @@ use sexton::machine::verdict::ExitStatus;
 use sexton::process::children::Children;
 use sexton::process::pidfd::{self, Reach};
 use sexton::process::spawn::{Command, SpawnError, Spawned, spawn};
+use skip::skipped;
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -88,6 +95,65 @@ fn a_worker_has_no_signal_blocked_ignored_or_caught() {
     before.thread_set_mask().unwrap();
     let masks = ["SigBlk", "SigIgn", "SigCgt"].map(|name| (name, mask(&status, name)));
     assert_eq!(masks, [("SigBlk", 0), ("SigIgn", 0), ("SigCgt", 0)]);
+}
+
+/// From here on this thread sees no `/proc`.
+fn lose_proc() -> Result<(), Errno> {
+    let none: Option<&Path> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(none, "/proc", Some("tmpfs"), MsFlags::empty(), none)
+}
+
+#[test]
+fn without_proc_a_worker_still_has_no_signal_ignored() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+    let started = std::thread::spawn(|| {
+        lose_proc()?;
+        assert!(!Path::new("/proc/self").exists());
+        Ok(spawn(&command(&["sh", "-c", "kill -USR2 $$"], Path::new("/"), null())).unwrap())
+    });
+    match started.join().unwrap() {
+        Ok(child) => assert_eq!(status_of(&child), ExitStatus::Signal(libc::SIGUSR2)),
+        Err(errno @ Errno::EPERM) => skipped(format!("this needs to mount a file system: {errno}")),
+        Err(errno) => panic!("{errno}"),
+    }
+}
+
+/// Set in the process that is traced.
+const TRACED: &str = "SEXTON_TEST_TRACED";
+
+#[test]
+fn a_spawn_resets_only_the_signals_that_need_it() {
+    if std::env::var_os(TRACED).is_some() {
+        assert_eq!(run(&["/bin/true"], Path::new("/")).2, ExitStatus::Code(0));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=rt_sigaction,execve", "-o"]).arg(&trace);
+    strace.arg(std::env::current_exe().unwrap()).env(TRACED, "");
+    strace.args(["--exact", "a_spawn_resets_only_the_signals_that_need_it"]);
+    match strace.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(complaint.contains("ptrace"), "{complaint}");
+            return skipped("a process may not be traced here");
+        }
+        Err(error) => return skipped(format!("strace cannot be started: {error}")),
+    }
+    let trace = fs::read_to_string(trace).unwrap();
+    let lines = || trace.lines().map(|line| line.split_once(' ').unwrap());
+    let executes = |call: &str| call.trim_start().starts_with("execve(\"/bin/true\"");
+    let (worker, _) = lines().find(|(_, call)| executes(call)).unwrap();
+    let its = lines().filter(|(pid, _)| *pid == worker).map(|(_, call)| call.trim_start());
+    let resets = its.take_while(|call| !executes(call)).filter(|c| c.starts_with("rt_sigaction("));
+    let resets = resets.count();
+    // SIGPIPE is ignored, and Rust catches two. By way of the library there would be 64.
+    assert!((1..=8).contains(&resets), "{resets}:\n{trace}");
 }
 
 #[test]
@@ -247,7 +313,6 @@ fn a_directory_that_vanished_is_named_instead_of_the_program() {
 
 #[test]
 fn a_failing_disk_and_a_poor_host_are_not_the_tasks_fault() {
-    use nix::errno::Errno;
     let workspace = |errno| SpawnError::Workspace { path: "/w".into(), errno }.blame();
     assert_eq!(workspace(Errno::EIO), Blame::Board);
     assert_eq!(workspace(Errno::EACCES), Blame::Task);

@@ -13,6 +13,7 @@
 //! Nothing here reads a clock or waits for one, except that preparing a workspace gives `git` a
 //! bounded time.
 
+mod cells;
 pub mod children;
 pub mod descriptors;
 mod git;

@@ -1,0 +1,114 @@
+//! What a new process tells its parent: memory that both have until it executes its program.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+use nix::errno::Errno;
+
+use crate::machine::ids::Pid;
+
+/// Written by the kernel and the child, read by any thread of ours.
+#[derive(Debug)]
+pub(super) struct Cells {
+    pid: AtomicI32,
+    pidfd: AtomicI32,
+    step: AtomicU8,
+    errno: AtomicI32,
+}
+
+/// What the child was at when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Making what a worker is given: session, signals, descriptors.
+    Prepare,
+    /// Entering its directory.
+    Enter,
+    /// Executing its program.
+    Execute,
+}
+
+impl Step {
+    const ALL: [Step; 3] = [Step::Prepare, Step::Enter, Step::Execute];
+}
+
+/// No process has this pid, and no descriptor this number.
+const NO_PID: i32 = 0;
+const NO_PIDFD: i32 = -1;
+
+impl Cells {
+    /// Of a process that does not exist yet.
+    pub fn new() -> Cells {
+        Cells {
+            pid: AtomicI32::new(NO_PID),
+            pidfd: AtomicI32::new(NO_PIDFD),
+            step: AtomicU8::new(0),
+            errno: AtomicI32::new(0),
+        }
+    }
+
+    /// Where the kernel puts the pid, before the child's first instruction.
+    pub fn place_for_pid(&self) -> *mut i32 {
+        self.pid.as_ptr()
+    }
+
+    /// Where the kernel puts the pidfd, before it puts the pid.
+    pub fn place_for_pidfd(&self) -> *mut i32 {
+        self.pidfd.as_ptr()
+    }
+
+    /// `None` for as long as there is no process.
+    pub fn pid(&self) -> Option<Pid> {
+        let pid = self.pid.load(Ordering::Acquire);
+        (pid != NO_PID).then_some(Pid(pid))
+    }
+
+    /// The pidfd, once. `None` if the kernel could make none.
+    pub fn take_pidfd(&self) -> Option<OwnedFd> {
+        // A clone that fails late has put a number there that is no descriptor of ours any more.
+        self.pid()?;
+        let fd = self.pidfd.swap(NO_PIDFD, Ordering::AcqRel);
+        // SAFETY: the kernel made this descriptor for us, and the swap returns it only once.
+        (fd != NO_PIDFD).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// The child's last act, if it cannot execute its program.
+    pub fn fail(&self, step: Step, errno: Errno) {
+        self.step.store(step as u8, Ordering::Relaxed);
+        self.errno.store(errno as i32, Ordering::Release);
+    }
+
+    /// Why the child has not executed its program, and will not. Final once the child is a zombie.
+    pub fn failure(&self) -> Option<(Step, Errno)> {
+        let errno = self.errno.load(Ordering::Acquire);
+        let step = Step::ALL.get(usize::from(self.step.load(Ordering::Relaxed)))?;
+        (errno != 0).then(|| (*step, Errno::from_raw(errno)))
+    }
+}
+
+impl Drop for Cells {
+    fn drop(&mut self) {
+        drop(self.take_pidfd());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_read_as_it_was_written() {
+        let cells = Cells::new();
+        assert_eq!(cells.failure(), None);
+        for step in Step::ALL {
+            cells.fail(step, Errno::ENOENT);
+            assert_eq!(cells.failure(), Some((step, Errno::ENOENT)));
+        }
+    }
+
+    #[test]
+    fn a_number_that_a_failed_clone_left_behind_is_never_taken_for_a_pidfd() {
+        let cells = Cells::new();
+        cells.pidfd.store(2, Ordering::Release);
+        assert!(cells.take_pidfd().is_none());
+    }
+}
