@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -39,18 +40,35 @@ use sexton::process::wait::{self, Which};
 use sexton::process::workspace::{Kind, Request, prepare};
 use skip::skipped;
 
-fn start(script: &str, log: File) -> Spawned {
-    let argv = ["/bin/sh", "-c", script].map(Into::into).to_vec();
+fn command(argv: &[&str], log: File) -> Command {
+    let argv = argv.iter().map(Into::into).collect();
     let env = vec![("PATH".into(), "/usr/bin:/bin".into())];
-    spawn(&Command { argv, env, cwd: "/".into(), log }).unwrap()
+    Command { argv, env, cwd: "/".into(), log }
+}
+
+/// Starts a worker. It is registered when what is returned is dropped, or by the reaper.
+fn start(children: &Children, id: u64, script: &str, log: File) -> Spawned {
+    let command = command(&["/bin/sh", "-c", script], log);
+    spawn(&command, children.birth(SpawnId(id))).unwrap()
+}
+
+fn null() -> File {
+    File::options().write(true).open("/dev/null").unwrap()
+}
+
+/// A child that is not announced, leads a group of its own, and has `log` for its output.
+#[expect(clippy::zombie_processes, reason = "the table of children reaps it")]
+fn unannounced(script: &str, log: File) -> Pid {
+    let mut shell = process::Command::new("/bin/sh");
+    let child = shell.args(["-c", script]).stdout(log).process_group(0).spawn().unwrap();
+    Pid(child.id().cast_signed())
 }
 
 /// Starts and registers a worker. What it and its descendants say ends when the last of them does.
 fn worker(children: &Children, id: u64, script: &str) -> (Pid, PipeReader) {
     let (reader, writer) = std::io::pipe().unwrap();
-    let child = start(script, File::from(OwnedFd::from(writer)));
-    children.register(SpawnId(id), child.pid, child.pidfd);
-    (child.pid, reader)
+    let pid = start(children, id, script, File::from(OwnedFd::from(writer))).pid;
+    (pid, reader)
 }
 
 /// Waits for the next exits that epoll reports, and returns their spawn ids. They become hints.
@@ -179,9 +197,9 @@ fn a_reported_exit_can_be_reaped() {
     let lane = children.clone();
     let lane = std::thread::spawn(move || {
         for id in 0..CHILDREN {
-            let child = start("exit 0", File::open("/dev/null").unwrap());
-            wait_until_dead(child.pidfd.as_ref().unwrap());
-            lane.register(SpawnId(id), child.pid, child.pidfd);
+            let child = start(&lane, id, "exit 0", null());
+            wait_until_dead(&pidfd::open(child.pid).unwrap());
+            drop(child);
             next.recv().unwrap();
         }
     });
@@ -197,10 +215,9 @@ fn a_reported_exit_can_be_reaped() {
 #[test]
 fn a_child_without_a_pidfd_is_reaped_and_gets_one_later() {
     let children = Children::new().unwrap();
-    let null = || File::options().write(true).open("/dev/null").unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let running = start("echo up; kill -STOP $$; exit 5", File::from(OwnedFd::from(writer)));
-    children.register(SpawnId(1), running.pid, None);
+    let running = unannounced("echo up; kill -STOP $$; exit 5", File::from(OwnedFd::from(writer)));
+    children.register(SpawnId(1), running, None);
     expect(&mut reader, "up\n");
     assert!(children.reap(Whom::Hinted).exits.is_empty(), "it runs");
     // From now on it wakes us.
@@ -208,11 +225,98 @@ fn a_child_without_a_pidfd_is_reaped_and_gets_one_later() {
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
     assert_eq!(children.reap(Whom::Hinted).exits[0].status, ExitStatus::Signal(libc::SIGKILL));
 
-    let ended = start("exit 6", null());
-    wait_until_dead(ended.pidfd.as_ref().unwrap());
-    children.register(SpawnId(2), ended.pid, None);
+    let ended = unannounced("exit 6", null());
+    wait_until_dead(&pidfd::open(ended).unwrap());
+    children.register(SpawnId(2), ended, None);
     assert_eq!(children.reap(Whom::Hinted).exits[0].status, ExitStatus::Code(6));
     assert!(children.reap(Whom::Hinted).exits.is_empty());
+}
+
+/// A thread is held between the birth of its child and the registration. Returns what the reaper
+/// finds meanwhile.
+fn reaped_while_the_thread_is_held(children: &Children) -> Vec<Exit> {
+    let held = start(children, 1, "exit 5", null());
+    wait_until_dead(&pidfd::open(held.pid).unwrap());
+    let exits = children.reap(Whom::All).exits;
+    // It never comes back.
+    std::mem::forget(held);
+    exits
+}
+
+#[test]
+fn a_child_is_reaped_even_if_the_thread_that_made_it_never_comes_back() {
+    let children = Children::new().unwrap();
+    let exits = reaped_while_the_thread_is_held(&children);
+    let found: Vec<_> = exits.iter().map(|e| (e.spawn, e.status, e.group)).collect();
+    assert_eq!(found, [(SpawnId(1), ExitStatus::Code(5), Group::Gone)]);
+    assert!(identity::stat(exits[0].pid).is_err(), "no zombie is left");
+    assert_eq!(children.reap(Whom::All).exits, []);
+}
+
+#[cfg(feature = "sabotage")]
+#[test]
+fn a_registration_only_after_the_spawn_is_caught() {
+    let children = Children::new().unwrap();
+    children.register_only_after_the_spawn();
+    assert_eq!(reaped_while_the_thread_is_held(&children), []);
+}
+
+#[test]
+fn a_thread_that_comes_back_late_registers_nothing_again() {
+    // The reaper was there while the child ran, or after it ended.
+    for script in ["echo up; kill -STOP $$", "echo up"] {
+        let children = Children::new().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let late = start(&children, 1, script, File::from(OwnedFd::from(writer)));
+        expect(&mut reader, "up\n");
+        let mut exits = Vec::new();
+        if script == "echo up" {
+            wait_until_dead(&pidfd::open(late.pid).unwrap());
+            exits = children.reap(Whom::All).exits;
+            late.unless_reaped(|| panic!("it was reaped"));
+            assert!(children.forget(SpawnId(1)));
+            drop(late);
+        } else {
+            assert!(children.reap(Whom::All).exits.is_empty());
+            drop(late);
+            let outcome = signal_group(&children, SpawnId(1), Signal::Kill);
+            assert_eq!(outcome, SignalOutcome::Delivered);
+            exits.extend(reap(&children, 1));
+        }
+        assert_eq!(exits.len(), 1);
+        assert_eq!(children.unreaped(), 0);
+        assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0]);
+        assert_eq!(children.reap(Whom::All).exits, []);
+    }
+}
+
+#[test]
+fn a_pid_can_be_looked_at_until_its_process_is_reaped() {
+    let children = Children::new().unwrap();
+    let child = start(&children, 1, "exit 5", null());
+    let mut was_there = false;
+    child.unless_reaped(|| was_there = identity::stat(child.pid).is_ok());
+    assert!(was_there);
+    wait_until_dead(&pidfd::open(child.pid).unwrap());
+    assert!(children.reap(Whom::Hinted).exits.is_empty(), "registered, and not asked");
+    child.unless_reaped(|| was_there = false);
+    assert!(!was_there, "a zombie is not reaped");
+}
+
+#[test]
+fn a_child_that_cannot_execute_is_no_exit() {
+    let children = Children::new().unwrap();
+    for id in 0..20 {
+        let command = command(&["/nonexistent"], null());
+        let error = spawn(&command, children.birth(SpawnId(id))).unwrap_err();
+        assert_eq!(error.errno(), libc::ENOENT);
+        assert_eq!(children.reap(Whom::All).exits, []);
+        assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0]);
+    }
+    assert_eq!(children.unreaped(), 0);
+    let no_program = command(&["no-such-program"], null());
+    spawn(&no_program, children.birth(SpawnId(20))).unwrap_err();
+    assert_eq!(children.unreaped(), 0, "nothing came of it");
 }
 
 fn wait_until_dead(pidfd: &OwnedFd) {
@@ -234,10 +338,10 @@ fn a_status_that_another_thread_took_is_still_reported_once() {
     assert!([ExitStatus::Code(9), ExitStatus::Unknown].contains(&exits[0].status), "{exits:?}");
     assert!(children.reap(Whom::All).exits.is_empty());
 
-    let child = start("exit 9", File::options().write(true).open("/dev/null").unwrap());
-    children.register(SpawnId(2), child.pid, None);
+    let pid = unannounced("exit 9", null());
+    children.register(SpawnId(2), pid, None);
     // SAFETY: `raw` outlives the call, as above.
-    unsafe { libc::waitpid(child.pid.0, &raw mut raw, 0) };
+    unsafe { libc::waitpid(pid.0, &raw mut raw, 0) };
     assert_eq!(children.reap(Whom::All).exits[0].status, ExitStatus::Unknown);
 }
 
@@ -344,16 +448,16 @@ fn under_hidepid_a_group_without_members_is_gone() {
     let hidden = thread::spawn(|| {
         // No pidfd: the way of kernels whose pidfds reach no groups.
         let children = Children::new().unwrap();
-        let child = start("exit 3", File::open("/dev/null").unwrap());
-        children.register(SpawnId(1), child.pid, None);
-        let id = Id::Pid(nix::unistd::Pid::from_raw(child.pid.0));
+        let pid = unannounced("exit 3", null());
+        children.register(SpawnId(1), pid, None);
+        let id = Id::Pid(nix::unistd::Pid::from_raw(pid.0));
         waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
         if let Err(errno) = see_only_our_own(1) {
             return skipped(format!("this needs to mount a file system: {errno}"));
         }
         assert_eq!(identity::living_groups(), None);
         assert_eq!(children.reap(Whom::All).exits[0].group, Group::Gone);
-        assert_eq!(identity::group_alive(child.pid), Alive::No);
+        assert_eq!(identity::group_alive(pid), Alive::No);
         assert_eq!(signal_group(&children, SpawnId(1), Signal::Probe), SignalOutcome::Gone);
         assert_eq!(identity::group_alive(Pid(1)), Alive::CannotTell);
     });
@@ -614,6 +718,27 @@ fn orphans_and_lanes() {
 }
 
 #[test]
+fn a_child_whose_thread_ended_before_it_was_registered_is_no_orphan() {
+    alone("a_child_whose_thread_ended_before_it_was_registered_is_no_orphan", || {
+        on_a_main_thread(birth_without_a_thread)
+    });
+}
+
+fn birth_without_a_thread() {
+    let children = Children::new().unwrap();
+    let lane = children.clone();
+    let lane = thread::spawn(move || {
+        let child = start(&lane, 1, "exit 5", null());
+        wait_until_dead(&pidfd::open(child.pid).unwrap());
+        std::mem::forget(child);
+    });
+    lane.join().unwrap();
+    // It is the main thread's now.
+    assert_eq!(children.adopt_orphans(16), Ok(vec![]));
+    assert_eq!(children.reap(Whom::All).exits[0].status, ExitStatus::Code(5));
+}
+
+#[test]
 fn no_child_leaves_a_descriptor_behind() {
     alone("no_child_leaves_a_descriptor_behind", scene_with_many_children);
 }
@@ -630,6 +755,52 @@ fn scene_with_many_children() {
         assert!(told(&children, EpollTimeout::ZERO).is_empty());
     }
     assert_eq!(open(), before);
+    for id in 50..100 {
+        spawn(&command(&["/nonexistent"], null()), children.birth(SpawnId(id))).unwrap_err();
+    }
+    assert_eq!(open(), before, "nor does one that could not be started");
+    for id in 100..150 {
+        let late = start(&children, id, "exit 0", null());
+        wait_until_dead(&pidfd::open(late.pid).unwrap());
+        assert_eq!(children.reap(Whom::All).exits.len(), 1);
+        assert!(children.forget(SpawnId(id)));
+    }
+    assert_eq!(open(), before, "nor one that the reaper registered");
+}
+
+#[test]
+fn a_child_is_born_without_a_pidfd_where_no_descriptor_is_left() {
+    alone(
+        "a_child_is_born_without_a_pidfd_where_no_descriptor_is_left",
+        scene_with_a_birth_without_descriptors,
+    );
+}
+
+fn scene_with_a_birth_without_descriptors() {
+    let children = Children::new().unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let stopped = ["/bin/sh", "-c", "echo up; kill -STOP $$"];
+    let stopped = command(&stopped, File::from(OwnedFd::from(writer)));
+    let missing = command(&["/nonexistent"], null());
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let full = || {
+        let next = File::open("/dev/null").unwrap().as_raw_fd();
+        setrlimit(Resource::RLIMIT_NOFILE, u64::from(next.cast_unsigned()), hard).unwrap();
+    };
+    full();
+    assert_eq!(File::open("/dev/null").unwrap_err().raw_os_error(), Some(libc::EMFILE));
+    let error = spawn(&missing, children.birth(SpawnId(1))).unwrap_err();
+    assert_eq!(error.errno(), libc::ENOENT);
+    assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD), "no child left");
+    let pid = spawn(&stopped, children.birth(SpawnId(2))).unwrap().pid;
+    expect(&mut reader, "up\n");
+    assert!(children.reap(Whom::Hinted).exits.is_empty());
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    // Asked without a hint, and watched from now on.
+    assert!(children.reap(Whom::Hinted).exits.is_empty());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.0), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    assert_eq!(reap(&children, 1)[0].status, ExitStatus::Signal(libc::SIGKILL));
 }
 
 #[test]

@@ -21,12 +21,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
 use sexton::machine::effect::Whom;
+use sexton::machine::event::{Signal::Kill, SignalOutcome};
 use sexton::machine::fault::Blame;
-use sexton::machine::ids::SpawnId;
+use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::verdict::ExitStatus;
 use sexton::process::children::Children;
-use sexton::process::pidfd::{self, Reach};
-use sexton::process::spawn::{Command, SpawnError, Spawned, spawn};
+use sexton::process::signal::signal_group;
+use sexton::process::spawn::{Command, SpawnError, spawn};
 use skip::skipped;
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -36,21 +37,29 @@ fn command(argv: &[&str], cwd: &Path, log: File) -> Command {
     Command { argv, env: vec![("PATH".into(), PATH.into())], cwd: cwd.into(), log }
 }
 
-/// Starts `command`, and waits until it and all its output are there.
-fn run(argv: &[&str], cwd: &Path) -> (Spawned, String, ExitStatus) {
-    let (mut output, log) = std::io::pipe().unwrap();
-    let child = spawn(&command(argv, cwd, File::from(OwnedFd::from(log)))).unwrap();
-    let text = std::io::read_to_string(&mut output).unwrap();
-    let status = status_of(&child);
-    (child, text, status)
+/// A worker, and the table in which it is the only one.
+struct Worker {
+    pid: Pid,
+    children: Children,
 }
 
-fn status_of(child: &Spawned) -> ExitStatus {
+fn start(command: &Command) -> Result<Worker, SpawnError> {
     let children = Children::new().unwrap();
-    let fd = child.pidfd.as_ref().unwrap().try_clone().unwrap();
-    children.register(SpawnId(1), child.pid, Some(fd));
-    wait_for(&children);
-    children.reap(Whom::All).exits[0].status
+    let pid = spawn(command, children.birth(SpawnId(1)))?.pid;
+    Ok(Worker { pid, children })
+}
+
+/// Starts a worker, and waits until it and all its output are there.
+fn run(argv: &[&str], cwd: &Path) -> (Pid, String, ExitStatus) {
+    let (mut output, log) = std::io::pipe().unwrap();
+    let worker = start(&command(argv, cwd, File::from(OwnedFd::from(log)))).unwrap();
+    let text = std::io::read_to_string(&mut output).unwrap();
+    (worker.pid, text, status_of(&worker))
+}
+
+fn status_of(worker: &Worker) -> ExitStatus {
+    wait_for(&worker.children);
+    worker.children.reap(Whom::All).exits[0].status
 }
 
 fn wait_for(children: &Children) {
@@ -60,7 +69,7 @@ fn wait_for(children: &Children) {
 }
 
 fn refused(command: &Command) -> SpawnError {
-    spawn(command).unwrap_err()
+    start(command).err().unwrap()
 }
 
 fn null() -> File {
@@ -112,7 +121,7 @@ fn without_proc_a_worker_still_has_no_signal_ignored() {
     let started = std::thread::spawn(|| {
         lose_proc()?;
         assert!(!Path::new("/proc/self").exists());
-        Ok(spawn(&command(&["sh", "-c", "kill -USR2 $$"], Path::new("/"), null())).unwrap())
+        Ok(start(&command(&["sh", "-c", "kill -USR2 $$"], Path::new("/"), null())).unwrap())
     });
     match started.join().unwrap() {
         Ok(child) => assert_eq!(status_of(&child), ExitStatus::Signal(libc::SIGUSR2)),
@@ -165,7 +174,7 @@ fn a_worker_has_three_descriptors_whatever_we_leak() {
     let (mut output, log) = std::io::pipe().unwrap();
     let script = "echo up; kill -STOP $$";
     let argv = ["/bin/sh", "-c", script];
-    let child = spawn(&command(&argv, Path::new("/"), File::from(OwnedFd::from(log)))).unwrap();
+    let child = start(&command(&argv, Path::new("/"), File::from(OwnedFd::from(log)))).unwrap();
     // From here on the shell opens nothing any more.
     output.read_exact(&mut [0; 3]).unwrap();
     let directory = format!("/proc/{}/fd", child.pid.0);
@@ -173,7 +182,8 @@ fn a_worker_has_three_descriptors_whatever_we_leak() {
         fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
     open.sort();
     let input = fs::read_link(format!("{directory}/0")).unwrap();
-    pidfd::send(child.pidfd.as_ref().unwrap().as_fd(), libc::SIGKILL, Reach::Group).unwrap();
+    let sent = signal_group(&child.children, SpawnId(1), Kill);
+    assert_eq!(sent, SignalOutcome::Delivered);
     status_of(&child);
     assert_eq!(open, ["0", "1", "2"]);
     assert_eq!(input, Path::new("/dev/null"));
@@ -181,9 +191,9 @@ fn a_worker_has_three_descriptors_whatever_we_leak() {
 
 #[test]
 fn a_worker_leads_its_session_and_group() {
-    let (child, stat, _) = run(&["cat", "/proc/self/stat"], Path::new("/"));
+    let (pid, stat, _) = run(&["cat", "/proc/self/stat"], Path::new("/"));
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-    let pid = child.pid.0.to_string();
+    let pid = pid.0.to_string();
     assert_eq!((fields[2], fields[3]), (pid.as_str(), pid.as_str()));
 }
 
@@ -227,7 +237,7 @@ fn the_program_is_looked_up_on_the_workers_path() {
     assert_eq!((error.blame(), error.errno()), (Blame::Task, libc::ENOENT));
     // A relative entry is seen from the worker's directory.
     command.env = vec![("PATH".into(), "/nonexistent:bin".into())];
-    let child = spawn(&command).unwrap();
+    let child = start(&command).unwrap();
     drop(command);
     assert_eq!(std::io::read_to_string(&mut output).unwrap(), "x\n");
     assert_eq!(status_of(&child), ExitStatus::Code(0));
@@ -292,7 +302,7 @@ fn arguments_need_not_be_text() {
     let (mut output, log) = std::io::pipe().unwrap();
     let mut command = command(&["/bin/echo"], Path::new("/"), File::from(OwnedFd::from(log)));
     command.argv.push(OsString::from_vec(vec![0xff, 0xfe]));
-    let child = spawn(&command).unwrap();
+    let child = start(&command).unwrap();
     drop(command);
     let mut bytes = Vec::new();
     output.read_to_end(&mut bytes).unwrap();
@@ -322,7 +332,7 @@ fn a_failing_disk_and_a_poor_host_are_not_the_tasks_fault() {
 
 #[test]
 fn a_failed_spawn_leaves_no_child() {
-    let error = spawn(&command(&["/nonexistent"], Path::new("/"), null())).unwrap_err();
+    let error = refused(&command(&["/nonexistent"], Path::new("/"), null()));
     assert_eq!(error.errno(), libc::ENOENT);
     // Every test has a thread of its own, and these are that thread's children.
     assert_eq!(Children::new().unwrap().adopt_orphans(1), Ok(vec![]));

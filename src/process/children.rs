@@ -1,16 +1,20 @@
 //! Who our children are. Each of them is reaped exactly once, and only here.
 
+mod birth;
+
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use birth::Birth;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use thiserror::Error;
 
+use super::cells::Cells;
 use super::identity;
 use super::pidfd::{self, Reach, Stage};
 use super::wait::{self, Waiter, Which};
@@ -25,7 +29,7 @@ pub const OTHERS: u64 = 1 << 63;
 
 /// The children of this process. Cheap to clone; all clones are the same.
 ///
-/// Spawn threads put them in, the event loop reaps them. No call here waits for anything but the
+/// Spawn threads announce them, the event loop reaps them. No call here waits for anything but the
 /// others' calls, which do not wait either.
 #[derive(Clone)]
 pub struct Children {
@@ -36,11 +40,15 @@ struct Shared {
     epoll: Epoll,
     table: Mutex<Table>,
     wait: Waiter,
+    #[cfg(feature = "sabotage")]
+    sabotaged: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Default)]
 struct Table {
     children: BTreeMap<SpawnId, Child>,
+    /// Those that are announced and not registered. Each may exist already, or never come to be.
+    births: BTreeMap<SpawnId, Arc<Cells>>,
     /// Children whose exit epoll has shown. Each was shown once and is not shown again, so an id
     /// stays until its child is reaped.
     hinted: BTreeSet<SpawnId>,
@@ -72,6 +80,15 @@ struct Child {
     start: Option<u64>,
     /// Its exit has been returned.
     reaped: bool,
+    /// What it tells of itself; `None` of a process that this program did not start in this life.
+    birth: Option<Arc<Cells>>,
+}
+
+impl Child {
+    /// True if it exited without having executed its program: that is no exit of a worker.
+    fn has_failed(&self) -> bool {
+        self.birth.as_ref().is_some_and(|cells| cells.failure().is_some())
+    }
 }
 
 /// A child that was reaped.
@@ -133,7 +150,14 @@ impl Children {
     /// EMFILE, ENFILE, ENOMEM.
     pub fn with(wait: Waiter) -> Result<Children, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Children { shared: Arc::new(Shared { epoll, table: Mutex::default(), wait }) })
+        let shared = Shared {
+            epoll,
+            table: Mutex::default(),
+            wait,
+            #[cfg(feature = "sabotage")]
+            sabotaged: Default::default(),
+        };
+        Ok(Children { shared: Arc::new(shared) })
     }
 
     /// The epoll instance on which each child's exit shows once, with its spawn id as data. Each id
@@ -144,23 +168,27 @@ impl Children {
         &self.shared.epoll
     }
 
-    /// Takes in a process: the very next act after its spawn. From here on its exit is not missed.
+    /// Takes in a process that was not [announced](Children::birth). From here on its exit is not
+    /// missed.
     ///
     /// Without `pidfd` (the host had no descriptor left) it must be our own child; every `reap` asks
     /// it, though nothing wakes the loop for it, and a pidfd is tried for again there. With one it
     /// may be a process that an earlier life of this program started.
     pub fn register(&self, spawn: SpawnId, pid: Pid, pidfd: Option<OwnedFd>) {
         let pidfd = pidfd.map(Arc::new);
-        // Held from before the watch is set: the exit of a child that is already dead is reported
-        // immediately and only once, and its hint must find the child in the table.
-        let mut table = self.table();
-        if !pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd())) {
+        let child = Child { pid, pidfd, start: None, reaped: false, birth: None };
+        self.take_in(&mut self.table(), spawn, child);
+    }
+
+    /// Needs the table from before the watch is set: the exit of a child that is already dead is
+    /// reported immediately and only once, and its hint must find the child there.
+    fn take_in(&self, table: &mut Table, spawn: SpawnId, mut child: Child) {
+        if !child.pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd())) {
             table.unwatched.insert(spawn);
         }
         // Not reaped yet, so the number is its.
-        let start = identity::stat(pid).ok().map(|stat| stat.start);
-        let child = Child { pid, pidfd, start, reaped: false };
-        table.pids.insert(pid);
+        child.start = identity::stat(child.pid).ok().map(|stat| stat.start);
+        table.pids.insert(child.pid);
         let replaced = table.children.insert(spawn, child);
         debug_assert!(replaced.is_none(), "{spawn:?} was registered twice");
     }
@@ -177,11 +205,13 @@ impl Children {
     /// Reaps the children that have exited: every one of them, or of those that were
     /// [hinted](Children::hint) and those that never are. Each exit is returned exactly once.
     ///
-    /// It asks no child that is registered after it began. A child whose status another process has
+    /// It asks no child that is born after it began. A child that could not execute its program is
+    /// reaped and not returned: its spawn returns the error. A child whose status another process has
     /// taken is returned with what its pidfd remembers, else as [`ExitStatus::Unknown`].
     pub fn reap(&self, whom: Whom) -> Reaping {
         let mut reaping = Reaping::default();
         let mut table = self.table();
+        self.take_in_births(&mut table);
         let mut ended = Vec::new();
         for spawn in table.to_ask(whom) {
             match self.ask(&mut table, spawn) {
@@ -206,10 +236,7 @@ impl Children {
     fn ask(&self, table: &mut Table, spawn: SpawnId) -> Result<Option<ExitStatus>, ReapError> {
         let Some(child) = table.children.get_mut(&spawn) else { return Ok(None) };
         let failed = |errno| ReapError { spawn, pid: child.pid, errno };
-        let which = match &child.pidfd {
-            Some(fd) => Which::PidFd(fd.as_fd()),
-            None => Which::Pid(child.pid),
-        };
+        let which = Which::of(child.pid, child.pidfd.as_deref());
         match (self.shared.wait)(which, libc::WNOHANG) {
             Ok(Some((_, status))) => Ok(Some(status)),
             Ok(None) => {
@@ -242,7 +269,7 @@ impl Children {
         child.pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd()))
     }
 
-    /// Marks a child as reaped. Its pidfd stays, for its group.
+    /// Marks a child as reaped. Its pidfd stays, for its group. `None` if it is no exit of a worker.
     fn reaped(
         &self,
         table: &mut Table,
@@ -250,18 +277,27 @@ impl Children {
         status: ExitStatus,
         living: &Living,
     ) -> Option<Exit> {
+        self.take_out(table, spawn);
+        let child = table.children.get_mut(&spawn)?;
+        child.reaped = true;
+        if child.has_failed() {
+            table.children.remove(&spawn);
+            return None;
+        }
+        let group = rest_of_group(child.pid, child.pidfd.as_ref().map(|fd| fd.as_fd()), living);
+        Some(Exit { spawn, pid: child.pid, status, group })
+    }
+
+    /// Takes a child out of all that leads to a reaping.
+    fn take_out(&self, table: &mut Table, spawn: SpawnId) {
         table.hinted.remove(&spawn);
         table.unwatched.remove(&spawn);
-        let child = table.children.get_mut(&spawn)?;
+        let Some(child) = table.children.get(&spawn) else { return };
         table.pids.remove(&child.pid);
-        child.reaped = true;
-        let fd = child.pidfd.as_ref().map(|fd| fd.as_fd());
-        if let Some(fd) = fd {
+        if let Some(fd) = &child.pidfd {
             // ENOENT if `watch` failed.
-            let _was_not_there = self.shared.epoll.delete(fd);
+            let _was_not_there = self.shared.epoll.delete(fd.as_fd());
         }
-        let group = rest_of_group(child.pid, fd, living);
-        Some(Exit { spawn, pid: child.pid, status, group })
     }
 
     /// Drops a child: after its exit is recorded and its group gone. One that was never reaped is
@@ -293,20 +329,26 @@ impl Children {
         let mut pids = Vec::new();
         let flags = libc::WNOHANG | libc::__WNOTHREAD;
         while pids.len() < limit {
-            // Looked at first: a registered child falls to this thread when its thread ends, and its
+            // Looked at first: a child of ours falls to this thread when its thread ends, and its
             // status belongs to `reap`, which will have it out of the way of those behind it.
             let (pid, _) = match (self.shared.wait)(Which::Any, flags | libc::WNOWAIT) {
                 Ok(Some(seen)) => seen,
                 Ok(None) | Err(Errno::ECHILD) => break,
                 Err(errno) => return Err(errno),
             };
-            if self.table().pids.contains(&pid) {
+            if self.is_ours(pid) {
                 break;
             }
             (self.shared.wait)(Which::Pid(pid), flags)?;
             pids.push(pid);
         }
         Ok(pids)
+    }
+
+    fn is_ours(&self, pid: Pid) -> bool {
+        let mut table = self.table();
+        self.take_in_births(&mut table);
+        table.pids.contains(&pid)
     }
 
     pub(super) fn handle(&self, spawn: SpawnId) -> Option<Handle> {

@@ -15,7 +15,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::pidfd::{self, Reach};
-use super::spawn::{self, Spawned};
+use super::spawn::{self, Unregistered};
 use super::wait::{self, Which};
 use super::workspace::{Request, Workspace, WorkspaceError, directory_name, refuse, scratch_pad};
 use crate::machine::verdict::ExitStatus;
@@ -174,7 +174,7 @@ impl Git {
     }
 
     /// Waits for `child` and reaps it, on every path. `None` if it had to be ended.
-    fn end_of(&self, child: &Spawned) -> Result<Option<ExitStatus>, Errno> {
+    fn end_of(&self, child: &Unregistered) -> Result<Option<ExitStatus>, Errno> {
         let Some(fd) = &child.pidfd else {
             // The host had no descriptor left for a bounded wait. The child must be reaped
             // nevertheless.

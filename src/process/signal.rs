@@ -113,7 +113,7 @@ fn signal_member(handle: &Handle, member: &Stat, signal: Signal) -> bool {
 mod tests {
     use super::super::wait::{self, Which};
     use super::*;
-    use crate::process::spawn::{Command, spawn};
+    use crate::process::spawn::{Command, start};
     use std::fs::File;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
@@ -130,7 +130,8 @@ mod tests {
             cwd: "/".into(),
             log: File::from(OwnedFd::from(writer)),
         };
-        let child = spawn(&command).unwrap();
+        let Command { argv, env, cwd, log } = &command;
+        let child = start(argv, env, cwd, log.as_fd(), log.as_fd()).unwrap();
         drop(command);
         reader.read_exact(&mut [0; 3]).unwrap();
         let start = identity::stat(child.pid).ok().map(|stat| stat.start);

@@ -27,6 +27,7 @@ use strings::Strings;
 pub use strings::own_environment;
 
 use super::cells::Cells;
+use super::children::Birth;
 use super::wait::{self, Which};
 use crate::machine::ids::Pid;
 
@@ -43,36 +44,67 @@ pub struct Command {
     pub log: File,
 }
 
-/// A process that was started. It is a child of this process until it is reaped.
+/// A process that was started, and is announced to the reaper. Dropping this registers it.
 #[derive(Debug)]
 pub struct Spawned {
+    /// Its pid, which is also its group's and its session's. Another process may have it once the
+    /// reaper has returned this one's exit.
+    pub pid: Pid,
+    birth: Birth,
+}
+
+impl Spawned {
+    /// Calls `act` unless the process was reaped already. It is not reaped meanwhile: `act` must not
+    /// wait for anything.
+    pub fn unless_reaped(&self, act: impl FnOnce()) {
+        self.birth.unless_reaped(act);
+    }
+}
+
+/// Starts `command` as the child that `birth` announces. Returns when the new process has executed
+/// its program, so a program on a disk that hangs holds the caller for as long.
+///
+/// # Errors
+/// See [`SpawnError`].
+pub fn spawn(command: &Command, birth: Birth) -> Result<Spawned, SpawnError> {
+    let Command { argv, env, cwd, log } = command;
+    match make(argv, env, cwd, log.as_fd(), log.as_fd(), birth.cells()) {
+        Ok(pid) => Ok(Spawned { pid, birth }),
+        Err(error) => {
+            birth.fail();
+            Err(error)
+        }
+    }
+}
+
+/// A process that its parent waits for by itself.
+#[derive(Debug)]
+pub(super) struct Unregistered {
     /// Its pid, which is also its group's and its session's.
     pub pid: Pid,
     /// Its pidfd; `None` if the host had no descriptor left. The child exists nevertheless.
     pub pidfd: Option<OwnedFd>,
 }
 
-/// Starts `command`. Returns when the new process has executed its program, so a program on a disk
-/// that hangs holds the caller for as long.
-///
-/// # Errors
-/// See [`SpawnError`].
-pub fn spawn(command: &Command) -> Result<Spawned, SpawnError> {
-    let log = command.log.as_fd();
-    start(&command.argv, &command.env, &command.cwd, log, log)
-}
-
-/// As [`spawn`], with two places for output and errors.
+/// As [`spawn`], with two places for output and errors, and for the caller to reap.
 pub(super) fn start(
     argv: &[OsString],
     env: &[(OsString, OsString)],
     cwd: &Path,
     output: BorrowedFd<'_>,
     errors: BorrowedFd<'_>,
-) -> Result<Spawned, SpawnError> {
+) -> Result<Unregistered, SpawnError> {
     let cells = Cells::new();
-    let pid = make(argv, env, cwd, output, errors, &cells).inspect_err(|_| reap(&cells))?;
-    Ok(Spawned { pid, pidfd: cells.take_pidfd() })
+    let made = make(argv, env, cwd, output, errors, &cells);
+    let pidfd = cells.take_pidfd();
+    match (made, cells.pid()) {
+        (Ok(pid), _) => Ok(Unregistered { pid, pidfd }),
+        (Err(error), Some(pid)) => {
+            let _its_failure_is_known = wait::wait(Which::of(pid, pidfd.as_ref()), 0);
+            Err(error)
+        }
+        (Err(error), None) => Err(error),
+    }
 }
 
 /// Makes the process. If it could not execute its program, it is left to be reaped.
@@ -104,10 +136,72 @@ fn make(
     }
 }
 
-/// Waits for a child that has failed, if there is one: it is about to exit.
-fn reap(cells: &Cells) {
-    let Some(pid) = cells.pid() else { return };
-    let pidfd = cells.take_pidfd();
-    let which = pidfd.as_ref().map_or(Which::Pid(pid), |fd| Which::PidFd(fd.as_fd()));
-    let _its_failure_is_known = wait::wait(which, 0);
+#[cfg(test)]
+mod tests {
+    use super::super::children::Children;
+    use super::super::identity;
+    use super::*;
+    use crate::machine::effect::Whom;
+    use crate::machine::ids::SpawnId;
+
+    /// A child that could not execute its program, whose thread is held before it reaps it.
+    fn failed(children: &Children) -> (Birth, Pid) {
+        let birth = children.birth(SpawnId(1));
+        let log = File::options().write(true).open("/dev/null").unwrap();
+        let (log, argv) = (log.as_fd(), ["/nonexistent".into()]);
+        let error = make(&argv, &[], Path::new("/"), log, log, birth.cells()).unwrap_err();
+        assert!(matches!(error, SpawnError::Program { .. }), "{error}");
+        let pid = birth.cells().pid().unwrap();
+        (birth, pid)
+    }
+
+    fn is_reaped(pid: Pid) -> bool {
+        identity::stat(pid).is_err()
+    }
+
+    fn wait_for_zombie(pid: Pid) {
+        wait::wait(Which::Pid(pid), nix::libc::WNOWAIT).unwrap();
+    }
+
+    #[test]
+    fn a_child_that_failed_is_reaped_by_the_reaper_and_is_no_exit() {
+        let children = Children::new().unwrap();
+        let (birth, pid) = failed(&children);
+        wait_for_zombie(pid);
+        assert!(!is_reaped(pid));
+        let reaping = children.reap(Whom::All);
+        assert_eq!((reaping.exits, reaping.error), (vec![], None));
+        assert!(is_reaped(pid));
+        // Its thread comes back at last.
+        birth.fail();
+        assert_eq!(children.unreaped(), 0);
+    }
+
+    #[test]
+    fn a_child_that_failed_is_reaped_by_its_thread_if_that_is_first() {
+        for registered in [false, true] {
+            let children = Children::new().unwrap();
+            let (birth, pid) = failed(&children);
+            if registered {
+                assert!(children.reap(Whom::Hinted).exits.is_empty());
+                assert_eq!(children.unreaped(), 1);
+            }
+            birth.fail();
+            assert!(is_reaped(pid));
+            assert_eq!(children.unreaped(), 0);
+            let reaping = children.reap(Whom::All);
+            assert_eq!((reaping.exits, reaping.error), (vec![], None));
+        }
+    }
+
+    #[test]
+    fn a_pidfd_has_one_owner() {
+        let children = Children::new().unwrap();
+        let (birth, pid) = failed(&children);
+        wait_for_zombie(pid);
+        assert!(birth.cells().take_pidfd().is_some());
+        assert!(birth.cells().take_pidfd().is_none());
+        birth.fail();
+        assert!(is_reaped(pid), "it can do without");
+    }
 }

@@ -4,7 +4,7 @@
 //! They then report an error for a child that has just been reaped, and its exit is lost.
 
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -21,6 +21,13 @@ pub enum Which<'a> {
     Pid(Pid),
     /// Any child of this process.
     Any,
+}
+
+impl<'a> Which<'a> {
+    /// A process by its pidfd, or without one by its pid.
+    pub(super) fn of(pid: Pid, pidfd: Option<&'a OwnedFd>) -> Which<'a> {
+        pidfd.map_or(Which::Pid(pid), |fd| Which::PidFd(fd.as_fd()))
+    }
 }
 
 /// A way to wait for a child, with the meaning of [`wait`], which is the kernel's own.

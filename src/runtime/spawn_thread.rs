@@ -258,14 +258,14 @@ impl Spawner {
         })
     }
 
-    /// Makes the process, and registers it as the very next act: from then on its exit is seen.
+    /// Makes the process. It is announced first: its exit is seen whatever becomes of this thread.
     fn make(&self, spawn: SpawnId, command: &spawn::Command) -> Message {
-        match spawn::spawn(command) {
+        match spawn::spawn(command, self.spawning.children.birth(spawn)) {
             Ok(spawned) => {
-                // Before it can be reaped, so that the number is certainly its.
                 let fingerprint = identity::fingerprint(spawned.pid);
-                self.spawning.fingerprints.note(spawn, fingerprint);
-                self.spawning.children.register(spawn, spawned.pid, spawned.pidfd);
+                // Not reaped now means not reaped when it was read, so that the number was its; and
+                // what is noted is there when the exit is seen, and dropped after it.
+                spawned.unless_reaped(|| self.spawning.fingerprints.note(spawn, fingerprint));
                 Message::Spawned(spawn, spawned.pid)
             }
             Err(error) => {

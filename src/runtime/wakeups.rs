@@ -203,8 +203,7 @@ mod tests {
 
         let log = File::options().write(true).open("/dev/null").unwrap();
         let command = Command { argv: vec!["/bin/true".into()], env: vec![], cwd: "/".into(), log };
-        let child = spawn(&command).unwrap();
-        children.register(SpawnId(7), child.pid, child.pidfd);
+        spawn(&command, children.birth(SpawnId(7))).unwrap();
         assert!(wakeups.wait(within(PATIENCE_MS)).exits);
         assert_eq!(children.reap(Whom::Hinted).exits.len(), 1, "its id was handed on");
 

@@ -65,10 +65,8 @@ impl Host {
         let theirs = children.clone();
         let thread = std::thread::spawn(move || {
             for (command, number, tell) in jobs {
-                let started = spawn(&command).map(|child| {
-                    theirs.register(SpawnId(u64::from(number)), child.pid, child.pidfd);
-                    child.pid
-                });
+                let birth = theirs.birth(SpawnId(u64::from(number)));
+                let started = spawn(&command, birth).map(|child| child.pid);
                 drop(command);
                 let _nobody_listens = tell.send(started);
             }
