@@ -35,7 +35,7 @@ use sexton::process::descriptors::close_on_exec_all;
 use sexton::process::identity::{self, Alive};
 use sexton::process::pidfd;
 use sexton::process::signal::signal_group;
-use sexton::process::spawn::{Command, Spawned, spawn};
+use sexton::process::spawn::{Command, Evidence, Spawned, spawn};
 use sexton::process::wait::{self, Which};
 use sexton::process::workspace::{Kind, Request, prepare};
 use skip::skipped;
@@ -49,7 +49,7 @@ fn command(argv: &[&str], log: File) -> Command {
 /// Starts a worker. It is registered when what is returned is dropped, or by the reaper.
 fn start(children: &Children, id: u64, script: &str, log: File) -> Spawned {
     let command = command(&["/bin/sh", "-c", script], log);
-    spawn(&command, children.birth(SpawnId(id))).unwrap()
+    spawn(&command, Evidence::default(), children.birth(SpawnId(id))).unwrap()
 }
 
 fn null() -> File {
@@ -308,14 +308,14 @@ fn a_child_that_cannot_execute_is_no_exit() {
     let children = Children::new().unwrap();
     for id in 0..20 {
         let command = command(&["/nonexistent"], null());
-        let error = spawn(&command, children.birth(SpawnId(id))).unwrap_err();
+        let error = spawn(&command, Evidence::default(), children.birth(SpawnId(id))).unwrap_err();
         assert_eq!(error.errno(), libc::ENOENT);
         assert_eq!(children.reap(Whom::All).exits, []);
         assert_eq!(told(&children, EpollTimeout::ZERO), [0; 0]);
     }
     assert_eq!(children.unreaped(), 0);
     let no_program = command(&["no-such-program"], null());
-    spawn(&no_program, children.birth(SpawnId(20))).unwrap_err();
+    spawn(&no_program, Evidence::default(), children.birth(SpawnId(20))).unwrap_err();
     assert_eq!(children.unreaped(), 0, "nothing came of it");
 }
 
@@ -756,7 +756,12 @@ fn scene_with_many_children() {
     }
     assert_eq!(open(), before);
     for id in 50..100 {
-        spawn(&command(&["/nonexistent"], null()), children.birth(SpawnId(id))).unwrap_err();
+        spawn(
+            &command(&["/nonexistent"], null()),
+            Evidence::default(),
+            children.birth(SpawnId(id)),
+        )
+        .unwrap_err();
     }
     assert_eq!(open(), before, "nor does one that could not be started");
     for id in 100..150 {
@@ -789,10 +794,10 @@ fn scene_with_a_birth_without_descriptors() {
     };
     full();
     assert_eq!(File::open("/dev/null").unwrap_err().raw_os_error(), Some(libc::EMFILE));
-    let error = spawn(&missing, children.birth(SpawnId(1))).unwrap_err();
+    let error = spawn(&missing, Evidence::default(), children.birth(SpawnId(1))).unwrap_err();
     assert_eq!(error.errno(), libc::ENOENT);
     assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD), "no child left");
-    let pid = spawn(&stopped, children.birth(SpawnId(2))).unwrap().pid;
+    let pid = spawn(&stopped, Evidence::default(), children.birth(SpawnId(2))).unwrap().pid;
     expect(&mut reader, "up\n");
     assert!(children.reap(Whom::Hinted).exits.is_empty());
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();

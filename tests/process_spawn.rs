@@ -27,7 +27,7 @@ use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::verdict::ExitStatus;
 use sexton::process::children::Children;
 use sexton::process::signal::signal_group;
-use sexton::process::spawn::{Command, SpawnError, spawn};
+use sexton::process::spawn::{Command, Evidence, SpawnError, spawn};
 use skip::skipped;
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -45,7 +45,7 @@ struct Worker {
 
 fn start(command: &Command) -> Result<Worker, SpawnError> {
     let children = Children::new().unwrap();
-    let pid = spawn(command, children.birth(SpawnId(1)))?.pid;
+    let pid = spawn(command, Evidence::default(), children.birth(SpawnId(1)))?.pid;
     Ok(Worker { pid, children })
 }
 

@@ -1,7 +1,7 @@
 //! What a new process tells its parent: memory that both have until it executes its program.
 
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
 use nix::errno::Errno;
 
@@ -12,6 +12,7 @@ use crate::machine::ids::Pid;
 pub(super) struct Cells {
     pid: AtomicI32,
     pidfd: AtomicI32,
+    handed_over: AtomicBool,
     step: AtomicU8,
     errno: AtomicI32,
 }
@@ -21,6 +22,8 @@ pub(super) struct Cells {
 pub(super) enum Step {
     /// Making what a worker is given: session, signals, descriptors.
     Prepare,
+    /// Writing its pid into its intent record.
+    Record,
     /// Entering its directory.
     Enter,
     /// Executing its program.
@@ -28,7 +31,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 3] = [Step::Prepare, Step::Enter, Step::Execute];
+    const ALL: [Step; 4] = [Step::Prepare, Step::Record, Step::Enter, Step::Execute];
 }
 
 /// No process has this pid, and no descriptor this number.
@@ -41,6 +44,7 @@ impl Cells {
         Cells {
             pid: AtomicI32::new(NO_PID),
             pidfd: AtomicI32::new(NO_PIDFD),
+            handed_over: AtomicBool::new(false),
             step: AtomicU8::new(0),
             errno: AtomicI32::new(0),
         }
@@ -69,6 +73,16 @@ impl Cells {
         let fd = self.pidfd.swap(NO_PIDFD, Ordering::AcqRel);
         // SAFETY: the kernel made this descriptor for us, and the swap returns it only once.
         (fd != NO_PIDFD).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// The keeper has the child's pidfd.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+    }
+
+    /// Whether the keeper has the child's pidfd. Final once the child has executed its program.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
     }
 
     /// The child's last act, if it cannot execute its program.

@@ -5,12 +5,15 @@
 //!
 //! The process is made by a clone of our own that shares our memory until the program is executed: a
 //! copy of our page tables would make every spawn from a large parent fifty times as slow, and the
-//! library's `posix_spawn` tells neither which step failed nor, before it returns, which process it
-//! made.
+//! library's `posix_spawn` neither tells which step failed nor, before it returns, which process it
+//! made. In between, the child begins its session, resets its signals, leaves its [`Evidence`], takes
+//! its three descriptors, enters its directory, marks all other descriptors to be closed, and
+//! unblocks its signals.
 
 mod child;
 mod clone;
 mod error;
+mod evidence;
 mod program;
 mod signals;
 mod strings;
@@ -23,6 +26,7 @@ use std::path::{Path, PathBuf};
 use child::Plan;
 pub use error::SpawnError;
 pub(super) use error::{blame_for_directory, errno_of};
+pub use evidence::{Evidence, Handover, Record};
 use strings::Strings;
 pub use strings::own_environment;
 
@@ -50,6 +54,8 @@ pub struct Spawned {
     /// Its pid, which is also its group's and its session's. Another process may have it once the
     /// reaper has returned this one's exit.
     pub pid: Pid,
+    /// Whether it has sent its pidfd to the keeper. Also false if it was killed right after that.
+    pub handed_over: bool,
     birth: Birth,
 }
 
@@ -61,15 +67,20 @@ impl Spawned {
     }
 }
 
-/// Starts `command` as the child that `birth` announces. Returns when the new process has executed
+/// Starts `command` as the child that `birth` announces, and that leaves `evidence` behind before it
+/// executes the program. Returns when the new process has executed
 /// its program, so a program on a disk that hangs holds the caller for as long.
 ///
 /// # Errors
 /// See [`SpawnError`].
-pub fn spawn(command: &Command, birth: Birth) -> Result<Spawned, SpawnError> {
+pub fn spawn(
+    command: &Command,
+    evidence: Evidence<'_>,
+    birth: Birth,
+) -> Result<Spawned, SpawnError> {
     let Command { argv, env, cwd, log } = command;
-    match make(argv, env, cwd, log.as_fd(), log.as_fd(), birth.cells()) {
-        Ok(pid) => Ok(Spawned { pid, birth }),
+    match make(argv, env, cwd, log.as_fd(), log.as_fd(), evidence, birth.cells()) {
+        Ok(pid) => Ok(Spawned { pid, handed_over: birth.cells().is_handed_over(), birth }),
         Err(error) => {
             birth.fail();
             Err(error)
@@ -95,7 +106,7 @@ pub(super) fn start(
     errors: BorrowedFd<'_>,
 ) -> Result<Unregistered, SpawnError> {
     let cells = Cells::new();
-    let made = make(argv, env, cwd, output, errors, &cells);
+    let made = make(argv, env, cwd, output, errors, Evidence::default(), &cells);
     let pidfd = cells.take_pidfd();
     match (made, cells.pid()) {
         (Ok(pid), _) => Ok(Unregistered { pid, pidfd }),
@@ -114,6 +125,7 @@ fn make(
     cwd: &Path,
     output: BorrowedFd<'_>,
     errors: BorrowedFd<'_>,
+    evidence: Evidence<'_>,
     cells: &Cells,
 ) -> Result<Pid, SpawnError> {
     let program = program::find(argv, env, cwd)?;
@@ -126,6 +138,7 @@ fn make(
         cwd: strings.cwd.as_ptr(),
         output: output.as_raw_fd(),
         errors: errors.as_raw_fd(),
+        evidence,
         cells,
     };
     let pid = clone::clone(&plan)
@@ -149,7 +162,8 @@ mod tests {
         let birth = children.birth(SpawnId(1));
         let log = File::options().write(true).open("/dev/null").unwrap();
         let (log, argv) = (log.as_fd(), ["/nonexistent".into()]);
-        let error = make(&argv, &[], Path::new("/"), log, log, birth.cells()).unwrap_err();
+        let none = Evidence::default();
+        let error = make(&argv, &[], Path::new("/"), log, log, none, birth.cells()).unwrap_err();
         assert!(matches!(error, SpawnError::Program { .. }), "{error}");
         let pid = birth.cells().pid().unwrap();
         (birth, pid)

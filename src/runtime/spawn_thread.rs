@@ -260,7 +260,8 @@ impl Spawner {
 
     /// Makes the process. It is announced first: its exit is seen whatever becomes of this thread.
     fn make(&self, spawn: SpawnId, command: &spawn::Command) -> Message {
-        match spawn::spawn(command, self.spawning.children.birth(spawn)) {
+        match spawn::spawn(command, spawn::Evidence::default(), self.spawning.children.birth(spawn))
+        {
             Ok(spawned) => {
                 let fingerprint = identity::fingerprint(spawned.pid);
                 // Not reaped now means not reaped when it was read, so that the number was its; and

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::machine::effect::Whom;
     use crate::machine::ids::BoardId;
-    use crate::process::spawn::{Command, spawn};
+    use crate::process::spawn::{Command, Evidence, spawn};
 
     /// Long enough for anything on a busy machine.
     const PATIENCE_MS: u64 = 45_000;
@@ -203,7 +203,7 @@ mod tests {
 
         let log = File::options().write(true).open("/dev/null").unwrap();
         let command = Command { argv: vec!["/bin/true".into()], env: vec![], cwd: "/".into(), log };
-        spawn(&command, children.birth(SpawnId(7))).unwrap();
+        spawn(&command, Evidence::default(), children.birth(SpawnId(7))).unwrap();
         assert!(wakeups.wait(within(PATIENCE_MS)).exits);
         assert_eq!(children.reap(Whom::Hinted).exits.len(), 1, "its id was handed on");
 

@@ -12,7 +12,9 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc;
 
+use super::evidence::Evidence;
 use super::signals;
+use crate::machine::ids::Pid;
 use crate::process::cells::{Cells, Step};
 
 /// Size of the kernel's signal sets, in bytes.
@@ -32,6 +34,8 @@ pub(super) struct Plan<'a> {
     pub output: RawFd,
     /// What takes its errors.
     pub errors: RawFd,
+    /// What it leaves behind.
+    pub evidence: Evidence<'a>,
     /// Where it tells what became of it.
     pub cells: &'a Cells,
 }
@@ -52,6 +56,7 @@ fn execute(plan: &Plan<'_>) -> Result<Infallible, (Step, Errno)> {
     // SAFETY: takes nothing.
     call(unsafe { libc::syscall(libc::SYS_setsid) }).map_err(prepare)?;
     signals::reset();
+    leave_evidence(plan).map_err(|errno| (Step::Record, errno))?;
     give_descriptors(plan).map_err(prepare)?;
     // SAFETY: the path is a C string.
     call(unsafe { libc::syscall(libc::SYS_chdir, plan.cwd) }).map_err(|e| (Step::Enter, e))?;
@@ -62,6 +67,21 @@ fn execute(plan: &Plan<'_>) -> Result<Infallible, (Step, Errno)> {
     let executed =
         call(unsafe { libc::syscall(libc::SYS_execve, plan.program, plan.argv, plan.env) });
     Err((Step::Execute, executed.err().unwrap_or(Errno::EIO)))
+}
+
+/// The record first: a process that it does not know must not do anything.
+fn leave_evidence(plan: &Plan<'_>) -> Result<(), Errno> {
+    // SAFETY: takes nothing.
+    let pid = call(unsafe { libc::syscall(libc::SYS_getpid) })?;
+    let pid = Pid(i32::try_from(pid).map_err(|_| Errno::ERANGE)?);
+    if let Some(record) = &plan.evidence.record {
+        record.write(pid)?;
+    }
+    let handed_over = plan.evidence.keeper.is_some_and(|keeper| keeper.send(pid).is_ok());
+    if handed_over {
+        plan.cells.hand_over();
+    }
+    Ok(())
 }
 
 /// The answer of a system call.

@@ -46,6 +46,15 @@ pub enum SpawnError {
         /// The errno of the failed call.
         errno: Errno,
     },
+    /// The intent record does not take the pid. Nothing runs that no record knows.
+    #[error(
+        "cannot write the worker's pid into its intent record in the state directory: {errno}; \
+         check the disk that the state directory is on; the spawn is tried again later"
+    )]
+    Record {
+        /// The errno of the failed call.
+        errno: Errno,
+    },
     /// The directory that it should run in cannot be entered.
     #[error("cannot enter the workspace {}: {errno}; it was there when the run was prepared, or should have been", path.display())]
     Workspace {
@@ -62,7 +71,7 @@ impl SpawnError {
     pub fn blame(&self) -> Blame {
         match self {
             SpawnError::Program { .. } | SpawnError::TooLong { .. } => Blame::Task,
-            SpawnError::Host { .. } => Blame::Host,
+            SpawnError::Host { .. } | SpawnError::Record { .. } => Blame::Host,
             SpawnError::Workspace { errno, .. } => blame_for_directory(*errno),
         }
     }
@@ -73,6 +82,7 @@ impl SpawnError {
         match self {
             SpawnError::Program { errno, .. }
             | SpawnError::Host { errno, .. }
+            | SpawnError::Record { errno }
             | SpawnError::Workspace { errno, .. } => *errno as i32,
             SpawnError::TooLong { .. } => libc::E2BIG,
         }
@@ -105,6 +115,7 @@ pub(super) fn explain(
 ) -> SpawnError {
     match step {
         Step::Prepare => SpawnError::Host { program: program.into(), errno },
+        Step::Record => SpawnError::Record { errno },
         Step::Enter => SpawnError::Workspace { path: cwd.into(), errno },
         Step::Execute if errno == Errno::E2BIG => {
             SpawnError::TooLong { program: program.into(), bytes }

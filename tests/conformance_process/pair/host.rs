@@ -21,7 +21,7 @@ use sexton::machine::ids::{Pid, SpawnId};
 use sexton::process::children::{Children, Exit, become_subreaper};
 use sexton::process::pidfd::{self, Reach, Stage};
 use sexton::process::signal::signal_group;
-use sexton::process::spawn::{Command, SpawnError, spawn};
+use sexton::process::spawn::{Command, Evidence, SpawnError, spawn};
 use tempfile::TempDir;
 
 use super::worker::{DIRECTORY, NUMBER, Order, answer};
@@ -66,7 +66,7 @@ impl Host {
         let thread = std::thread::spawn(move || {
             for (command, number, tell) in jobs {
                 let birth = theirs.birth(SpawnId(u64::from(number)));
-                let started = spawn(&command, birth).map(|child| child.pid);
+                let started = spawn(&command, Evidence::default(), birth).map(|child| child.pid);
                 drop(command);
                 let _nobody_listens = tell.send(started);
             }
