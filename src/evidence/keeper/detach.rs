@@ -41,11 +41,12 @@ pub fn raise_limit() -> Result<u64, Errno> {
 /// Tells the starter that the keeper can be reached, and lets go of input, output and errors.
 pub fn say_ready() -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stderr(&null)?;
     // A starter that has ended meanwhile is no reason to end.
     let mut output = io::stdout();
     let _told = output.write_all(&[READY]).and_then(|()| output.flush());
-    dup2_stdin(&null)?;
+    // Last, so that the end of the output says that everything was let go of.
     dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
     Ok(())
 }

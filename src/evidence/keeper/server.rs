@@ -146,3 +146,50 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::{self, Ask, VERSION};
+    use super::super::tag::Tag;
+    use super::*;
+    use crate::process::pidfd;
+    use nix::sys::socket::{Shutdown, connect, shutdown};
+    use std::os::fd::AsRawFd;
+    use std::thread;
+
+    fn greeted(directory: &Directory) -> OwnedFd {
+        let socket = socket::new().unwrap();
+        connect(socket.as_raw_fd(), &directory.address().unwrap()).unwrap();
+        socket::send(socket.as_fd(), &Ask::Hello(VERSION).packet(), None).unwrap();
+        socket
+    }
+
+    /// Says no more, and waits until the keeper has closed its end.
+    fn part(socket: &OwnedFd) {
+        shutdown(socket.as_raw_fd(), Shutdown::Write).unwrap();
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+        assert_eq!(poll(&mut fds, PollTimeout::from(45_000_u16)), Ok(1));
+    }
+
+    #[test]
+    fn it_stays_while_it_holds_something_and_ends_when_it_does_not() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path()).unwrap();
+        let listener = open_door(&directory).unwrap();
+        let first = greeted(&directory);
+        let keep = protocol::keep(&Tag::new("board", 1, "lock").unwrap());
+        let pidfd = pidfd::open(Pid(std::process::id().cast_signed())).unwrap();
+        socket::send(first.as_fd(), &keep, Some(pidfd.as_fd())).unwrap();
+        let connections = Vec::new();
+        let server = Server { listener, connections, kept: Kept::new(8), shortage: false };
+        thread::scope(|scope| {
+            // Would end at once if it did not hold anything.
+            let end = scope.spawn(|| server.run(0));
+            part(&first);
+            let second = greeted(&directory);
+            socket::send(second.as_fd(), &Ask::Drop("lock".to_owned()).packet(), None).unwrap();
+            part(&second);
+            assert_eq!(end.join().unwrap(), Ok(()));
+        });
+    }
+}
