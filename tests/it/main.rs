@@ -37,6 +37,7 @@ mod cli_rows;
 mod conformance;
 mod corruption;
 mod fuzz_corpus;
+mod keeper;
 mod main_job;
 mod new_boards;
 mod pages;
