@@ -145,18 +145,30 @@ fn hand_over(socket: &impl AsFd, packet: &[u8], descriptors: &[i32]) {
     sendmsg::<()>(socket, &bytes, &control, MsgFlags::empty(), None).unwrap();
 }
 
+/// Waits until a packet has come, or the end.
+fn wait_readable(socket: &OwnedFd) {
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::from(PATIENCE_MS)), Ok(1), "nothing comes");
+}
+
 /// Reads up to the end, and returns the number of packets before it.
 fn packets_to_the_end(socket: &OwnedFd) -> usize {
     let mut buffer = [0; 5000];
-    let read = || match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-        Ok(length) => length > 0,
-        Err(errno) => {
-            assert_eq!(errno, Errno::ECONNRESET);
-            false
+    let read = || {
+        wait_readable(socket);
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(length) => length > 0,
+            Err(errno) => {
+                assert_eq!(errno, Errno::ECONNRESET);
+                false
+            }
         }
     };
     std::iter::repeat_with(read).take_while(|more| *more).count()
 }
+
+/// Long enough for anything on a busy machine, in milliseconds.
+const PATIENCE_MS: u16 = 45_000;
 
 const HELLO: [u8; 3] = [1, 1, 0];
 const LIST: [u8; 5] = [5, 1, 0, 0, 0];
@@ -196,7 +208,7 @@ fn the_code_of_a_worker_that_pid_1_reaped_is_read_from_a_copy() {
     let copy = keeper.connect().get("lock").unwrap().unwrap();
     // POLLHUP alone: it has been reaped.
     let mut fds = [PollFd::new(copy.as_fd(), PollFlags::empty())];
-    assert_eq!(poll(&mut fds, PollTimeout::from(45_000_u16)), Ok(1), "it was never reaped");
+    assert_eq!(poll(&mut fds, PollTimeout::from(PATIENCE_MS)), Ok(1), "it was never reaped");
     assert_eq!(pidfd::exit_status(copy.as_fd()), Some(ExitStatus::Code(42)));
     let again = keeper.connect().get("lock").unwrap().unwrap();
     assert_eq!(pidfd::exit_status(again.as_fd()), Some(ExitStatus::Code(42)));
@@ -242,8 +254,7 @@ fn the_last_pidfds_of_a_killed_dispatcher_are_kept() {
     let keeper = Running::start(directory.path());
     let dispatcher = raw(directory.path());
     say(&dispatcher, &HELLO, MsgFlags::empty()).unwrap();
-    let mut fds = [PollFd::new(dispatcher.as_fd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut fds, PollTimeout::from(45_000_u16)), Ok(1));
+    wait_readable(&dispatcher);
     keeper.signal(Signal::SIGSTOP);
     let descriptor = own_pidfd();
     for lock in ["a", "b", "c"] {
