@@ -284,8 +284,10 @@ fn start(program: &Path, state: &Path) -> Result<Option<Child>, KeeperError> {
     let child = Command::new(program)
         .arg(COMMAND)
         .arg(path)
-        // A claim's token in its environment would make it a process of that worker.
+        // A claim's token in its environment would make it a process of that worker. Without any, it
+        // would look like a worker that is executing its program, and be waited for.
         .env_clear()
+        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(writer)
         .stderr(errors)
