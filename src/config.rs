@@ -36,6 +36,8 @@ pub struct Config {
     pub workers: Workers,
     /// What each worker executes, in the order of the policy's workers.
     pub commands: Vec<WorkerCommand>,
+    /// Whether a keeper holds the workers' pidfds while no dispatcher lives.
+    pub keeper: bool,
     /// How log files are rotated.
     pub logs: Rotation,
     /// The file that it was read from; `None` if there is none, and all is default.
@@ -112,6 +114,7 @@ impl Config {
             policy: Policy { workers: old.policy.workers.clone(), ..self.policy.clone() },
             workers: old.workers.clone(),
             commands: old.commands.clone(),
+            keeper: self.keeper,
             logs: self.logs,
             path: self.path.clone(),
             search: self.search.clone(),
@@ -162,6 +165,7 @@ impl Default for Config {
             policy: Policy::default(),
             workers: Workers::default(),
             commands: Vec::new(),
+            keeper: true,
             logs: Rotation::default(),
             path: None,
             search: Search::Nowhere,

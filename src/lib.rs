@@ -32,6 +32,7 @@
 //! | [`machine`] | decides: when to reap, what to claim, when to try again, what a failure costs | no path, no clock, no SQL, no thread. `no_std`, no dependencies, no `unsafe` |
 //! | `board` | SQLite: one transaction for each request; `board::card` is what the commands write | no event, no effect, no stage of an attempt, no clock |
 //! | `process` | the kernel: spawn, reap, signal, process identity, workspaces, worker logs | no board, no SQL, no clock |
+//! | `evidence` | what outlives a dispatcher: intent records, noted ends, the keeper, the search for workers | no board, no clock, and not what its findings mean |
 //! | `config` | `sexton.toml`: limits, deadlines, command lines | no event, no effect, no thread |
 //! | `root` | where the boards are | no machine, no SQL, no thread |
 //! | `runtime` | the loop and its threads: one arm for each effect | no rule: it decides nothing about a task, a board or a worker |
@@ -72,8 +73,14 @@
 //!   the look that follows it.
 //! * **A failed commit may have been a commit.** EIO or BUSY at COMMIT does not mean that nothing was
 //!   written. The machine then observes again before it starts anything.
-//! * **An exit waits in memory until its board has taken it**, and is applied once: each write is
-//!   guarded by status, run id and claim token.
+//! * **An exit waits until its board has taken it**, in memory and in a record that outlives this
+//!   dispatcher, and is applied once: each write is guarded by status, run id and owner.
+//! * **What is about to be done is written down first.** A record says that a process is about to be
+//!   made; the process itself writes its pid there before it executes its program. So the next
+//!   dispatcher knows of each worker, and a record without a pid proves that there was none.
+//! * **Absence of evidence is no evidence of absence.** No pid in a row, a process that is not shown,
+//!   another pid namespace: each means that it cannot be told, and the task waits.
+//!   [`machine::adoption`] is the table of what follows from record, process and exit.
 //! * **Threads may answer in any order, late, or never.** Each answer carries the number of its
 //!   question, and each question to a thread has a deadline. A board that hangs holds up no other board.
 //! * **Nothing is charged to a task that the host or a disk caused.** A failed spawn carries its
@@ -88,8 +95,11 @@
 //!
 //! ```text
 //! Claiming ─▶ Preparing ─▶ Running ─▶ Ending ─▶ Draining ─▶ Gone ─▶ (recorded, forgotten)
-//!                 └─▶ Cancelling ─┘
+//!        │        └─▶ Cancelling ─┘│
+//!        └─▶ Finding ─▶────────────┘
 //! ```
+//!
+//! *Finding*: the claim of a dead dispatcher was adopted, and its worker is looked for.
 //!
 //! *Draining*: the leader is reaped, other processes of its group are alive. A completed task is
 //! recorded at once. Every verdict that would make the task ready again waits until the whole group
@@ -216,6 +226,9 @@
 //!             Effect::Report(report) => println!("{report:?}"),
 //!             // Workers that exit on their own are not signalled, and nothing is kept for them.
 //!             Effect::Signal { .. }
+//!             | Effect::Find { .. }
+//!             | Effect::Note { .. }
+//!             | Effect::SyncNotes
 //!             | Effect::CancelSpawn { .. }
 //!             | Effect::Disconnect { .. }
 //!             | Effect::Forget { .. } => {}

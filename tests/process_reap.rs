@@ -30,7 +30,7 @@ use sexton::machine::event::{Group, Signal, SignalOutcome};
 use sexton::machine::fault::Blame;
 use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::verdict::ExitStatus;
-use sexton::process::children::{Children, Exit, become_subreaper};
+use sexton::process::children::{Adopted, Children, Exit, become_subreaper};
 use sexton::process::descriptors::close_on_exec_all;
 use sexton::process::identity::{self, Alive};
 use sexton::process::pidfd;
@@ -385,20 +385,33 @@ fn a_process_of_an_earlier_dispatcher_is_watched_without_being_a_child() {
 }
 
 #[test]
-fn a_zombie_of_another_parent_is_reported_once_it_is_reaped() {
+fn a_zombie_that_its_parent_does_not_reap_tells_how_it_ended() {
     let children = Children::new().unwrap();
     let (mut shell, pid) = family("kill -STOP $$");
     wait_until_stopped(&shell);
-    children.register(SpawnId(1), pid, Some(pidfd::open(pid).unwrap()));
+    let pidfd = pidfd::open(pid).unwrap();
+    children.adopt(SpawnId(1), Adopted { pid, pidfd, start: None, reaped: false });
     say_a_line(&mut shell);
     assert_eq!(told(&children, EpollTimeout::NONE), [1]);
-    assert!(children.reap(Whom::Hinted).exits.is_empty());
-    assert!(!children.forget(SpawnId(1)));
-    // Now pid 1, or the nearest subreaper, becomes its parent.
+    assert_eq!(children.reap(Whom::Hinted).exits[0].status, ExitStatus::Code(33));
+    assert!(children.reap(Whom::All).exits.is_empty(), "it is told once");
+    assert!(identity::stat(pid).is_ok(), "it is not ours to reap");
+    assert!(children.forget(SpawnId(1)));
     shell.kill().unwrap();
     shell.wait().unwrap();
-    let exit = reap(&children, 1)[0];
-    assert!([ExitStatus::Code(33), ExitStatus::Unknown].contains(&exit.status), "{exit:?}");
+}
+
+#[test]
+fn an_adopted_process_is_forgotten_while_it_runs() {
+    let children = Children::new().unwrap();
+    let (mut shell, pid) = family("wait $!");
+    let pidfd = pidfd::open(pid).unwrap();
+    children.adopt(SpawnId(1), Adopted { pid, pidfd, start: None, reaped: false });
+    assert!(children.forget(SpawnId(1)));
+    assert!(children.pidfd(SpawnId(1)).is_none());
+    say_a_line(&mut shell);
+    shell.wait().unwrap();
+    assert!(children.reap(Whom::All).exits.is_empty());
 }
 
 #[test]

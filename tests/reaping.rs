@@ -70,8 +70,11 @@ fn daemon_with(s: &Sandbox, children: Children) -> Daemon {
     let place =
         Place { root: s.root(), env: Environment::of(&[("HOME", "/nonexistent")]), only: None };
     let config = Config::parse(CONFIG, &PathBuf::from("sexton.toml")).unwrap();
-    Daemon::with(Settings { place, config, once: false, adopt: false, signals: None }, children)
-        .unwrap()
+    Daemon::with(
+        Settings { place, config, state: None, once: false, adopt: false, signals: None },
+        children,
+    )
+    .unwrap()
 }
 
 /// Turns the loop until `condition` holds.

@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 
 use arbitrary::Unstructured;
 use rusqlite::{Connection, OpenFlags, params};
-use sexton::board::{Board, BoardError, Context, Liveness, Owner, Workers, card, sql};
+use sexton::board::{
+    Board, BoardError, Context, Dispatcher as Holder, Liveness, Owner, Worker, Workers, card, sql,
+};
 use sexton::machine::Dispatcher;
+use sexton::machine::adoption::{Evidence, Process, Record};
 use sexton::machine::effect::Effect;
 use sexton::machine::event::{Event, Group, SignalOutcome};
 use sexton::machine::exchange::{Change, Request, Taken};
@@ -110,19 +113,23 @@ fn is_clear(error: &BoardError, path: &Path) {
 // ---- what is done to the file -------------------------------------------------------------------
 
 fn owner() -> Owner {
-    Owner::new("vm", Pid(77), "boot:ns:1")
+    Owner::new("vm", Pid(77), "boot.1.1.1")
 }
 
 /// A host without processes.
 struct Nobody;
 
 impl Liveness for Nobody {
-    fn worker(&self, _: Pid, _: Option<&str>) -> bool {
-        false
+    fn worker(&self, _: Pid, _: Option<&str>) -> Worker {
+        Worker::Gone
     }
 
-    fn dispatcher(&self, _: Pid, _: &str) -> bool {
-        false
+    fn attempt(&self, _: Pid, _: &str, _: SpawnId) -> Worker {
+        Worker::Gone
+    }
+
+    fn dispatcher(&self, _: Pid, _: &str) -> Holder {
+        Holder::CannotTell
     }
 }
 
@@ -254,7 +261,19 @@ impl Work<'_, '_> {
                 self.events.push_back(Event::Signalled { spawn, signal, outcome });
             }
             Effect::WakeAt(Mono(at)) => self.wake = Some(at),
-            Effect::CancelSpawn { .. } | Effect::Forget { .. } | Effect::Report(_) => {}
+            Effect::Find { spawn } => {
+                let evidence = Evidence {
+                    record: Record::Intent,
+                    process: Process::None(Group::Gone),
+                    noted: None,
+                };
+                self.events.push_back(Event::Found { spawn, evidence });
+            }
+            Effect::CancelSpawn { .. }
+            | Effect::Note { .. }
+            | Effect::SyncNotes
+            | Effect::Forget { .. }
+            | Effect::Report(_) => {}
         }
     }
 

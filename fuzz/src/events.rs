@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Result, Unstructured};
 use sexton::machine::Dispatcher;
+use sexton::machine::adoption::{Evidence, Process, Record};
 use sexton::machine::attempt::{Attempt, Stage};
 use sexton::machine::board::Link;
 use sexton::machine::effect::{Effect, Report};
@@ -63,6 +64,8 @@ struct Watch {
     workers: BTreeMap<SpawnId, Told>,
     /// Attempts whose claim was asked for, and whose claim took.
     asked: BTreeSet<SpawnId>,
+    /// Those that it adopted, or tried to.
+    adopted: BTreeSet<SpawnId>,
     newest: u64,
     taken: BTreeMap<SpawnId, (BoardId, Fence, WorkerId)>,
     /// Attempts whose end their board took, or of which it said that they were no longer ours.
@@ -92,6 +95,8 @@ enum Told {
     LeaderGone,
     /// Nothing of it is alive.
     Ended,
+    /// It is another dispatcher's, and is looked for.
+    Sought,
 }
 
 impl Watch {
@@ -111,6 +116,7 @@ impl Watch {
             boards: BTreeMap::new(),
             workers: BTreeMap::new(),
             asked: BTreeSet::new(),
+            adopted: BTreeSet::new(),
             newest: 0,
             taken: BTreeMap::new(),
             settled: BTreeSet::new(),
@@ -260,7 +266,13 @@ impl Watch {
     }
 
     fn must_hold(&self, before: &Before) {
-        let slots = self.slots();
+        // What is adopted lives already, whatever the limits are.
+        let adopted = |id: &SpawnId| self.adopted.contains(id);
+        let slots = self
+            .dispatcher
+            .attempts()
+            .filter(|(_, attempt)| attempt.stage().uses_host_slot() && !adopted(&attempt.id()));
+        let slots = slots.count();
         let most = before.slots.max(self.policy.max_workers as usize);
         assert!(slots <= most, "{slots} slots in use, of {most}");
         // Whoever is neither done nor lent out uses a slot; the others are owed to their boards.
@@ -289,10 +301,14 @@ impl Watch {
         let told = self.workers.get(&attempt.id()).copied();
         let fits = match attempt.stage() {
             Stage::Claiming { .. } => told.is_none(),
+            Stage::Finding(_) => told == Some(Told::Sought),
             Stage::Preparing(_) | Stage::Cancelling(_) => told == Some(Told::Nothing),
             Stage::Running(_) | Stage::Ending(_) => told == Some(Told::Lives),
             Stage::Draining(_) => told == Some(Told::LeaderGone),
-            Stage::Gone { .. } => matches!(told, None | Some(Told::Ended)),
+            Stage::Gone { .. } => {
+                let left = told == Some(Told::Sought) && self.stopping;
+                matches!(told, None | Some(Told::Ended)) || left
+            }
         };
         assert!(fits, "{attempt:?}, of which is known: {told:?}");
     }
@@ -326,7 +342,9 @@ impl Watch {
                 self.step(Event::Connected { board, seq });
             } else if let Some(changes) = &lane.exchanging {
                 let taken = |change: &Change| match change {
-                    Change::Claim { .. } => Taken::Claimed { run: RunId(1), max_runtime_s: None },
+                    Change::Claim { .. } | Change::Adopt { .. } => {
+                        Taken::Claimed { run: RunId(1), max_runtime_s: None }
+                    }
                     Change::Started { .. }
                     | Change::Renew { .. }
                     | Change::Finish { .. }
@@ -344,6 +362,10 @@ impl Watch {
             let pid = Pid(1);
             let event = match stage {
                 Stage::Claiming { .. } => continue,
+                Stage::Finding(_) => {
+                    let (record, process) = (Record::Started, Process::None(Group::Gone));
+                    Event::Found { spawn, evidence: Evidence { record, process, noted: None } }
+                }
                 Stage::Preparing(_) | Stage::Cancelling(_) => Event::SpawnCancelled { spawn },
                 Stage::Running(_) | Stage::Ending(_) => {
                     let status = ExitStatus::Signal(9);

@@ -53,8 +53,24 @@ pub struct Env<'a> {
 pub trait Liveness {
     /// Whether the worker with this pid may be alive.
     fn worker(&self, pid: Pid) -> bool;
-    /// Whether this dispatcher may be alive.
-    fn dispatcher(&self, instance: Instance) -> bool;
+    /// Whether the worker of this attempt may be alive, by the records of its dispatcher.
+    fn attempt(&self, instance: Instance, spawn: SpawnId) -> bool;
+    /// Whether this dispatcher lives.
+    fn dispatcher(&self, instance: Instance) -> Dispatcher;
+}
+
+/// What can be said of a dispatcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatcher {
+    /// It lives.
+    Lives,
+    /// It has ended.
+    Dead {
+        /// The records that it kept of its attempts are here.
+        recorded: bool,
+    },
+    /// It is of another pid namespace.
+    CannotTell,
 }
 
 /// Where a task stands.
@@ -137,6 +153,8 @@ pub struct Task {
 pub struct Claim {
     /// The dispatcher that the lock names.
     pub holder: Option<Holder>,
+    /// The dispatcher that adopted the run, by its attempt.
+    pub adopter: Option<(Instance, SpawnId)>,
     /// When it ends unless renewed.
     pub expires: Option<i64>,
     /// Pid of the worker's leader.
@@ -145,6 +163,16 @@ pub struct Claim {
     pub run: Option<RunId>,
     /// When the worker last gave a sign of life.
     pub heartbeat: Option<i64>,
+}
+
+impl Claim {
+    /// The dispatcher that sees to its run.
+    #[must_use]
+    pub fn owner(&self) -> Option<Holder> {
+        let adopter = self.adopter.map(|(instance, spawn)| Holder::Sexton(instance, spawn));
+        // Without the lock for which it was adopted it is no longer.
+        self.holder.map(|holder| adopter.unwrap_or(holder))
+    }
 }
 
 /// The claimer of a task, as the text of a lock names it.
@@ -202,6 +230,8 @@ pub enum Outcome {
     Blocked,
     Scheduled,
     Reclaimed,
+    /// Stands in a board as `reclaimed`, with a mark in a table of our own.
+    Unknown,
     Crashed,
     /// Stands in a board as `crashed`, with a mark.
     Violation,
@@ -219,7 +249,7 @@ impl Outcome {
             Outcome::Completed => "completed",
             Outcome::Blocked => "blocked",
             Outcome::Scheduled => "scheduled",
-            Outcome::Reclaimed => "reclaimed",
+            Outcome::Reclaimed | Outcome::Unknown => "reclaimed",
             Outcome::Crashed | Outcome::Violation => "crashed",
             Outcome::RateLimited => "rate_limited",
             Outcome::TimedOut => "timed_out",
@@ -481,6 +511,9 @@ fn requeues(change: &Change, taken: Taken) -> bool {
         && match change {
             Change::Promote { .. } | Change::Reclaim { .. } => true,
             Change::Finish { verdict, .. } => *verdict != Verdict::Completed,
-            Change::Claim { .. } | Change::Started { .. } | Change::Renew { .. } => false,
+            Change::Claim { .. }
+            | Change::Adopt { .. }
+            | Change::Started { .. }
+            | Change::Renew { .. } => false,
         }
 }

@@ -98,8 +98,23 @@ faults! {
     MonoBack 6 "monotonic clock goes back",
     /// The host is suspended: the wall clock runs on, the monotonic one does not.
     Suspended 4 "suspended",
-    /// A dispatcher dies with all its threads, and another takes its place. Leases bear it.
+    /// A dispatcher dies with all its threads, and another takes its place. Adoption handles it.
     Crash 5 "dispatcher crash",
+    /// A dispatcher dies while a spawn thread makes a process: the child comes to life, and executes
+    /// its program, only after that. Its claim waits for it.
+    DiesInSpawn 10 "dies in a spawn",
+    /// The state directory of a dispatcher is gone when it dies. The board's rows and the kernel must
+    /// do.
+    RecordsLost 40 "records lost",
+    /// The keeper dies, and is away for a while. Exits of that time end as unknown.
+    KeeperDies 6 "keeper dies",
+    /// The host does not show the process of an adopted claim for a while. It is looked for again.
+    ProcessHidden 48 "process hidden",
+    /// Looking for the process of an adopted claim takes long. Nothing else waits for it.
+    FindHangs 16 "find hangs",
+    /// The second dispatcher is in another pid namespace, perhaps as its first process. The lease
+    /// decides between them.
+    Namespaces 80 "another pid namespace",
     /// A dispatcher is asked to stop, and sometimes asked again. Nothing of its own outlives it.
     Shutdown 6 "shutdown",
     /// Another dispatcher ticks between two effects of this one. Fences bear it.

@@ -33,8 +33,8 @@ pub struct Process {
     pub group: Pid,
     /// The dispatcher that must reap it. `None`: its parent or pid 1, which does so immediately.
     pub parent: Option<Instance>,
-    /// Whose attempt it is, if it is a worker.
-    pub spawn: Option<SpawnId>,
+    /// Whose attempt it is, if it is a worker: that of the dispatcher that made it, dead or alive.
+    pub worker: Option<(Instance, SpawnId)>,
     /// How it ended, once it has.
     pub zombie: Option<ExitStatus>,
     /// True once its dispatcher got a hint that it ended.
@@ -122,7 +122,7 @@ impl Kernel {
             leader: uid,
             group: pid,
             parent: Some(parent),
-            spawn: Some(spawn),
+            worker: Some((parent, spawn)),
             zombie: None,
             hinted: false,
             deaf: false,
@@ -143,7 +143,7 @@ impl Kernel {
             leader,
             group,
             parent: None,
-            spawn: None,
+            worker: None,
             zombie: None,
             hinted: false,
             deaf,
@@ -166,7 +166,7 @@ impl Kernel {
             leader: uid,
             group: pid,
             parent: None,
-            spawn: None,
+            worker: None,
             zombie: None,
             hinted: false,
             deaf: false,
@@ -271,6 +271,13 @@ impl Kernel {
             }
         }
         (outcome, ends)
+    }
+
+    /// The dispatcher that made this process is dead: pid 1 takes it in.
+    pub fn disown(&mut self, uid: Uid) {
+        if let Some(process) = self.get_mut(uid) {
+            process.parent = None;
+        }
     }
 
     /// A dispatcher dies: pid 1 takes in its children, and reaps those that have ended.

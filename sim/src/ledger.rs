@@ -29,12 +29,39 @@ pub struct Attempt {
     pub status: Option<ExitStatus>,
     /// True once the leader is reaped.
     pub reaped: bool,
-    /// It was asked to end, or was killed, by its dispatcher.
+    /// It was asked to end, or was killed, by a dispatcher of ours.
     pub signalled: Option<Signal>,
+    /// The dispatcher that did so last.
+    pub signaller: Option<Instance>,
     /// Why its process could not be made.
     pub failed: Option<Blame>,
     /// How often its end was recorded.
     pub recorded: u32,
+    /// A dispatcher has put its task back.
+    pub freed: bool,
+    /// It ended, and nothing that outlived its dispatcher could tell how.
+    pub lost: bool,
+}
+
+/// A worker's life, and whose attempt it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// The dispatcher that made it.
+    pub of: Instance,
+    /// The number of the attempt there.
+    pub spawn: SpawnId,
+    /// When it began, in milliseconds.
+    pub began: u64,
+    /// When it ended, if it did.
+    pub ended: Option<u64>,
+}
+
+/// What a number of a dispatcher stands for.
+#[derive(Clone, Debug)]
+enum Entry {
+    Own(Attempt),
+    /// It was adopted: the dispatcher that made the claim, and the number of the attempt there.
+    Adopted(Instance, SpawnId),
 }
 
 /// Something that an outsider saw, for the promises to judge.
@@ -70,8 +97,31 @@ pub enum News {
     },
     /// The claim of another dispatcher was ended by the rules.
     Reclaimed {
-        /// The worker that its row names is alive.
+        /// Its worker is alive.
         living: bool,
+        /// Its dispatcher is dead, and something that outlived it tells how its worker ended.
+        told: bool,
+        /// Its board had come back so short a time before that its holder had not had its turn.
+        hasty: bool,
+    },
+    /// The claim of another dispatcher was adopted.
+    Adopted {
+        /// That dispatcher is alive.
+        living: bool,
+    },
+    /// At a tick, the claim of a dead dispatcher had been left alone for this long.
+    LeftAlone {
+        /// Milliseconds since it could first have been adopted.
+        ms: u64,
+        /// Milliseconds within which it must be.
+        most_ms: u64,
+    },
+    /// An adopted worker was found to have run out of time.
+    RanOut {
+        /// For how many seconds it is said to have run.
+        said_s: u64,
+        /// For how many seconds it has run.
+        true_s: u64,
     },
     /// A write on a run took.
     Wrote {
@@ -94,7 +144,7 @@ pub enum News {
         claimed: bool,
         /// Its worker was in the configuration when it was asked for.
         configured: bool,
-        /// Something of an earlier worker of the same task and dispatcher is alive.
+        /// Something of another worker of the same task is alive.
         twin: bool,
     },
     /// A group was signalled.
@@ -116,6 +166,14 @@ pub enum News {
         attempt: Option<Attempt>,
         /// Consecutive failures before and after.
         failures: (u32, u32),
+        /// Neither its row nor a record says that it ever had a worker.
+        unrecorded: bool,
+        /// It was adopted, and something of its worker is alive.
+        adopted_living: bool,
+        /// The task is blocked now.
+        blocked: bool,
+        /// Unknown ends in a row, this one included, and how many of them block the task.
+        unknown: (u32, u32),
     },
     /// A request was sent to a board.
     Asked {
@@ -160,7 +218,9 @@ pub struct Ledger {
     /// What the last event brought. Emptied before each.
     pub news: Vec<News>,
     /// Every attempt, by dispatcher and number.
-    attempts: BTreeMap<Instance, Vec<Option<Attempt>>>,
+    attempts: BTreeMap<Instance, Vec<Option<Entry>>>,
+    /// Every worker there ever was.
+    lives: BTreeMap<Uid, Life>,
     /// Processes ever made, and reaped by dispatchers or by pid 1.
     pub spawned: u64,
     /// Number of reaped workers; see `spawned`.
@@ -181,29 +241,89 @@ impl Ledger {
 
     /// A claim was asked for.
     pub fn attempt(&mut self, of: Instance, spawn: SpawnId, attempt: Attempt) {
+        let entry = self.entry(of, spawn);
+        *entry = entry.take().or(Some(Entry::Own(attempt)));
+    }
+
+    /// An attempt was adopted: from now on it goes by this number, too.
+    pub fn adopt(&mut self, of: Instance, spawn: SpawnId, from: (Instance, SpawnId)) {
+        let (maker, number) = self.resolve(from.0, from.1);
+        // An adoption whose answer was lost is repeated under a new number.
+        let same = |entry: &Option<Entry>| matches!(entry, Some(Entry::Adopted(a, b)) if (*a, *b) == (maker, number));
+        let entries = self.attempts.entry(of).or_default().iter_mut();
+        entries.filter(|entry| same(entry)).for_each(|entry| *entry = None);
+        *self.entry(of, spawn) = Some(Entry::Adopted(maker, number));
+    }
+
+    fn entry(&mut self, of: Instance, spawn: SpawnId) -> &mut Option<Entry> {
         let place = usize::try_from(spawn.0).unwrap_or_default();
-        let attempts = self.attempts.entry(of).or_default();
-        if attempts.len() <= place {
-            attempts.resize(place + 1, None);
+        let entries = self.attempts.entry(of).or_default();
+        if entries.len() <= place {
+            entries.resize(place + 1, None);
         }
-        attempts[place] = attempts[place].take().or(Some(attempt));
+        &mut entries[place]
+    }
+
+    /// The dispatcher that made the claim of this attempt, and its number there.
+    #[must_use]
+    pub fn resolve(&self, of: Instance, spawn: SpawnId) -> (Instance, SpawnId) {
+        let place = usize::try_from(spawn.0).unwrap_or_default();
+        match self.attempts.get(&of).and_then(|entries| entries.get(place)) {
+            Some(Some(Entry::Adopted(maker, number))) => (*maker, *number),
+            Some(Some(Entry::Own(_)) | None) | None => (of, spawn),
+        }
     }
 
     /// Returns the attempt with this number.
     #[must_use]
     pub fn get(&self, of: Instance, spawn: SpawnId) -> Option<&Attempt> {
-        self.attempts.get(&of)?.get(usize::try_from(spawn.0).ok()?)?.as_ref()
+        let (of, spawn) = self.resolve(of, spawn);
+        match self.attempts.get(&of)?.get(usize::try_from(spawn.0).ok()?)? {
+            Some(Entry::Own(attempt)) => Some(attempt),
+            Some(Entry::Adopted(..)) | None => None,
+        }
     }
 
     /// An attempt, to be written on.
     pub fn get_mut(&mut self, of: Instance, spawn: SpawnId) -> Option<&mut Attempt> {
-        self.attempts.get_mut(&of)?.get_mut(usize::try_from(spawn.0).ok()?)?.as_mut()
+        let (of, spawn) = self.resolve(of, spawn);
+        match self.attempts.get_mut(&of)?.get_mut(usize::try_from(spawn.0).ok()?)? {
+            Some(Entry::Own(attempt)) => Some(attempt),
+            Some(Entry::Adopted(..)) | None => None,
+        }
     }
 
-    /// All attempts of a dispatcher.
+    /// All attempts of a dispatcher, those that it has adopted included.
     pub fn of(&self, instance: Instance) -> impl Iterator<Item = (SpawnId, &Attempt)> {
-        let attempts = self.attempts.get(&instance).into_iter().flatten();
-        (0..).map(SpawnId).zip(attempts).filter_map(|(id, a)| Some((id, a.as_ref()?)))
+        let entries = self.attempts.get(&instance).into_iter().flatten();
+        (0..).map(SpawnId).zip(entries).filter_map(|(id, entry)| match entry.as_ref()? {
+            Entry::Own(attempt) => Some((id, attempt)),
+            Entry::Adopted(of, spawn) => Some((id, self.get(*of, *spawn)?)),
+        })
+    }
+
+    /// A worker came to life.
+    pub fn born(&mut self, uid: Uid, (of, spawn): (Instance, SpawnId), began: u64) {
+        self.lives.insert(uid, Life { of, spawn, began, ended: None });
+        if let Some(attempt) = self.get_mut(of, spawn) {
+            attempt.process = Some(uid);
+        }
+    }
+
+    /// A worker ended.
+    pub fn ended(&mut self, uid: Uid, status: ExitStatus, at: u64) {
+        let Some(life) = self.lives.get_mut(&uid) else { return };
+        life.ended = Some(at);
+        let (of, spawn) = (life.of, life.spawn);
+        if let Some(attempt) = self.get_mut(of, spawn) {
+            attempt.status = Some(status);
+        }
+    }
+
+    /// Whose worker this process is, or was.
+    #[must_use]
+    pub fn life(&self, uid: Uid) -> Option<Life> {
+        self.lives.get(&uid).copied()
     }
 }
 
@@ -220,8 +340,11 @@ impl Attempt {
             status: None,
             reaped: false,
             signalled: None,
+            signaller: None,
             failed: None,
             recorded: 0,
+            freed: false,
+            lost: false,
         }
     }
 }

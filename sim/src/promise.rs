@@ -26,17 +26,21 @@ pub const ALWAYS: &[Promise] = &[
     Promise { name: "no_task_has_two_workers", check: no_task_has_two_workers },
     Promise { name: "a_worker_follows_a_claim", check: a_worker_follows_a_claim },
     Promise { name: "a_claim_of_the_living_stands", check: a_claim_of_the_living_stands },
+    Promise { name: "holders_record_before_rivals_free", check: holders_record_before_rivals_free },
+    Promise { name: "claims_of_the_dead_are_adopted", check: claims_of_the_dead_are_adopted },
     Promise { name: "a_worker_is_configured", check: a_worker_is_configured },
     Promise { name: "caps_hold", check: caps_hold },
+    Promise { name: "an_exit_is_recorded_once", check: an_exit_is_recorded_once },
     Promise { name: "every_write_is_fenced", check: every_write_is_fenced },
     Promise { name: "a_sick_board_is_untouched", check: a_sick_board_is_untouched },
     Promise { name: "a_sick_board_is_alone", check: a_sick_board_is_alone },
     Promise { name: "one_request_at_a_time", check: one_request_at_a_time },
     Promise { name: "only_our_own_is_signalled", check: only_our_own_is_signalled },
     Promise { name: "term_comes_before_kill", check: term_comes_before_kill },
-    Promise { name: "an_exit_is_recorded_once", check: an_exit_is_recorded_once },
+    Promise { name: "a_limit_counts_from_the_start", check: a_limit_counts_from_the_start },
     Promise { name: "every_failure_is_counted", check: every_failure_is_counted },
     Promise { name: "no_budget_pays_for_the_host", check: no_budget_pays_for_the_host },
+    Promise { name: "unknown_ends_block_in_the_end", check: unknown_ends_block_in_the_end },
     Promise { name: "a_verdict_is_what_happened", check: a_verdict_is_what_happened },
     Promise { name: "nothing_outlives_a_shutdown", check: nothing_outlives_a_shutdown },
     Promise { name: "wakes_lie_ahead", check: wakes_lie_ahead },
@@ -82,8 +86,9 @@ fn no_zombie_outlives_a_tick(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// A task is never spawned again while an earlier worker of ours, or any process of that worker's
-/// group, may still be alive.
+/// A task is never spawned again while an earlier worker of it, or any process of that worker's
+/// group, may still be alive: of the same dispatcher, or of any other of its pid namespace, dead or
+/// alive, whose claim a dispatcher has ended.
 fn no_task_has_two_workers(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Spawned { twin: true, .. } => {
@@ -103,13 +108,50 @@ fn a_worker_follows_a_claim(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// No dispatcher ends the claim of another, whether that lives or died, while the worker that the
-/// row names is alive: no second one is started beside it.
+/// No dispatcher ends the claim of another, whether that lives or died, while the worker of that claim
+/// is alive, nor adopts one whose dispatcher is alive: no second worker is started beside it.
 fn a_claim_of_the_living_stands(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
-        News::Reclaimed { living: true } => {
+        News::Reclaimed { living: true, .. } | News::Recorded { adopted_living: true, .. } => {
             Some("a claim was ended although its worker is alive".to_owned())
         }
+        News::Adopted { living: true } => {
+            Some("a claim was adopted although its dispatcher is alive".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// A claim whose dispatcher lives is not ended before that had its turn after an outage, and one whose
+/// dispatcher died is adopted, not ended, as long as something tells how its worker ended.
+fn holders_record_before_rivals_free(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Reclaimed { hasty: true, .. } => Some(
+            "a claim was ended before its dispatcher could renew it or record an end".to_owned(),
+        ),
+        News::Reclaimed { told: true, .. } => {
+            Some("a claim was ended although it is known how its worker ended".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// The claim of a dead dispatcher is adopted within a tick or two of one that lives and sees it.
+fn claims_of_the_dead_are_adopted(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::LeftAlone { ms, most_ms } => when(ms > most_ms, || {
+            format!("the claim of a dead dispatcher was left alone for {ms} ms")
+        }),
+        _ => None,
+    })
+}
+
+/// The time of a worker begins when it starts, whoever has adopted it since.
+fn a_limit_counts_from_the_start(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::RanOut { said_s, true_s } => when(said_s + 2 < *true_s, || {
+            format!("a worker that had run for {true_s} s is said to have run for {said_s} s")
+        }),
         _ => None,
     })
 }
@@ -214,7 +256,7 @@ fn an_exit_is_recorded_once(ledger: &Ledger) -> Option<String> {
 /// What is recorded of a worker's end is how it ended, or that we ended it.
 fn a_verdict_is_what_happened(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
-        News::Recorded { verdict, completion, attempt: Some(attempt), .. } => {
+        News::Recorded { verdict, completion, attempt: Some(attempt), unrecorded, .. } => {
             let told = attempt.status.map(|status| Verdict::of(status, *completion));
             let fits = match verdict {
                 Verdict::TimedOut { .. } => attempt.signalled.is_some(),
@@ -222,7 +264,10 @@ fn a_verdict_is_what_happened(ledger: &Ledger) -> Option<String> {
                 Verdict::Released(Release::HostRefused) => {
                     matches!(attempt.failed, Some(Blame::Host | Blame::Board))
                 }
-                Verdict::Released(Release::NotStarted) => attempt.process.is_none(),
+                Verdict::Unknown => attempt.lost || attempt.status == Some(ExitStatus::Unknown),
+                Verdict::Released(Release::NotStarted) => {
+                    attempt.process.is_none() || (attempt.lost && *unrecorded)
+                }
                 Verdict::Released(Release::Shutdown | Release::Superseded) => {
                     attempt.process.is_none() || attempt.signalled.is_some()
                 }
@@ -246,7 +291,8 @@ fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
                 attempt.status,
                 Some(ExitStatus::Code(1..=74 | 76..=77 | 79..) | ExitStatus::Signal(_))
             );
-            let spared = attempt.signalled.is_some() || *verdict == Verdict::Completed;
+            let spared =
+                attempt.signalled.is_some() || attempt.lost || *verdict == Verdict::Completed;
             // Whatever we sent it, running out of time is its own fault; so is what cannot be run.
             let charged = matches!(verdict, Verdict::TimedOut { .. } | Verdict::SpawnFailed);
             when((charged || failed && !spared) && after <= before, || {
@@ -260,11 +306,30 @@ fn every_failure_is_counted(ledger: &Ledger) -> Option<String> {
 /// A host, or a board's directory, that refuses a process spends no task's budget.
 fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
-        News::Recorded { verdict, attempt: Some(attempt), failures: (before, after), .. } => {
+        News::Recorded {
+            verdict,
+            attempt: Some(attempt),
+            failures: (before, after),
+            blocked,
+            ..
+        } => {
             let host = matches!(attempt.failed, Some(Blame::Host | Blame::Board));
-            let ours = matches!(verdict, Verdict::Released(_) | Verdict::RateLimited);
+            let ours = matches!(verdict, Verdict::Released(_) | Verdict::RateLimited)
+                || (*verdict == Verdict::Unknown && !blocked);
             when((host || ours) && after > before, || {
                 format!("{verdict:?} of {attempt:?} was charged to the task: {before} -> {after}")
+            })
+        }
+        _ => None,
+    })
+}
+
+/// Unknown ends in a row block a task at the third, or at its own limit, and not before.
+fn unknown_ends_block_in_the_end(ledger: &Ledger) -> Option<String> {
+    first(ledger, |news| match news {
+        News::Recorded { verdict: Verdict::Unknown, blocked, unknown: (streak, limit), .. } => {
+            when(*blocked != (streak >= limit), || {
+                format!("{streak} unknown ends in a row of {limit}: blocked is {blocked}")
             })
         }
         _ => None,

@@ -211,6 +211,9 @@ impl Stage {
             | Effect::Disconnect { .. }
             | Effect::Spawn { .. }
             | Effect::CancelSpawn { .. }
+            | Effect::Find { .. }
+            | Effect::Note { .. }
+            | Effect::SyncNotes
             | Effect::Forget { .. }
             | Effect::WakeAt(_)
             | Effect::Report(_) => {}
@@ -233,6 +236,7 @@ impl Stage {
             ready: seen.ready.map(|tasks| Ready { tasks, more: seen.more }),
             promotable: seen.promotable,
             expired: seen.expired,
+            orphans: seen.orphans,
             ours,
             due: seen.due,
         };
@@ -251,6 +255,14 @@ fn write(ours: &mut Vec<Fence>, change: &Change, seen: &Seen) -> Taken {
             ours.push(Fence { task: *task, run, spawn: *spawn });
             let limit = seen.limits.iter().find(|(of, _)| of == task);
             Taken::Claimed { run, max_runtime_s: limit.map(|(_, seconds)| *seconds) }
+        }
+        Change::Adopt { spawn, orphan, .. } => {
+            if let Some(why) = refused(orphan.task) {
+                return Taken::No(why);
+            }
+            ours.push(Fence { task: orphan.task, run: orphan.run, spawn: *spawn });
+            let limit = seen.limits.iter().find(|(of, _)| *of == orphan.task);
+            Taken::Claimed { run: orphan.run, max_runtime_s: limit.map(|(_, seconds)| *seconds) }
         }
         Change::Started { fence, .. }
         | Change::Renew { fence, .. }

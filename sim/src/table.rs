@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use sexton::machine::Dispatcher;
+use sexton::machine::adoption::{self, Evidence, Finding, Process, Record};
 use sexton::machine::attempt::{Attempt, Stage};
 use sexton::machine::board::{Board, Link};
 use sexton::machine::effect::{Effect, Report};
@@ -23,10 +24,10 @@ use crate::world::{Options, run};
 pub const SEEDS: u64 = 8_000;
 
 /// The stages of an attempt, in their order.
-const STAGES: [&str; 7] =
-    ["Claiming", "Preparing", "Cancelling", "Running", "Ending", "Draining", "Gone"];
+const STAGES: [&str; 8] =
+    ["Claiming", "Finding", "Preparing", "Cancelling", "Running", "Ending", "Draining", "Gone"];
 /// What happens to an attempt.
-const TO_ATTEMPTS: [&str; 12] = [
+const TO_ATTEMPTS: [&str; 18] = [
     "Exchanged",
     "ExchangeFailed",
     "SpawnOk",
@@ -39,6 +40,20 @@ const TO_ATTEMPTS: [&str; 12] = [
     "its moment comes",
     "the grace is over",
     "Abort",
+    "Found, runs",
+    "Found, ended",
+    "Found, left over",
+    "Found, never started",
+    "Found, cannot tell",
+    "Found, too late",
+];
+/// What an answer about an adopted attempt may say.
+const FOUND: [&str; 5] = [
+    "Found, runs",
+    "Found, ended",
+    "Found, left over",
+    "Found, never started",
+    "Found, cannot tell",
 ];
 /// The states of a board's file, in their order.
 const LINKS: [&str; 5] = ["Absent", "Connecting", "Idle", "Exchanging", "Quarantined"];
@@ -201,6 +216,34 @@ pub const IMPOSSIBLE: &[Impossible] = &[
         file: "src/machine/board/pass.rs",
     },
     Impossible {
+        states: &["Finding"],
+        causes: &["SpawnOk", "SpawnFailed", "SpawnCancelled"],
+        why: "what was adopted is not spawned",
+        code: "Change::Adopt { spawn, orphan, .. } => self.adopt_answered(spawn, orphan, taken, turn),",
+        file: "src/machine/board/pass.rs",
+    },
+    Impossible {
+        states: &["Claiming", "Preparing", "Cancelling"],
+        causes: &["Found, too late"],
+        why: "only what was adopted is looked for, and it is never spawned",
+        code: "(S::Claiming { .. }, I::Adopted(it)) => S::Finding(act.find(it)),",
+        file: "src/machine/attempt/table.rs",
+    },
+    Impossible {
+        states: &["Claiming", "Preparing", "Cancelling", "Running", "Ending", "Draining", "Gone"],
+        causes: &FOUND,
+        why: "what is not looked for was found too late, whatever was found",
+        code: "Event::Found { spawn, .. } if mine(spawn) && !is_looked_for(attempt) => {",
+        file: "sim/src/table.rs",
+    },
+    Impossible {
+        states: &["Finding"],
+        causes: &["Found, too late"],
+        why: "what is looked for is found in time",
+        code: "Event::Found { spawn, .. } if mine(spawn) && !is_looked_for(attempt) => {",
+        file: "sim/src/table.rs",
+    },
+    Impossible {
         states: &["Running", "Ending", "Draining"],
         causes: &["SpawnFailed"],
         why: "a spawn that made a process has not failed",
@@ -222,7 +265,7 @@ pub const IMPOSSIBLE: &[Impossible] = &[
         file: "sim/src/kernel.rs",
     },
     Impossible {
-        states: &["Preparing", "Cancelling", "Running"],
+        states: &["Finding", "Preparing", "Cancelling", "Running"],
         causes: &["Signalled, gone", "Signalled, else"],
         why: "a signal is sent only to what is being ended, and answered at once",
         code: "fn signal(&mut self, signal: Signal) {",
@@ -234,13 +277,6 @@ pub const IMPOSSIBLE: &[Impossible] = &[
         why: "nothing of it is signalled any more",
         code: "S::Claiming { .. } | S::Cancelling(_) | S::Running(_) | S::Gone { .. }, I::Alarm",
         file: "src/machine/attempt/table.rs",
-    },
-    Impossible {
-        states: &["Ending"],
-        causes: &["Signalled, gone"],
-        why: "the kernel takes a signal for a leader that is not reaped",
-        code: "if alive || signal != Signal::Probe {",
-        file: "sim/src/kernel.rs",
     },
     Impossible {
         states: &["Claiming", "Cancelling", "Gone"],
@@ -333,6 +369,7 @@ fn every_cell() -> impl Iterator<Item = Cell> {
 fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Claiming { .. } => "Claiming",
+        Stage::Finding(_) => "Finding",
         Stage::Preparing(_) => "Preparing",
         Stage::Cancelling(_) => "Cancelling",
         Stage::Running(_) => "Running",
@@ -369,6 +406,16 @@ fn cause_for(attempt: &Attempt, on: BoardId, event: &Event, now: Now) -> Option<
             SignalOutcome::Gone => "Signalled, gone",
             SignalOutcome::Delivered | SignalOutcome::Refused => "Signalled, else",
         }),
+        Event::Found { spawn, .. } if mine(spawn) && !is_looked_for(attempt) => {
+            Some("Found, too late")
+        }
+        Event::Found { spawn, evidence } if mine(spawn) => Some(match adoption::judge(*evidence) {
+            Finding::Runs { .. } => "Found, runs",
+            Finding::Ended(_) => "Found, ended",
+            Finding::LeftOver(_) => "Found, left over",
+            Finding::NeverStarted => "Found, never started",
+            Finding::Wait => "Found, cannot tell",
+        }),
         Event::Abort => Some("Abort"),
         Event::Drain { grace_ms: 0 } => Some("the grace is over"),
         Event::Wake if attempt.stage().alarm().is_some_and(|at| at <= now.mono) => {
@@ -376,6 +423,10 @@ fn cause_for(attempt: &Attempt, on: BoardId, event: &Event, now: Now) -> Option<
         }
         _ => None,
     }
+}
+
+fn is_looked_for(attempt: &Attempt) -> bool {
+    matches!(attempt.stage(), Stage::Finding(_))
 }
 
 fn board_cause(board: BoardId, event: &Event) -> Option<&'static str> {
@@ -409,6 +460,7 @@ fn attempt_outcome(attempt: &Attempt, machine: &Dispatcher, effects: &[Effect]) 
                 Signal::Term => ", TERM",
                 Signal::Kill => ", KILL",
             }),
+            Effect::Find { spawn } if *spawn == id => text.push_str(", look"),
             Effect::CancelSpawn { spawn } if *spawn == id => text.push_str(", call off"),
             Effect::Report(Report::Unexpected(_)) => text.push_str(", reported as unexpected"),
             _ => {}
@@ -440,6 +492,13 @@ fn events_for(cause: &str, sample: &Sample, before: &Before) -> (Vec<Event>, Now
     let seq = sample.machine.boards().find(|b| b.id() == board).map_or(0, Board::seq);
     let exited = |group| vec![Event::ChildExited { spawn, pid, status, group }];
     let signalled = |outcome| vec![Event::Signalled { spawn, signal: Signal::Kill, outcome }];
+    let found = |process| {
+        let evidence = Evidence { record: Record::Started, process, noted: None };
+        vec![Event::Found { spawn, evidence }]
+    };
+    let (record, process) = (Record::NoIntent, Process::None(Group::Gone));
+    let never_started =
+        vec![Event::Found { spawn, evidence: Evidence { record, process, noted: None } }];
     let answer = Box::new(Answer { taken: Vec::new(), observation: None });
     let alarm = before
         .attempts
@@ -458,6 +517,11 @@ fn events_for(cause: &str, sample: &Sample, before: &Before) -> (Vec<Event>, Now
         "its moment comes" => (vec![Event::Wake], alarm.map_or(now, at)),
         "the grace is over" => (vec![Event::Drain { grace_ms: 0 }], now),
         "Abort" => (vec![Event::Abort], now),
+        "Found, runs" => (found(Process::Held { pid, age_ms: 1 }), now),
+        "Found, ended" => (found(Process::None(Group::Gone)), now),
+        "Found, left over" => (found(Process::None(Group::Alive)), now),
+        "Found, never started" => (never_started, now),
+        "Found, cannot tell" | "Found, too late" => (found(Process::Hidden), now),
         "BoardAdded" => (vec![Event::BoardAdded { board }], now),
         "BoardRemoved" => (vec![Event::BoardRemoved { board }], now),
         "BoardChanged" => (vec![Event::BoardChanged { board }], now),

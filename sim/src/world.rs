@@ -4,15 +4,19 @@
 //! A request has three moments, each at a time of its own: it is sent, it takes effect, it is
 //! answered. An effect itself is atomic.
 
+mod adopted;
 mod calm;
 mod chance;
 mod dispatcher;
+mod domain;
+mod estate;
 mod founding;
 mod item;
 mod judge;
 mod land;
 mod life;
 mod meddle;
+mod orphans;
 mod perform;
 mod sabotage;
 mod scope;
@@ -40,6 +44,8 @@ use crate::trace::{Record, Trail, What, Who};
 
 pub use scope::{Choice, Small};
 
+use domain::Place;
+use estate::Estate;
 use item::Item;
 use seat::Seat;
 use seen::Seen;
@@ -151,7 +157,10 @@ struct World {
     pids: BTreeMap<Uid, Pid>,
     boards: Vec<Seen>,
     seats: Vec<Seat>,
-    instances: u32,
+    /// Where each dispatcher lives, or lived.
+    places: Vec<Place>,
+    domains: u32,
+    estate: Estate,
     /// What the owner wants before and after the faults.
     policy: Policy,
     ledger: Ledger,
@@ -207,7 +216,9 @@ impl World {
             pids: BTreeMap::new(),
             boards: Vec::new(),
             seats: Vec::new(),
-            instances: 0,
+            places: Vec::new(),
+            domains: 1,
+            estate: Estate::default(),
             policy,
             ledger: Ledger::default(),
             calm_since: None,
@@ -279,6 +290,13 @@ impl World {
                     self.make_process(seat, spawn);
                 }
             }
+            Item::Born { of, lane } => self.born_late(of, lane),
+            Item::Executes { of, lane, uid } => self.executes_late(of, &lane, uid),
+            Item::Find { seat, of, spawn } => {
+                if self.is_alive(seat, of) {
+                    self.look_for(seat, spawn);
+                }
+            }
             Item::End(uid, status) => {
                 if self.kernel.get(uid).is_some_and(|p| !p.stuck) {
                     self.end(uid, status);
@@ -316,19 +334,29 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, seat: usize, of: Instance, event: Event) {
+    fn deliver(&mut self, seat: usize, of: Instance, mut event: Event) {
         if !self.is_alive(seat, of) {
             return;
         }
+        self.bring_up_to_date(seat, &mut event);
         let here = &mut self.seats[seat];
         match &event {
             Event::Connected { board, .. } | Event::Exchanged { board, .. } => {
                 here.under_way.remove(board);
                 here.well.insert(*board);
+                if matches!(event, Event::Exchanged { .. }) && here.failed.remove(board) {
+                    here.is_back(*board, self.moment / FINE);
+                }
             }
             Event::ConnectFailed { board, .. } | Event::ExchangeFailed { board, .. } => {
                 here.under_way.remove(board);
                 here.well.remove(board);
+                here.failed.insert(*board);
+                here.chances.retain(|(on, _), _| on != board);
+            }
+            Event::Found { spawn, evidence } => {
+                let (spawn, process) = (*spawn, evidence.process);
+                self.tell_found(seat, spawn, process);
             }
             Event::SpawnOk { spawn, .. } => {
                 self.seats[seat].lanes.retain(|lane| lane.spawn != *spawn);
@@ -446,7 +474,7 @@ impl World {
         let now = self.now();
         // Few events show it; asking each would use up all entropy.
         if self.events.is_multiple_of(16) && self.fires(Fault::MonoBack, Who::Dispatcher(seat)) {
-            return Now { mono: Mono(now.mono.0.saturating_sub(700)), ..now };
+            return Now { mono: Mono(now.mono.0.saturating_sub(seat::CLOCK_BACK_MS)), ..now };
         }
         now
     }

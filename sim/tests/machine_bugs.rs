@@ -15,8 +15,14 @@ fn found(planted: Sabotage) -> Option<Broken> {
     (0..SEEDS).find_map(|seed| run(entropy(seed, SIZE), options).broken)
 }
 
-const FORGOTTEN_TIMER: Sabotage =
-    Sabotage { forget_a_timer: true, forget_who_waits: false, reap_inside_the_pass: false };
+const FORGOTTEN_TIMER: Sabotage = Sabotage {
+    forget_a_timer: true,
+    forget_who_waits: false,
+    reap_inside_the_pass: false,
+    reclaim_at_once: false,
+};
+const NO_TURN: Sabotage =
+    Sabotage { forget_a_timer: false, reclaim_at_once: true, ..FORGOTTEN_TIMER };
 const FORGOTTEN_BOARD: Sabotage =
     Sabotage { forget_a_timer: false, forget_who_waits: true, ..FORGOTTEN_TIMER };
 
@@ -35,9 +41,15 @@ fn a_board_that_waits_and_is_forgotten_is_found_by_the_machines_own_assertion() 
 }
 
 #[test]
+fn a_rival_that_gives_holders_no_turn_after_an_outage_is_found_by_a_promise() {
+    let promise = found(NO_TURN).map(|broken| broken.promise);
+    assert_eq!(promise, Some("holders_record_before_rivals_free"));
+}
+
+#[test]
 #[cfg(not(debug_assertions))]
 fn each_is_found_by_a_promise_where_nothing_is_asserted() {
     let promise = |planted| found(planted).map(|broken| broken.promise);
-    assert_eq!(promise(FORGOTTEN_TIMER), Some("nothing_is_kept_for_ever"));
+    assert_eq!(promise(FORGOTTEN_TIMER), Some("calm_drains_the_board"));
     assert_eq!(promise(FORGOTTEN_BOARD), Some("every_hold_has_an_end"));
 }

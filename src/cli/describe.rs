@@ -52,6 +52,7 @@ pub fn board_brief(told: &Told, now: i64) -> String {
         Kind::Hung => "board does not answer".to_owned(),
         Kind::SpawnThreadsStuck => "spawns hang".to_owned(),
         Kind::DirectoriesFail => until("the board's directories fail; tried again at"),
+        Kind::WorkersUnclear => "workers of a dead dispatcher may live".to_owned(),
         Kind::HostRefuses => until("the host starts no processes; tried again at"),
     }
 }
@@ -67,6 +68,11 @@ pub fn board_full(told: &Told, now: i64) -> String {
     };
     let owner = match told.until {
         Some(_) => String::new(),
+        None if told.kind == Kind::WorkersUnclear => format!(
+            "; these tasks are not started again before that is clear, which the {} can help by \
+             ending what is left of them",
+            plain(&told.ends_by)
+        ),
         None => format!("; it ends when the disk answers, or by the {}", plain(&told.ends_by)),
     };
     format!("{words}{reason}{owner}")

@@ -1,5 +1,7 @@
 //! What `run` and `dispatch` share: a dispatcher in this process.
 
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
 use crate::process::{children, descriptors};
@@ -7,6 +9,8 @@ use crate::runtime::daemon::{Daemon, Outcome, Settings};
 use crate::runtime::listing;
 use crate::runtime::report::meaning;
 use crate::runtime::signals::Signals;
+
+use crate::root::state_directory;
 
 use super::failure::Failure;
 use super::globals::Globals;
@@ -31,11 +35,19 @@ pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon,
             only: globals.board.clone(),
         },
         config: place.config()?,
+        state: state_of(place),
         once,
         adopt: true,
         signals: Some(signals),
     };
     Daemon::new(settings).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+/// The state directory of the root. Without one the work goes on; what that costs is said where records
+/// would be made.
+fn state_of(place: &Place<'_>) -> Option<PathBuf> {
+    let state = state_directory(&place.root.path, &place.env);
+    state.inspect_err(|error| tracing::warn!("no state directory: {error}")).ok()
 }
 
 /// Logs the exits that no board took. The first thing to do at the end: what follows may fail.

@@ -24,6 +24,7 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let source = Source { text, path };
     let mut config = Config {
         policy: source.policy(&file.dispatch)?,
+        keeper: file.dispatch.keeper.unwrap_or(true),
         logs: source.logs(&file.dispatch)?,
         ..Config::default()
     };

@@ -26,6 +26,7 @@ pub(super) struct Dispatch {
     pub default_assignee: Option<Spanned<String>>,
     pub claim_ttl: Option<Spanned<Millis>>,
     pub cooldown: Option<Spanned<Millis>>,
+    pub keeper: Option<bool>,
     pub log_rotate_bytes: Option<Spanned<i64>>,
     pub log_backups: Option<Spanned<i64>>,
 }

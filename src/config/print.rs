@@ -26,6 +26,7 @@ struct Dispatch<'a> {
     default_assignee: Option<&'a str>,
     claim_ttl: String,
     cooldown: String,
+    keeper: bool,
     log_rotate_bytes: u64,
     log_backups: u32,
 }
@@ -54,6 +55,7 @@ pub(super) fn config(config: &Config) -> String {
             default_assignee: policy.default_worker.and_then(|id| config.workers.name(id)),
             claim_ttl: seconds(policy.claim_ttl_s),
             cooldown: seconds(policy.cooldown_s),
+            keeper: config.keeper,
             log_rotate_bytes: config.logs.rotate_bytes,
             log_backups: config.logs.backups,
         },

@@ -42,6 +42,7 @@ use nix::errno::Errno;
 
 pub use self::error::RecordsError;
 use self::file::RecordsFile;
+pub use self::file::written_at;
 pub use self::foreign::Foreign;
 pub use self::slot::{Found, Intent};
 use self::slot::{Part, SLOT};
@@ -126,6 +127,21 @@ impl Records {
         Ok(Slot { spawn, pid_offset: offset(index) + slot::PID })
     }
 
+    /// Notes that an attempt is begun without a record, so that no reader concludes anything from a
+    /// record that is missing.
+    ///
+    /// # Errors
+    /// See [`RecordsError`].
+    pub fn note_gap(&self) -> Result<(), RecordsError> {
+        self.file.write(header::GAPS, &header::HAS_GAPS)
+    }
+
+    /// Whether an attempt has a record.
+    #[must_use]
+    pub fn has(&self, spawn: SpawnId) -> bool {
+        self.table().used.contains_key(&spawn)
+    }
+
     /// The file, for the process that writes its own pid. It closes when a program is executed.
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
@@ -183,7 +199,7 @@ impl Records {
     ///
     /// # Errors
     /// See [`RecordsError`].
-    pub fn finish(self) -> Result<(), RecordsError> {
+    pub fn finish(&self) -> Result<(), RecordsError> {
         if self.table().used.is_empty() { self.file.remove() } else { Ok(()) }
     }
 

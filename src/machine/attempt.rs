@@ -19,7 +19,7 @@ use super::verdict::{ExitStatus, Verdict};
 use acts::Acts;
 
 pub use debt::{Debt, End, Lease};
-pub use stage::{Cancelling, Draining, Ending, Limit, Preparing, Running, Stage, Why};
+pub use stage::{Cancelling, Draining, Ending, Limit, Looking, Preparing, Running, Stage, Why};
 pub(super) use stage::{Exit, Input};
 
 /// One attempt of ours.
@@ -88,6 +88,14 @@ impl Attempt {
         self.stage == Stage::Gone { answered: true } && self.debt.end() == End::Settled
     }
 
+    /// What its end means, if its board is owed that.
+    pub(super) fn owed_end(&self) -> Option<Verdict> {
+        match self.debt.end() {
+            End::Owed { verdict, .. } => Some(verdict),
+            End::Open(_) | End::Settled => None,
+        }
+    }
+
     /// Whether nothing of it is alive and its end is owed, so that recording it makes room.
     pub(super) fn makes_room(&self) -> bool {
         let gone = matches!(self.stage, Stage::Gone { .. });
@@ -120,6 +128,7 @@ impl Attempt {
         let verdict = match self.stage {
             Stage::Ending(it) => it.why.verdict(now, it.escalation.has_killed()),
             Stage::Claiming { .. }
+            | Stage::Finding(_)
             | Stage::Preparing(_)
             | Stage::Cancelling(_)
             | Stage::Running(_)

@@ -54,8 +54,8 @@ struct Moments {
 }
 
 /// The timers of a board, in the order of their moments.
-const MONO_KEYS: [fn(BoardId) -> Key; 6] =
-    [Key::File, Key::Notice, Key::Lock, Key::Refused, Key::Directories, Key::Send];
+const MONO_KEYS: [fn(BoardId) -> Key; 7] =
+    [Key::File, Key::Notice, Key::Lock, Key::Refused, Key::Reclaim, Key::Directories, Key::Send];
 const WALL_KEYS: [fn(BoardId) -> Key; 2] = [Key::Rows, Key::Lease];
 
 /// They follow from the rest of the board, which is hashed.
@@ -151,6 +151,7 @@ impl Board {
                     self.attention.look_at_everything();
                 }
             }
+            Key::Reclaim(_) => self.view.end_turns(now),
             // These only give reason for a pass.
             Key::Directories(_) | Key::Send(_) | Key::Lease(_) => {}
             // Not of a board.
@@ -226,7 +227,12 @@ impl Board {
 
     /// Something happened to an attempt that concerns nothing else of the board.
     pub(super) fn attempt(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
+        let owed = self.attempts.owes_end(id);
         self.attempts.take_in(id, input, turn);
+        if !owed && self.attempts.owes_end(id) && self.file.is_sick() {
+            // It may be long until the board takes it.
+            turn.effects.push(Effect::SyncNotes);
+        }
         self.attempts.forget_over(turn);
     }
 
@@ -297,6 +303,14 @@ impl Board {
         self.directories.until(now).map(|until| BoardHold::DirectoriesFail { until })
     }
 
+    /// Whether it cannot be told of adopted tasks whether their workers live.
+    #[must_use]
+    pub fn worker_hold(&self) -> Option<BoardHold> {
+        let mut unclear = self.attempts.iter().filter(|attempt| attempt.stage().is_unclear());
+        let task = unclear.next()?.task();
+        Some(BoardHold::WorkersUnclear { count: attempts::count(unclear.count() + 1), task })
+    }
+
     /// Whether nothing is owed to it and no answer is outstanding, so that it can be let go.
     pub(super) fn is_done_with(&self) -> bool {
         !self.listed && self.attempts.is_empty() && !self.file.is_under_way()
@@ -363,6 +377,7 @@ impl Board {
                 self.attention.recheck_at(),
                 self.view.locked_until(),
                 self.view.refused_until(),
+                self.view.reclaims_at().filter(|_| idle),
                 self.directories.until(now).filter(|_| waits),
                 self.attempts.send_at().filter(|_| idle),
             ],

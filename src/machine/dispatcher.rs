@@ -5,6 +5,7 @@ mod index;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::adoption;
 use super::attempt::{Attempt, Input};
 use super::board::Board;
 use super::effect::{Effect, Report, Whom};
@@ -53,6 +54,8 @@ impl Dispatcher {
                 owners: BTreeMap::new(),
                 next_attempt: 1,
                 served: None,
+                #[cfg(feature = "sabotage")]
+                hasty: false,
             },
             reaper: Reaper::default(),
             boards: BTreeMap::new(),
@@ -171,6 +174,15 @@ impl Dispatcher {
                     board.attempt(spawn, Input::SpawnCancelled, turn);
                 });
             }
+            Event::Found { spawn, evidence } => {
+                // It may have been left to the next dispatcher by now, which is expected.
+                if let Some(board) = self.shared.owners.get(&spawn).copied() {
+                    let found = Input::Found(adoption::judge(evidence));
+                    self.on_board(board, now, effects, |board, turn| {
+                        board.attempt(spawn, found, turn);
+                    });
+                }
+            }
             Event::Signalled { spawn, signal: _, outcome } => {
                 // Its attempt may be over by now, which is expected.
                 if let Some(board) = self.shared.owners.get(&spawn).copied() {
@@ -200,6 +212,7 @@ impl Dispatcher {
     fn plant(&mut self) {
         self.shared.timers.forgets = self.sabotage.forget_a_timer;
         self.index.forgets = self.sabotage.forget_who_waits;
+        self.shared.hasty = self.sabotage.reclaim_at_once;
     }
 
     fn begin_reaping(&mut self, whom: Whom, effects: &mut Vec<Effect>) {
@@ -346,6 +359,7 @@ impl Dispatcher {
                 | Key::Rows(board)
                 | Key::Lock(board)
                 | Key::Refused(board)
+                | Key::Reclaim(board)
                 | Key::Directories(board)
                 | Key::Send(board)
                 | Key::Lease(board) => {

@@ -71,7 +71,23 @@ pub enum Effect {
         /// The attempt.
         spawn: SpawnId,
     },
-    /// No effect will name this attempt again: release what is kept for it.
+    /// Look for the worker of an adopted claim, and hold it by a pidfd. Answered by `Found`.
+    Find {
+        /// The attempt.
+        spawn: SpawnId,
+    },
+    /// Note how an attempt ended, for the dispatcher that comes next. Not answered.
+    Note {
+        /// The attempt.
+        spawn: SpawnId,
+        /// What its end means.
+        verdict: Verdict,
+    },
+    /// Make what was noted survive the host, since a board does not take it. Not answered.
+    SyncNotes,
+    /// No effect will name this attempt again: release what is kept for it. If its end was noted, its
+    /// board took that, and its record can go. If not, it was adopted and its worker not found: its
+    /// record and its worker are left to the next dispatcher.
     Forget {
         /// The attempt.
         spawn: SpawnId,
@@ -116,6 +132,12 @@ pub enum Report {
     BoardWell(BoardId),
     /// A claim took.
     Claimed(Fence, BoardId),
+    /// The claim of a dead dispatcher was adopted.
+    Adopted(Fence, BoardId),
+    /// It cannot be told whether the worker of an adopted claim lives.
+    CannotTell(SpawnId),
+    /// The worker of an adopted claim was found.
+    Found(SpawnId, Pid),
     /// A claim did not take.
     ClaimRefused(TaskId, BoardId, Refusal),
     /// A waiting task became ready.

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 
+use super::adoption::Evidence;
 use super::exchange::Answer;
 use super::fault::{Blame, Commit, Fault};
 use super::ids::{BoardId, Pid, SpawnId};
@@ -124,6 +125,13 @@ pub enum Event {
     SpawnCancelled {
         /// The attempt.
         spawn: SpawnId,
+    },
+    /// Answer to `Find`.
+    Found {
+        /// The attempt.
+        spawn: SpawnId,
+        /// What was found of it.
+        evidence: Evidence,
     },
     /// Answer to `Signal`.
     Signalled {

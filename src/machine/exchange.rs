@@ -44,6 +44,16 @@ pub enum Change {
         /// Most running rows of this board, this one included.
         cap: u32,
     },
+    /// Adopt the claim of a dispatcher that is dead: become its owner, if nobody else did. The
+    /// claim's own token stays as it is, since its worker may be alive and use it.
+    Adopt {
+        /// The attempt; its number is our token.
+        spawn: SpawnId,
+        /// The claim.
+        orphan: Orphan,
+        /// Seconds from now until the lease ends.
+        ttl_s: u32,
+    },
     /// The worker of a run of ours exists: store its pid.
     Started {
         /// Proof that the run is ours.
@@ -92,7 +102,7 @@ impl Change {
     #[must_use]
     pub fn spawn(&self) -> Option<SpawnId> {
         match self {
-            Change::Claim { spawn, .. } => Some(*spawn),
+            Change::Claim { spawn, .. } | Change::Adopt { spawn, .. } => Some(*spawn),
             Change::Started { fence, .. }
             | Change::Renew { fence, .. }
             | Change::Finish { fence, .. } => Some(fence.spawn),
@@ -101,19 +111,22 @@ impl Change {
     }
 
     /// Whether it waits while another dispatcher is at work. News of our own runs is recorded
-    /// immediately.
+    /// immediately, and of several that adopt a claim one wins.
     #[must_use]
     pub fn waits_for_others(&self) -> bool {
         match self {
             Change::Claim { .. } | Change::Promote { .. } | Change::Reclaim { .. } => true,
-            Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
+            Change::Adopt { .. }
+            | Change::Started { .. }
+            | Change::Renew { .. }
+            | Change::Finish { .. } => false,
         }
     }
 
     /// Rewrites the attempt's number.
     pub fn rename(&mut self, to: &impl Renamer) {
         match self {
-            Change::Claim { spawn, .. } => to.attempt(spawn),
+            Change::Claim { spawn, .. } | Change::Adopt { spawn, .. } => to.attempt(spawn),
             Change::Started { fence, .. }
             | Change::Renew { fence, .. }
             | Change::Finish { fence, .. } => fence.rename(to),
@@ -145,9 +158,9 @@ impl Fence {
 pub enum Taken {
     /// The change was written.
     Yes,
-    /// Claimed (now, or by an earlier copy of the same request).
+    /// Claimed or adopted (now, or by an earlier copy of the same request).
     Claimed {
-        /// The run that was opened.
+        /// The run that was opened or adopted.
         run: RunId,
         /// The task's own limit in seconds, if it sets one.
         max_runtime_s: Option<u32>,
@@ -192,7 +205,10 @@ pub struct Observation {
     pub promotable: Vec<TaskId>,
     /// Claims of others that have ended by the rules.
     pub expired: Vec<Expired>,
-    /// Every running row that carries a claim of this dispatcher.
+    /// Claims of dispatchers that are dead. Also those that this dispatcher has adopted: the answer
+    /// to its request may have been lost.
+    pub orphans: Vec<Orphan>,
+    /// Every running row that carries a claim of this dispatcher, or one that it has adopted.
     pub ours: Vec<Fence>,
     /// The next second at which time alone changes something here: a lease ends, a cooldown is
     /// over.
@@ -219,11 +235,24 @@ pub struct Expired {
     pub by: LeaseEnd,
 }
 
+/// A claim of a dispatcher that is dead. Its worker may be alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Orphan {
+    /// The claimed task.
+    pub task: TaskId,
+    /// The run that the claim opened.
+    pub run: RunId,
+    /// The configured worker that runs it.
+    pub worker: WorkerId,
+}
+
 /// The rules by which a claim of another dispatcher ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeaseEnd {
     /// Its time is over and no living process is known to stand behind it.
     Expired,
+    /// The same, but its dispatcher lives, and has not renewed it for a whole further lease.
+    Neglected,
     /// Its worker was on this host and is gone, and so is its parent, the only process that could
     /// report how it ended.
     WorkerGone,

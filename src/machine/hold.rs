@@ -119,6 +119,14 @@ pub enum BoardHold {
         /// When a worker is started on this board again.
         until: Mono,
     },
+    /// It cannot be told whether the workers of adopted tasks live. These tasks wait; the operator can
+    /// end that by ending what is left of their workers.
+    WorkersUnclear {
+        /// Number of the tasks.
+        count: u32,
+        /// One of them.
+        task: TaskId,
+    },
     /// The host starts no processes.
     HostRefuses {
         /// The errno of the refused call.
@@ -148,7 +156,9 @@ impl BoardHold {
             BoardHold::Quarantined { until, .. }
             | BoardHold::DirectoriesFail { until }
             | BoardHold::HostRefuses { until, .. } => End::At(now.unix_at(until)),
-            BoardHold::Hung | BoardHold::SpawnThreadsStuck => End::Owner(Owner::Operator),
+            BoardHold::Hung | BoardHold::SpawnThreadsStuck | BoardHold::WorkersUnclear { .. } => {
+                End::Owner(Owner::Operator)
+            }
         }
     }
 }

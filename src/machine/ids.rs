@@ -16,7 +16,7 @@ pub struct SpawnId(pub u64);
 pub struct RunId(pub i64);
 
 /// A process id. Good for rows and log lines, never enough to signal by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(pub i32);
 
 /// A configured worker: an index into [`Policy::workers`](super::policy::Policy::workers).

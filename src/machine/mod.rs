@@ -7,7 +7,7 @@
 //!   `attempts` (its attempts, and indexes over them), `pass` (a request out, an answer in).
 //! * `attempt/`: `table` (stage and input to next stage), `acts` (what its arms do besides),
 //!   `stage` (what each stage carries), `debt` (what the board is owed).
-//! * `plan`, `hold`, `verdict`, `header`: pure functions. `event`, `effect`, `exchange`, `fault`,
+//! * `plan`, `hold`, `verdict`, `adoption`, `header`: pure functions. `event`, `effect`, `exchange`, `fault`,
 //!   `policy`, `ids`: the vocabulary.
 //! * `time`: the timers, by two clocks. `backoff`, `escalation`, `quarantine`, `reaper`, `host`: one
 //!   rule each. `turn`: what a part may change besides itself.
@@ -19,6 +19,7 @@
 //!
 #![doc = include_str!("table.md")]
 
+pub mod adoption;
 pub mod attempt;
 mod backoff;
 pub mod board;

@@ -11,4 +11,6 @@ pub struct Sabotage {
     pub forget_a_timer: bool,
     /// Boards that wait for a slot of the host are forgotten: a slot that comes free stays empty.
     pub forget_who_waits: bool,
+    /// Claims are reclaimed as soon as their board is back: their holders get no turn.
+    pub reclaim_at_once: bool,
 }

@@ -1,6 +1,6 @@
 //! How things stand: whether there is anything left to wait for.
 
-use super::attempt::{End, Stage};
+use super::attempt::{Attempt, End, Stage};
 use super::board::Board;
 use super::dispatcher::Dispatcher;
 use super::hold::BoardHold;
@@ -32,6 +32,21 @@ impl Dispatcher {
             })
     }
 
+    /// True when a second stop has nothing left to wait for. A spawn under way may hang with a disk: it
+    /// is left to the next dispatcher, whose records tell of it.
+    #[must_use]
+    pub fn is_aborted(&self, now: Now, grace_ms: u64) -> bool {
+        let is_left =
+            |board: &Board, attempt: &Attempt| match (attempt.stage(), attempt.debt().end()) {
+                (Stage::Preparing(_) | Stage::Cancelling(_), _) => true,
+                (stage, _) if stage.uses_host_slot() => false,
+                (_, End::Owed { send_at, .. }) => is_stuck(board, send_at, now.mono, grace_ms),
+                (_, End::Open(_) | End::Settled) => board.is_out_of_use(now.mono, grace_ms),
+            };
+        self.shared.mode == Mode::Aborting
+            && self.boards().all(|board| board.attempts().all(|attempt| is_left(board, attempt)))
+    }
+
     fn nothing_lives(&self) -> bool {
         self.shared.host.used() == 0
     }
@@ -46,8 +61,17 @@ impl Dispatcher {
     pub fn has_started(&self, now: Now, grace_ms: u64) -> bool {
         let started = |board: &Board| {
             board.attempts().all(|attempt| {
-                let runs = matches!(attempt.stage(), Stage::Running(_));
-                runs && attempt.debt().owed_pid().is_none()
+                match attempt.stage() {
+                    Stage::Running(_) => attempt.debt().owed_pid().is_none(),
+                    // Another dispatcher started it, if anything was started.
+                    Stage::Finding(_) => true,
+                    Stage::Claiming { .. }
+                    | Stage::Preparing(_)
+                    | Stage::Cancelling(_)
+                    | Stage::Ending(_)
+                    | Stage::Draining(_)
+                    | Stage::Gone { .. } => false,
+                }
             })
         };
         self.boards().all(|board| started(board) || board.is_out_of_use(now.mono, grace_ms))

@@ -17,6 +17,12 @@ impl Mono {
         Mono(self.0.saturating_add(millis))
     }
 
+    /// `millis` earlier; stops at the start of time.
+    #[must_use]
+    pub fn before(self, millis: u64) -> Mono {
+        Mono(self.0.saturating_sub(millis))
+    }
+
     /// Milliseconds from `earlier` to here; zero when it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Mono) -> u64 {
@@ -78,6 +84,8 @@ pub enum Key {
     Lock(BoardId),
     /// A task about which the board refused something is asked about again.
     Refused(BoardId),
+    /// An ended claim of others may be reclaimed.
+    Reclaim(BoardId),
     /// A board's directories are tried again.
     Directories(BoardId),
     /// Something owed to a board may be sent: a pid, a verdict, a lease.

@@ -25,6 +25,9 @@ pub struct Shared {
     pub next_attempt: u64,
     /// The board that claimed last: the others come before it.
     pub served: Option<BoardId>,
+    /// A planted bug: the holders of claims get no turn after an outage.
+    #[cfg(feature = "sabotage")]
+    pub hasty: bool,
 }
 
 /// What is to become of new work.
@@ -65,6 +68,12 @@ impl Shared {
     #[must_use]
     pub fn free_slots(&self) -> u32 {
         self.policy.max_workers.saturating_sub(self.host.used())
+    }
+
+    /// Allots the number of an attempt.
+    pub fn new_attempt(&mut self) -> SpawnId {
+        self.next_attempt += 1;
+        SpawnId(self.next_attempt - 1)
     }
 
     /// Rewrites its moments and numbers.

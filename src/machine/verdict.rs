@@ -18,8 +18,10 @@ pub enum ExitStatus {
 pub enum Verdict {
     /// The task is done.
     Completed,
-    /// It failed, was killed, or ended unseen.
+    /// It failed, or was killed.
     Crashed(ExitStatus),
+    /// It ended, and how is lost with the dispatcher that started it: neither a success nor a crash.
+    Unknown,
     /// It exited cleanly although it should have completed or blocked its task itself.
     ProtocolViolation,
     /// Exit 75: a rate limit. Not a failure; the task rests for a while.
@@ -64,9 +66,8 @@ impl Verdict {
             (ExitStatus::Code(0), Completion::Board) => Verdict::ProtocolViolation,
             (ExitStatus::Code(75), _) => Verdict::RateLimited,
             (ExitStatus::Code(78), _) => Verdict::CredentialsRefused,
-            (ExitStatus::Code(_) | ExitStatus::Signal(_) | ExitStatus::Unknown, _) => {
-                Verdict::Crashed(status)
-            }
+            (ExitStatus::Code(_) | ExitStatus::Signal(_), _) => Verdict::Crashed(status),
+            (ExitStatus::Unknown, _) => Verdict::Unknown,
         }
     }
 
@@ -77,6 +78,7 @@ impl Verdict {
         match self {
             Verdict::Completed => false,
             Verdict::Crashed(_)
+            | Verdict::Unknown
             | Verdict::ProtocolViolation
             | Verdict::RateLimited
             | Verdict::CredentialsRefused
@@ -87,8 +89,9 @@ impl Verdict {
     }
 }
 
-/// Consecutive protocol violations after which a task is blocked, unless it sets its own limit.
-pub const VIOLATION_LIMIT: u32 = 3;
+/// Protocol violations in a row, or unknown ends in a row, after which a task is blocked, unless it
+/// sets its own limit.
+pub const STREAK_LIMIT: u32 = 3;
 
 /// What a task has used up so far, read in the transaction that records the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,8 +102,9 @@ pub struct Budget {
     pub failure_limit: u32,
     /// `tasks.max_retries`: the task's own limit.
     pub max_retries: Option<u32>,
-    /// Protocol violations in a row, the one being recorded included.
-    pub violations: u32,
+    /// How many runs in a row ended like the one being recorded, that one included. Counted for
+    /// protocol violations and for unknown ends.
+    pub streak: u32,
 }
 
 /// What a verdict does to its task.
@@ -145,9 +149,9 @@ pub fn settle(verdict: Verdict, budget: Budget) -> Settlement {
                 Settlement::Blocked { failures: counted, limit, own_limit, sticky: false }
             }
         }
-        Verdict::ProtocolViolation => {
-            let streak_limit = budget.max_retries.unwrap_or(VIOLATION_LIMIT).max(1);
-            if budget.violations < streak_limit {
+        Verdict::ProtocolViolation | Verdict::Unknown => {
+            let streak_limit = budget.max_retries.unwrap_or(STREAK_LIMIT).max(1);
+            if budget.streak < streak_limit {
                 Settlement::Ready { failures: budget.failures }
             } else {
                 let failures = counted.max(limit);
@@ -173,9 +177,10 @@ mod tests {
         for of in [by_status, by_board] {
             assert_eq!(of(ExitStatus::Code(75)), Verdict::RateLimited);
             assert_eq!(of(ExitStatus::Code(78)), Verdict::CredentialsRefused);
-            for status in [ExitStatus::Code(1), ExitStatus::Signal(9), ExitStatus::Unknown] {
+            for status in [ExitStatus::Code(1), ExitStatus::Signal(9)] {
                 assert_eq!(of(status), Verdict::Crashed(status));
             }
+            assert_eq!(of(ExitStatus::Unknown), Verdict::Unknown);
         }
     }
 
@@ -183,7 +188,8 @@ mod tests {
     fn only_a_completed_task_cannot_become_ready_again() {
         assert!(!Verdict::Completed.may_requeue());
         for verdict in [
-            Verdict::Crashed(ExitStatus::Unknown),
+            Verdict::Crashed(ExitStatus::Code(1)),
+            Verdict::Unknown,
             Verdict::ProtocolViolation,
             Verdict::RateLimited,
             Verdict::CredentialsRefused,
@@ -195,8 +201,7 @@ mod tests {
         }
     }
 
-    const FRESH: Budget =
-        Budget { failures: 0, failure_limit: 2, max_retries: None, violations: 0 };
+    const FRESH: Budget = Budget { failures: 0, failure_limit: 2, max_retries: None, streak: 0 };
 
     #[test]
     fn every_kind_of_failure_counts_towards_the_same_limit() {
@@ -227,13 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn three_violations_in_a_row_or_one_refusal_need_a_person() {
-        let two = Budget { violations: 2, ..FRESH };
-        assert_eq!(settle(Verdict::ProtocolViolation, two), Settlement::Ready { failures: 0 });
-        let three = Budget { violations: 3, failure_limit: 5, ..FRESH };
-        // The counter is raised to the limit in force, or a promotion would undo the trip.
-        let blocked = Settlement::Blocked { failures: 5, limit: 3, own_limit: false, sticky: true };
-        assert_eq!(settle(Verdict::ProtocolViolation, three), blocked);
+    fn three_violations_or_unknown_ends_in_a_row_or_one_refusal_need_a_person() {
+        for verdict in [Verdict::ProtocolViolation, Verdict::Unknown] {
+            let two = Budget { streak: 2, ..FRESH };
+            assert_eq!(settle(verdict, two), Settlement::Ready { failures: 0 });
+            let three = Budget { streak: 3, failure_limit: 5, ..FRESH };
+            // The counter is raised to the limit in force, or a promotion would undo the trip.
+            let blocked =
+                Settlement::Blocked { failures: 5, limit: 3, own_limit: false, sticky: true };
+            assert_eq!(settle(verdict, three), blocked);
+        }
         let blocked = Settlement::Blocked { failures: 2, limit: 2, own_limit: false, sticky: true };
         assert_eq!(settle(Verdict::CredentialsRefused, FRESH), blocked);
     }

@@ -27,6 +27,10 @@ use crate::machine::verdict::ExitStatus;
 /// others wait for beside the children.
 pub const OTHERS: u64 = 1 << 63;
 
+/// How often a zombie is looked at that its parent does not reap, before how it ended counts as
+/// unknown.
+const LEFT: u8 = 5;
+
 /// The children of this process. Cheap to clone; all clones are the same.
 ///
 /// Spawn threads announce them, the event loop reaps them. No call here waits for anything but the
@@ -72,6 +76,7 @@ impl Table {
 }
 
 /// One child, from its registration until it is forgotten.
+#[derive(Default)]
 struct Child {
     pid: Pid,
     /// Kept after the child was reaped: it still leads to the group.
@@ -80,11 +85,21 @@ struct Child {
     start: Option<u64>,
     /// Its exit has been returned.
     reaped: bool,
+    /// Another dispatcher started it: it is not ours to reap.
+    adopted: bool,
+    /// How often it was found to be a zombie that its parent leaves.
+    left: u8,
     /// What it tells of itself; `None` of a process that this program did not start in this life.
     birth: Option<Arc<Cells>>,
 }
 
 impl Child {
+    /// Counts that it was found to be a zombie again. True if its parent leaves it.
+    fn is_left(&mut self) -> bool {
+        self.left = self.left.saturating_add(1);
+        self.left > LEFT
+    }
+
     /// True if it exited without having executed its program: that is no exit of a worker.
     fn has_failed(&self) -> bool {
         self.birth.as_ref().is_some_and(|cells| cells.failure().is_some())
@@ -102,6 +117,19 @@ pub struct Exit {
     pub status: ExitStatus,
     /// Whether anything of its group is alive.
     pub group: Group,
+}
+
+/// The worker of a dead dispatcher, as it is taken in.
+#[derive(Debug)]
+pub struct Adopted {
+    /// Its pid. It may have been reaped.
+    pub pid: Pid,
+    /// Its pidfd, which leads to it, to its group, and to its exit status.
+    pub pidfd: OwnedFd,
+    /// When it started, in ticks since boot, if that is known.
+    pub start: Option<u64>,
+    /// Its end is known, and only its group is of interest.
+    pub reaped: bool,
 }
 
 /// What one [`Children::reap`] came to. Exits count also when there is an error: those children are
@@ -176,8 +204,34 @@ impl Children {
     /// may be a process that an earlier life of this program started.
     pub fn register(&self, spawn: SpawnId, pid: Pid, pidfd: Option<OwnedFd>) {
         let pidfd = pidfd.map(Arc::new);
-        let child = Child { pid, pidfd, start: None, reaped: false, birth: None };
+        let child = Child { pid, pidfd, ..Child::default() };
         self.take_in(&mut self.table(), spawn, child);
+    }
+
+    /// Takes in the worker of a dead dispatcher. Its exit is returned by a reaping as that of a child,
+    /// unless it is known already.
+    pub fn adopt(&self, spawn: SpawnId, adopted: Adopted) {
+        let Adopted { pid, pidfd, start, reaped } = adopted;
+        let pidfd = Some(Arc::new(pidfd));
+        let child = Child { pid, pidfd, start, reaped, adopted: true, ..Child::default() };
+        let mut table = self.table();
+        if reaped {
+            table.children.insert(spawn, child);
+        } else if !table.children.contains_key(&spawn) {
+            self.take_in(&mut table, spawn, child);
+        }
+    }
+
+    /// When a worker that is not forgotten started, in ticks since boot.
+    #[must_use]
+    pub fn start(&self, spawn: SpawnId) -> Option<u64> {
+        self.table().children.get(&spawn)?.start
+    }
+
+    /// The pidfd of a worker that is not forgotten, if it has one.
+    #[must_use]
+    pub fn pidfd(&self, spawn: SpawnId) -> Option<Arc<OwnedFd>> {
+        self.table().children.get(&spawn)?.pidfd.clone()
     }
 
     /// Needs the table from before the watch is set: the exit of a child that is already dead is
@@ -186,9 +240,11 @@ impl Children {
         if !child.pidfd.as_ref().is_some_and(|fd| self.watch(spawn, fd.as_fd())) {
             table.unwatched.insert(spawn);
         }
-        // Not reaped yet, so the number is its.
-        child.start = identity::stat(child.pid).ok().map(|stat| stat.start);
-        table.pids.insert(child.pid);
+        if !child.adopted {
+            // Not reaped yet, so the number is its.
+            child.start = identity::stat(child.pid).ok().map(|stat| stat.start);
+            table.pids.insert(child.pid);
+        }
         let replaced = table.children.insert(spawn, child);
         debug_assert!(replaced.is_none(), "{spawn:?} was registered twice");
     }
@@ -249,12 +305,15 @@ impl Children {
                 Foreign::Ended(status) => Ok(Some(status)),
                 Foreign::Running => Ok(None),
                 Foreign::Zombie(fd) => {
+                    if let Some(status) = identity::zombie_status(child.pid, fd) {
+                        return Ok(Some(status));
+                    }
                     // Readable from now on; only the hang-up, which always shows, is news.
                     let mut event = EpollEvent::new(EpollFlags::EPOLLONESHOT, spawn.0);
                     if self.shared.epoll.modify(fd, &mut event).is_ok() {
                         table.hinted.remove(&spawn);
                     }
-                    Ok(None)
+                    Ok(child.is_left().then_some(ExitStatus::Unknown))
                 }
             },
             Err(errno) => Err(failed(errno)),
@@ -293,7 +352,9 @@ impl Children {
         table.hinted.remove(&spawn);
         table.unwatched.remove(&spawn);
         let Some(child) = table.children.get(&spawn) else { return };
-        table.pids.remove(&child.pid);
+        if !child.adopted {
+            table.pids.remove(&child.pid);
+        }
         if let Some(fd) = &child.pidfd {
             // ENOENT if `watch` failed.
             let _was_not_there = self.shared.epoll.delete(fd.as_fd());
@@ -305,6 +366,10 @@ impl Children {
     pub fn forget(&self, spawn: SpawnId) -> bool {
         let mut table = self.table();
         match table.children.get(&spawn).map(|child| child.reaped) {
+            Some(false) if table.children.get(&spawn).is_some_and(|child| child.adopted) => {
+                self.take_out(&mut table, spawn);
+                table.children.remove(&spawn).is_some()
+            }
             Some(false) => false,
             // Out of the epoll set since it was reaped, so closing it leaves nothing behind there.
             Some(true) => table.children.remove(&spawn).is_some(),

@@ -3,15 +3,20 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::{fs, str};
+use std::{fmt, fs, str};
 
 use nix::errno::Errno;
 use nix::sys::signal::{kill, killpg};
+use nix::unistd::{SysconfVar, sysconf};
 use thiserror::Error;
 
+use super::pidfd::{self, Stage};
+use super::wait;
 use crate::machine::ids::Pid;
+use crate::machine::verdict::ExitStatus;
 
 /// What is written in place of a fingerprint that could not be made out.
 pub const UNVERIFIED: &str = "unverified";
@@ -60,6 +65,9 @@ pub enum LookError {
         /// Why it could not be read.
         source: io::Error,
     },
+    /// A process does not show its environment.
+    #[error("process {} does not show its environment; nothing is concluded from that", .0.0)]
+    Hidden(Pid),
     /// A file in `/proc` has an unknown form.
     #[error("cannot understand {}; nothing is concluded about the process", .0.display())]
     Garbled(PathBuf),
@@ -77,6 +85,40 @@ pub fn stat(pid: Pid) -> Result<Stat, LookError> {
         _ => LookError::Unreadable { path: path.clone(), source },
     })?;
     parse_stat(&bytes).ok_or(LookError::Garbled(path))
+}
+
+/// Returns how a zombie that is not our child ended, as far as the kernel shows that to us. Its parent
+/// may never reap it.
+#[must_use]
+pub fn zombie_status(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
+    let is_zombie = || pidfd::stage(pidfd) == Ok(Stage::Zombie);
+    if !is_zombie() {
+        return None;
+    }
+    let raw = exit_code(pid)?;
+    // To those who may not know it, the kernel shows 0.
+    let counts = raw != 0 || is_of_our_users(pid);
+    // The number was its all the time, since it is not reaped.
+    (counts && is_zombie()).then(|| wait::from_raw(raw))
+}
+
+/// The last field of the file, in the form that `wait4` uses.
+fn exit_code(pid: Pid) -> Option<i32> {
+    let bytes = read(Path::new(&format!("/proc/{}/stat", pid.0))).ok()?;
+    let close = bytes.iter().rposition(|byte| *byte == b')')?;
+    let rest = str::from_utf8(bytes.get(close + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(52 - 3)?.parse().ok()
+}
+
+/// Whether all uids and gids of a process are ours, or we are root.
+fn is_of_our_users(pid: Pid) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{}/status", pid.0)) else { return false };
+    let all = |name: &str, own: u32| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.is_some_and(|ids| ids.split_ascii_whitespace().all(|id| id.parse() == Ok(own)))
+    };
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    user.is_root() || (all("Uid:", user.as_raw()) && all("Gid:", group.as_raw()))
 }
 
 /// Reads a whole file of `/proc`, whose size is unknown beforehand; a short one in a single call.
@@ -109,19 +151,97 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     })
 }
 
-/// Returns this boot's id, which the kernel draws at each boot.
-///
-/// # Errors If `/proc` cannot be read.
-pub fn boot_id() -> io::Result<String> {
+/// This boot's id, which the kernel draws at each boot.
+fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// The inode of this process's pid namespace: pids of another one mean nothing here.
-///
-/// # Errors If `/proc` cannot be read.
-pub fn pid_namespace() -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+/// Where pids and start times have one meaning: a boot of a kernel, and two namespaces of it. Host names
+/// decide nothing, since two containers may have one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// What the kernel drew at its boot.
+    pub boot_id: String,
+    /// Inode of the pid namespace: pids of another one mean nothing here.
+    pub pid_namespace: u64,
+    /// Inode of the time namespace, by which start times are shifted; 0 before Linux 5.6.
+    pub time_namespace: u64,
+}
+
+impl Domain {
+    /// Returns the domain of this process.
+    ///
+    /// # Errors If `/proc` cannot be read.
+    pub fn own() -> io::Result<Domain> {
+        use std::os::unix::fs::MetadataExt;
+        let inode = |path| fs::metadata(path).map(|meta| meta.ino());
+        let time_namespace = match inode("/proc/self/ns/time") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            inode => inode?,
+        };
+        let pid_namespace = inode("/proc/self/ns/pid")?;
+        Ok(Domain { boot_id: boot_id()?, pid_namespace, time_namespace })
+    }
+}
+
+/// A process, distinguished from every other that ever had its pid, on any host. Its text, as it stands
+/// in claims: `<boot id>.<pid namespace>.<time namespace>.<start>`, and `+` if it holds a lifeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// In which its pid has a meaning.
+    pub domain: Domain,
+    /// When it started, in clock ticks since boot.
+    pub start: u64,
+    /// Whether it holds a lock beside its boards for as long as it lives.
+    pub lifeline: bool,
+}
+
+impl Instance {
+    /// Returns that of this process, without a lifeline.
+    ///
+    /// # Errors If `/proc` cannot be read.
+    pub fn own() -> io::Result<Instance> {
+        let pid = Pid(std::process::id().cast_signed());
+        let start = stat(pid).map_err(io::Error::other)?.start;
+        Ok(Instance { domain: Domain::own()?, start, lifeline: false })
+    }
+
+    /// Reads the text; `None` if it is of another form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Instance> {
+        let bare = text.strip_suffix('+');
+        let mut parts = bare.unwrap_or(text).split('.');
+        let boot_id = parts.next().filter(|id| !id.is_empty())?.to_owned();
+        let mut number = || parts.next()?.parse().ok();
+        let (pid_namespace, time_namespace, start) = (number()?, number()?, number()?);
+        let domain = Domain { boot_id, pid_namespace, time_namespace };
+        let instance = Instance { domain, start, lifeline: bare.is_some() };
+        parts.next().is_none().then_some(instance)
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Domain { boot_id, pid_namespace, time_namespace } = &self.domain;
+        let lifeline = if self.lifeline { "+" } else { "" };
+        write!(f, "{boot_id}.{pid_namespace}.{time_namespace}.{}{lifeline}", self.start)
+    }
+}
+
+/// Returns the time since boot as start times count it, in clock ticks; `None` if it cannot be read.
+#[must_use]
+pub fn ticks_now() -> Option<u64> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = uptime.split_ascii_whitespace().next()?.split_once('.')?;
+    let hundredths = seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?;
+    Some(hundredths * ticks_per_second()? / 100)
+}
+
+/// Returns how many ticks a second has; `None` if the system does not say.
+#[must_use]
+pub fn ticks_per_second() -> Option<u64> {
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok()??;
+    u64::try_from(ticks).ok().filter(|ticks| *ticks > 0)
 }
 
 /// The process's identity in the form that boards hold: `<boot id>:<start of pid 1>|<start of pid>`.
@@ -135,6 +255,30 @@ pub fn fingerprint(pid: Pid) -> String {
         Some(format!("{}|{}", host_epoch()?, process.start))
     };
     whole().unwrap_or_else(|| UNVERIFIED.to_owned())
+}
+
+/// Returns the fingerprint of a process of this boot and pid namespace that started then.
+#[must_use]
+pub fn fingerprint_of_start(start: u64) -> Option<String> {
+    Some(format!("{}|{start}", host_epoch()?))
+}
+
+/// Returns the start time in a fingerprint, in ticks since boot; of older rows, it is all there is.
+#[must_use]
+pub fn start_of_fingerprint(fingerprint: &str) -> Option<u64> {
+    let (_, start) = fingerprint.trim().rsplit_once('|').unwrap_or(("", fingerprint.trim()));
+    start.parse().ok()
+}
+
+/// True if a fingerprint is of this boot, and of a pid namespace that is not ours.
+#[must_use]
+pub fn is_of_another_namespace(fingerprint: &str) -> bool {
+    let epoch = fingerprint.split_once('|').map(|(epoch, _)| epoch);
+    let boot = |epoch: &str| epoch.split_once(':').map(|(boot, _)| boot.to_owned());
+    match (epoch, host_epoch()) {
+        (Some(there), Some(here)) => there != here && boot(there) == boot(here),
+        (_, _) => false,
+    }
 }
 
 /// What is the same for all processes of this boot: read once.
@@ -178,7 +322,9 @@ pub fn alive(pid: Pid, expected: Option<&str>) -> Alive {
         // `/proc` can hide the processes of others as if they were not there.
         Err(LookError::Gone(_)) if is_free(pid) => return Alive::No,
         Err(LookError::Gone(_)) => return Alive::CannotTell,
-        Err(LookError::Unreadable { .. } | LookError::Garbled(_)) => return Alive::CannotTell,
+        Err(LookError::Unreadable { .. } | LookError::Hidden(_) | LookError::Garbled(_)) => {
+            return Alive::CannotTell;
+        }
     };
     let same = |same: bool| if same { Alive::Yes } else { Alive::No };
     match expected.map(str::trim) {
@@ -259,9 +405,7 @@ pub fn each_process(mut look: impl FnMut(Stat)) -> Result<(), LookError> {
         match stat(Pid(pid)) {
             Ok(stat) => look(stat),
             Err(LookError::Gone(_)) => {}
-            Err(error @ (LookError::Unreadable { .. } | LookError::Garbled(_))) => {
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -367,8 +511,16 @@ mod tests {
     }
 
     #[test]
-    fn this_namespace_and_boot_are_known() {
-        assert!(pid_namespace().unwrap() > 0);
-        assert_eq!(boot_id().unwrap().len(), 36);
+    fn an_instance_is_read_from_its_own_text_only() {
+        let own = Instance::own().unwrap();
+        assert_eq!(own.domain.boot_id.len(), 36);
+        assert!(own.domain.pid_namespace > 0);
+        let text = own.to_string();
+        assert_eq!(Instance::parse(&text), Some(own.clone()));
+        let held = Instance { lifeline: true, ..own };
+        assert_eq!(Instance::parse(&format!("{text}+")), Some(held));
+        for other in ["", "b.1.2", "b.1.2.x", ".1.2.3", &format!("{text}.4")] {
+            assert_eq!(Instance::parse(other), None, "{other}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Descriptors that stand for a process: unlike a pid, one never comes to mean another process.
 
+use std::fs;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -42,6 +43,14 @@ pub fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Returns the pid of the process; `None` if it has been reaped, or is of another pid namespace.
+#[must_use]
+pub fn pid(pidfd: BorrowedFd<'_>) -> Option<Pid> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    line.trim().parse().ok().filter(|pid| *pid > 0).map(Pid)
 }
 
 /// Sends `signal`; 0 only tests whether it could be sent.

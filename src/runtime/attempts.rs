@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::board_thread::Texts;
 use super::boards::Boards;
+use super::evidence::EvidenceThreads;
 use super::report::Names;
 use super::spawn_thread::{self, Fingerprints, Gate, SpawnThreadsError};
 use crate::board::SpawnFacts;
@@ -15,6 +16,7 @@ use crate::machine::event::{Event, Signal};
 use crate::machine::exchange::{Change, Request};
 use crate::machine::ids::{BoardId, SpawnId, WorkerId};
 use crate::process::children::Children;
+use crate::process::identity;
 use crate::process::signal::signal_group;
 
 /// Adopted processes that one reaping step takes at most; the rest is for the next.
@@ -28,6 +30,7 @@ pub struct Attempts {
     adopt: bool,
     claimed: BTreeMap<SpawnId, Claimed>,
     fingerprints: Fingerprints,
+    evidence: EvidenceThreads,
 }
 
 /// What is needed to start a worker.
@@ -40,8 +43,9 @@ struct Claimed {
 
 impl Attempts {
     /// Creates the set without attempts.
-    pub fn new(children: Children, adopt: bool, fingerprints: Fingerprints) -> Attempts {
-        Attempts { children, adopt, claimed: BTreeMap::new(), fingerprints }
+    pub fn new(children: Children, adopt: bool, evidence: EvidenceThreads) -> Attempts {
+        let fingerprints = evidence.fingerprints();
+        Attempts { children, adopt, claimed: BTreeMap::new(), fingerprints, evidence }
     }
 
     /// Every process that was started.
@@ -91,7 +95,7 @@ impl Attempts {
         for change in &request.changes {
             match change {
                 Change::Started { fence, .. } => {
-                    let known = self.fingerprints.get(fence.spawn);
+                    let known = self.fingerprint(fence.spawn);
                     texts.fingerprints.extend(known.map(|text| (fence.spawn, text)));
                 }
                 Change::Finish { fence, .. } => {
@@ -99,12 +103,20 @@ impl Attempts {
                     texts.errors.extend(known.map(|text| (fence.spawn, text)));
                 }
                 Change::Claim { .. }
+                | Change::Adopt { .. }
                 | Change::Renew { .. }
                 | Change::Promote { .. }
                 | Change::Reclaim { .. } => {}
             }
         }
         texts
+    }
+
+    /// That of a worker that was reaped before its thread could look at it is made of what the reaper
+    /// saw: nothing will be compared with it any more.
+    fn fingerprint(&self, spawn: SpawnId) -> Option<String> {
+        let seen = || identity::fingerprint_of_start(self.children.start(spawn)?);
+        self.fingerprints.get(spawn).or_else(seen)
     }
 
     /// Hands a spawn to the board's threads; an event if they do not take it.
@@ -137,8 +149,19 @@ impl Attempts {
         threads.call_off(spawn, &claimed.gate).then_some(Event::SpawnCancelled { spawn })
     }
 
+    /// What outlives this dispatcher.
+    pub fn evidence(&self) -> &EvidenceThreads {
+        &self.evidence
+    }
+
+    /// Looks for the worker of an adopted claim; an event if that cannot be done now.
+    pub fn find(&self, spawn: SpawnId) -> Option<Event> {
+        self.evidence.find(spawn).map(|evidence| Event::Found { spawn, evidence })
+    }
+
     /// Drops all that is kept for an attempt.
     pub fn forget(&mut self, spawn: SpawnId) {
+        self.evidence.over(spawn);
         self.children.forget(spawn);
         self.claimed.remove(&spawn);
         self.fingerprints.forget(spawn);
@@ -148,6 +171,8 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::super::boards::tests::no_boards;
+    use super::super::evidence::tests::no_evidence;
+    use super::super::post::post;
     use super::*;
     use crate::machine::fault::Blame;
 
@@ -155,7 +180,9 @@ mod tests {
     fn a_spawn_without_a_claim_fails_at_the_boards_cost() {
         let root = tempfile::tempdir().unwrap();
         let (boards, _inbox, _inotify) = no_boards(root.path());
-        let attempts = Attempts::new(Children::new().unwrap(), false, Fingerprints::default());
+        let (post, _unread) = post().unwrap();
+        let (_host, evidence) = no_evidence(root.path(), &post);
+        let attempts = Attempts::new(Children::new().unwrap(), false, evidence);
         let (spawn, mut names) = (SpawnId(1), Names::default());
         let failed = Event::SpawnFailed { spawn, blame: Blame::Board, errno: 0 };
         let event = attempts.spawn(spawn, WorkerId(0), &Arc::default(), &boards, &mut names);

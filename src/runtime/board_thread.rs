@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::host::Host;
 use super::post::{Message, Post};
-use crate::board::{Board, Context, Liveness, Owner, Stamps};
+use crate::board::{Board, Context, Stamps};
 use crate::config::Config;
 use crate::machine::exchange::Request;
 use crate::machine::fault::{Commit, FaultClass};
-use crate::machine::ids::{BoardId, Pid, SpawnId};
-use crate::process::identity::{self, Alive};
+use crate::machine::ids::{BoardId, SpawnId};
 
 /// What a board thread is asked to do.
 #[derive(Debug)]
@@ -58,12 +58,12 @@ pub struct BoardThread {
 
 impl BoardThread {
     /// Starts the thread of a board.
-    pub fn start(id: BoardId, path: &Path, owner: &Arc<Owner>, post: &Post) -> io::Result<Self> {
+    pub fn start(id: BoardId, path: &Path, host: &Arc<Host>, post: &Post) -> io::Result<Self> {
         let (jobs, inbox) = channel();
         let server = Server {
             id,
             path: path.to_owned(),
-            owner: Arc::clone(owner),
+            host: Arc::clone(host),
             post: post.clone(),
             board: None,
             refused: None,
@@ -85,7 +85,7 @@ impl BoardThread {
 struct Server {
     id: BoardId,
     path: PathBuf,
-    owner: Arc<Owner>,
+    host: Arc<Host>,
     post: Post,
     board: Option<Board>,
     /// The file that was refused for its content.
@@ -137,48 +137,14 @@ impl Server {
         let context = Context {
             policy: &config.policy,
             workers: &config.workers,
-            owner: &self.owner,
+            owner: self.host.owner(),
             spawn_error: &|spawn| texts.errors.get(&spawn).cloned(),
             fingerprint: &|spawn| texts.fingerprints.get(&spawn).cloned(),
-            liveness: &Kernel,
+            liveness: &*self.host,
         };
         self.post.send(match board.exchange(request, &context) {
             Ok(exchanged) => Message::Exchanged(self.id, seq, Box::new(exchanged)),
             Err(failed) => Message::ExchangeFailed(self.id, seq, failed.error, failed.commit),
         });
     }
-}
-
-/// The processes of this host, as the kernel shows them.
-struct Kernel;
-
-impl Liveness for Kernel {
-    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> bool {
-        // "Cannot tell" is not "dead".
-        let alive = |alive| alive != Alive::No;
-        match identity::alive(pid, fingerprint) {
-            Alive::Yes | Alive::CannotTell => true,
-            Alive::No if fingerprint.is_some() && identity::alive(pid, None) == Alive::Yes => false,
-            Alive::No => alive(identity::group_alive(pid)),
-        }
-    }
-
-    fn dispatcher(&self, pid: Pid, instance: &str) -> bool {
-        identity_text(pid).is_ok_and(|text| crate::board::instance(&text) == instance)
-            && identity::alive(pid, None) != Alive::No
-    }
-}
-
-/// Who we are, for the claims that we sign.
-pub fn owner() -> io::Result<Owner> {
-    let host = nix::unistd::gethostname()?;
-    let pid = Pid(i32::try_from(std::process::id()).unwrap_or_default());
-    Ok(Owner::new(&host.to_string_lossy(), pid, &identity_text(pid)?))
-}
-
-/// What distinguishes this process from any other that ever had its pid, on any host of this name.
-fn identity_text(pid: Pid) -> io::Result<String> {
-    let start = identity::stat(pid).map_err(io::Error::other)?.start;
-    let (boot, namespace) = (identity::boot_id()?, identity::pid_namespace()?);
-    Ok(format!("{boot}:{namespace}:{start}"))
 }

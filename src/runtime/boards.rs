@@ -12,11 +12,11 @@ use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
 
 use super::board_thread::{BoardThread, Job};
 use super::clock;
+use super::host::Host;
 use super::listing::{self, Lister};
 use super::post::{Inbox, Listing, Message, Post};
 use super::report::Names;
 use super::spawn_thread::{SpawnThreads, Spawning};
-use crate::board::Owner;
 use crate::machine::event::Event;
 use crate::machine::ids::BoardId;
 use crate::machine::time::Mono;
@@ -45,7 +45,7 @@ pub struct Boards {
     poll_at: Mono,
     lister: Lister,
     list_error: Option<String>,
-    owner: Arc<Owner>,
+    host: Arc<Host>,
     post: Post,
     spawning: Spawning,
 }
@@ -61,7 +61,7 @@ struct Entry {
 
 impl Boards {
     /// Creates the set without boards.
-    pub fn new(lister: Lister, owner: Owner, post: Post, spawning: Spawning) -> Boards {
+    pub fn new(lister: Lister, host: Arc<Host>, post: Post, spawning: Spawning) -> Boards {
         Boards {
             entries: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -69,7 +69,7 @@ impl Boards {
             poll_at: Mono(0),
             lister,
             list_error: None,
-            owner: Arc::new(owner),
+            host,
             post,
             spawning,
         }
@@ -141,7 +141,7 @@ impl Boards {
     fn start_thread(&mut self, id: BoardId) -> io::Result<()> {
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
         if entry.thread.is_none() {
-            entry.thread = Some(BoardThread::start(id, &entry.paths.db, &self.owner, &self.post)?);
+            entry.thread = Some(BoardThread::start(id, &entry.paths.db, &self.host, &self.post)?);
             *self.running.entry(id).or_default() += 1;
         }
         entry.listed = true;
@@ -279,7 +279,7 @@ pub(super) mod tests {
 
     use nix::sys::inotify::Inotify;
 
-    use super::super::board_thread;
+    use super::super::evidence::tests::no_evidence;
     use super::super::listing::Place;
     use super::super::post::post;
     use super::*;
@@ -292,9 +292,9 @@ pub(super) mod tests {
         let (post, inbox) = post().unwrap();
         let inotify = listing::inotify().unwrap();
         let lister = Lister::start(place, Arc::clone(&inotify), post.clone()).unwrap();
-        let spawning = Spawning::new(Children::new().unwrap(), post.clone());
-        let owner = board_thread::owner().unwrap();
-        (Boards::new(lister, owner, post, spawning), inbox, inotify)
+        let (host, evidence) = no_evidence(root, &post);
+        let spawning = Spawning::new(Children::new().unwrap(), post.clone(), evidence);
+        (Boards::new(lister, host, post, spawning), inbox, inotify)
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::machine::time::{Mono, Now};
 
-/// Zero of the monotonic clock: the first time that it was asked.
+/// What the monotonic clock showed when it was first asked: what began before, as the workers of an
+/// earlier dispatcher, has a moment of its own.
+const BEGAN_MS: u128 = 100 * 365 * 24 * 3_600_000;
+/// When it was first asked.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The wall clock in whole seconds since 1970; negative before that.
@@ -23,6 +26,12 @@ pub fn unix() -> i64 {
 /// Both clocks. The monotonic one is `CLOCK_MONOTONIC`, so suspend does not count.
 #[must_use]
 pub fn now() -> Now {
-    let millis = START.elapsed().as_millis();
+    let millis = BEGAN_MS + START.elapsed().as_millis();
     Now { mono: Mono(u64::try_from(millis).unwrap_or(u64::MAX)), unix: unix() }
+}
+
+/// How long ago a file was written; `None` if that lies ahead.
+#[must_use]
+pub fn age_of(written: SystemTime) -> Option<std::time::Duration> {
+    SystemTime::now().duration_since(written).ok()
 }

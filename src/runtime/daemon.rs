@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::attempts::Attempts;
-use super::board_thread::{self, Job};
+use super::board_thread::Job;
 use super::boards::{Boards, Known};
 use super::clock;
+use super::evidence::{self, EvidenceThreads};
+use super::host::Host;
+use super::keeper::{self, KeeperLink};
 use super::listing::{self, Lister, Place};
-use super::post::{Message, post};
+use super::post::{Message, Post, post};
 use super::reload::Reloader;
 use super::report::{self, Names};
 use super::signals::{Asked, Signals};
@@ -37,6 +40,8 @@ use crate::root::Environment;
 const END_MS: u64 = 100;
 /// Time limit in milliseconds for threads to shut down.
 const SHUTDOWN_MS: u64 = 2_000;
+/// Milliseconds for which the state directory may take to answer at the start.
+const STATE_MS: u64 = 2_000;
 /// Milliseconds in which everything must have been killed and recorded after a second signal.
 const ABORT_MS: u64 = 3_000;
 
@@ -47,6 +52,8 @@ pub struct Settings {
     pub place: Place,
     /// The configuration at the start; SIGHUP replaces it.
     pub config: Config,
+    /// Where records are kept of what is started, and where the keeper is found; `None` for neither.
+    pub state: Option<PathBuf>,
     /// One tick only: each board's ready tasks are claimed once.
     pub once: bool,
     /// Reap adopted orphans: only where this is the program's main thread.
@@ -113,25 +120,27 @@ impl Daemon {
 
     /// As [`new`](Daemon::new), with these children.
     pub fn with(settings: Settings, children: Children) -> Result<Daemon, StartError> {
-        let Settings { place, config, once, adopt, signals } = settings;
+        let Settings { place, config, state, once, adopt, signals } = settings;
+        let host = Host::of_this_process(&place.root, state.as_deref());
+        let host = Arc::new(host.map_err(StartError::of("finding out who we are"))?);
         let (post, inbox) = post().map_err(StartError::of("making a queue"))?;
         let inotify = listing::inotify().map_err(StartError::of("making an inotify"))?;
         let lister = Lister::start(place, Arc::clone(&inotify), post.clone())
             .map_err(StartError::of("starting to list boards"))?;
         let wakeups = Wakeups::new(children.clone(), inbox, inotify, signals)
             .map_err(StartError::of("adding to the epoll"))?;
-        let owner = board_thread::owner().map_err(StartError::of("finding out who we are"))?;
         let policy = config.policy.clone();
         let config = Arc::new(config);
         let reloader = Reloader::start(Arc::clone(&config), post.clone())
             .map_err(StartError::of("starting to read the configuration again"))?;
-        let spawning = Spawning::new(children.clone(), post.clone());
+        let evidence = evidence_of(&host, &config, &children, &post);
+        let spawning = Spawning::new(children.clone(), post.clone(), evidence.clone());
         Ok(Daemon {
             machine: if once { Dispatcher::once(policy) } else { Dispatcher::new(policy) },
             config,
             wakeups,
-            attempts: Attempts::new(children, adopt, spawning.fingerprints()),
-            boards: Boards::new(lister, owner, post, spawning),
+            attempts: Attempts::new(children, adopt, evidence),
+            boards: Boards::new(lister, host, post, spawning),
             reloader,
             names: Names::default(),
             tally: Tally::default(),
@@ -180,8 +189,10 @@ impl Daemon {
 
     fn is_over(&self, until: Until, grace_ms: u64) -> bool {
         let now = clock::now();
-        if self.machine.mode() != Mode::Running {
-            return self.machine.is_drained(now, grace_ms);
+        match self.machine.mode() {
+            Mode::Running => {}
+            Mode::Draining { .. } => return self.machine.is_drained(now, grace_ms),
+            Mode::Aborting => return self.machine.is_aborted(now, grace_ms),
         }
         match until {
             Until::Stopped => false,
@@ -222,6 +233,7 @@ impl Daemon {
     /// Lets the board threads close their files, and scratch workspaces be removed; what hangs is
     /// left to the end of the process. Returns the boards that are listed.
     pub fn shutdown(&mut self) -> Vec<Known> {
+        self.attempts.evidence().finish(SHUTDOWN_MS);
         self.boards.shut_down(self.wakeups.inbox(), SHUTDOWN_MS)
     }
 
@@ -321,6 +333,10 @@ impl Daemon {
                 for (spawn, facts) in exchanged.facts {
                     self.attempts.claimed(spawn, board, facts);
                 }
+                for (spawn, inherited) in exchanged.inherited {
+                    self.names.runs.insert(spawn, (board, inherited.task));
+                    self.attempts.evidence().inherit(spawn, inherited);
+                }
                 if let Some(spawns) = self.boards.spawns(board) {
                     exchanged.unneeded.into_iter().for_each(|s| spawns.cleaner().ask(s));
                 }
@@ -336,6 +352,7 @@ impl Daemon {
                 self.names.errors.insert(spawn, text);
                 self.feed(Event::SpawnFailed { spawn, blame, errno });
             }
+            Message::Found(spawn, evidence) => self.feed(Event::Found { spawn, evidence }),
             Message::Listed(listing) => {
                 for event in self.boards.listed(listing, &mut self.names) {
                     self.feed(event);
@@ -398,6 +415,9 @@ impl Daemon {
             Effect::CancelSpawn { spawn } => {
                 events.extend(self.attempts.call_off(spawn, &self.boards));
             }
+            Effect::Find { spawn } => events.extend(self.attempts.find(spawn)),
+            Effect::Note { spawn, verdict } => self.attempts.evidence().ended(spawn, verdict),
+            Effect::SyncNotes => self.attempts.evidence().sync(),
             Effect::Forget { spawn } => {
                 self.attempts.forget(spawn);
                 self.names.forget(spawn);
@@ -427,6 +447,30 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// What outlives this dispatcher, as far as its state directory lets it.
+fn evidence_of(
+    host: &Arc<Host>,
+    config: &Config,
+    children: &Children,
+    post: &Post,
+) -> EvidenceThreads {
+    let records = host
+        .state()
+        .and_then(|state| evidence::open_records(state.to_owned(), host.record_name(), STATE_MS));
+    let keeper = match host.state() {
+        Some(state) if config.keeper => KeeperLink::start(state, children.clone(), STATE_MS),
+        Some(_) => {
+            tracing::info!("the keeper is switched off; {}", keeper::WITHOUT);
+            KeeperLink::default()
+        }
+        None => KeeperLink::default(),
+    };
+    let evidence =
+        EvidenceThreads::new(Arc::clone(host), records, keeper, children.clone(), post.clone());
+    evidence.sweep();
+    evidence
 }
 
 /// When an end that nothing announces (patience with a sick board) is looked for again.

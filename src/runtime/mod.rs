@@ -7,6 +7,9 @@
 //! * `attempts`: the attempts, as the loop knows them.
 //! * [`board_thread`]: SQLite, one thread for each board.
 //! * [`spawn_thread`]: workspaces, worker logs and spawns, a few threads for each board.
+//! * [`host`]: who we are, and which processes live.
+//! * `evidence`: what is written down for the next dispatcher, and looked for from an earlier one.
+//! * `keeper`: the connection to the process that holds the workers' pidfds.
 //! * [`cleaner`]: removes scratch workspaces that are no longer needed.
 //! * [`listing`]: which boards there are, and their directories watched.
 //! * [`reload`]: the configuration, read again.
@@ -25,6 +28,9 @@ pub mod boards;
 pub mod cleaner;
 pub mod clock;
 pub mod daemon;
+mod evidence;
+pub mod host;
+mod keeper;
 pub mod listing;
 pub mod post;
 pub mod reload;

@@ -13,6 +13,7 @@ use nix::sys::inotify::WatchDescriptor;
 
 use crate::board::{BoardError, Exchanged};
 use crate::config::{Config, ConfigError};
+use crate::machine::adoption::Evidence;
 use crate::machine::fault::{Blame, Commit};
 use crate::machine::ids::{BoardId, Pid, SpawnId};
 use crate::root::BoardPaths;
@@ -32,6 +33,8 @@ pub enum Message {
     Spawned(SpawnId, Pid),
     /// A worker could not be started, and why, in words.
     SpawnFailed(SpawnId, Blame, i32, String),
+    /// What was found of the worker of an adopted claim.
+    Found(SpawnId, Evidence),
     /// The boards were listed.
     Listed(Listing),
     /// The configuration was read again.

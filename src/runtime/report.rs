@@ -44,6 +44,11 @@ impl Names {
     }
 }
 
+/// Why an adopted attempt waits.
+const CANNOT_TELL: &str = "it cannot be told whether its worker, started by a dispatcher that is \
+    dead, still lives; it is looked for until that is clear, and the task is not started again \
+    before";
+
 /// Writes a report to the log.
 pub fn log(report: &Report, names: &Names) {
     match report {
@@ -63,6 +68,20 @@ pub fn log(report: &Report, names: &Names) {
         Report::BoardWell(id) => info!(board = names.board(*id), "in use again"),
         Report::Claimed(fence, id) => {
             debug!(board = names.board(*id), task = %fence.task, run = fence.run.0, "claimed");
+        }
+        Report::Adopted(fence, id) => {
+            info!(
+                board = names.board(*id), task = %fence.task, run = fence.run.0,
+                "adopted from a dispatcher that is dead"
+            );
+        }
+        Report::CannotTell(spawn) => {
+            let (board, task) = names.run(*spawn);
+            warn!(board, task, "{CANNOT_TELL}");
+        }
+        Report::Found(spawn, pid) => {
+            let (board, task) = names.run(*spawn);
+            info!(board, task, pid = pid.0, "its worker was found");
         }
         Report::ClaimRefused(task, id, refusal) => log_refusal(*task, names.board(*id), *refusal),
         Report::Promoted(task, id) => info!(board = names.board(*id), task = %task, "ready"),
@@ -152,6 +171,7 @@ pub fn meaning(verdict: Verdict) -> String {
     match verdict {
         Verdict::Completed => "completed".to_owned(),
         Verdict::Crashed(status) => how(status),
+        Verdict::Unknown => "ended, and how is unknown".to_owned(),
         Verdict::ProtocolViolation => "exited without completing its task".to_owned(),
         Verdict::RateLimited => "rate limited".to_owned(),
         Verdict::CredentialsRefused => "credentials refused".to_owned(),

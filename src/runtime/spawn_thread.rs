@@ -14,11 +14,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cleaner::Cleaner;
+use super::evidence::EvidenceThreads;
 use super::post::{Message, Post};
 use super::threads::Threads;
 use super::worker;
 use crate::board::SpawnFacts;
 use crate::config::Config;
+use crate::evidence::keeper::tag::Tag;
+use crate::evidence::records::{Intent, Slot};
 use crate::machine::fault::Blame;
 use crate::machine::ids::{SpawnId, WorkerId};
 use crate::process::children::Children;
@@ -75,18 +78,13 @@ impl Gate {
 pub struct Spawning {
     children: Children,
     post: Post,
-    fingerprints: Fingerprints,
+    evidence: EvidenceThreads,
 }
 
 impl Spawning {
-    /// Children go into that table, answers to that post.
-    pub fn new(children: Children, post: Post) -> Spawning {
-        Spawning { children, post, fingerprints: Fingerprints::default() }
-    }
-
-    /// The fingerprints of the workers that exist.
-    pub fn fingerprints(&self) -> Fingerprints {
-        self.fingerprints.clone()
+    /// Children go into that table, answers to that post, and what is started is written down there.
+    pub fn new(children: Children, post: Post, evidence: EvidenceThreads) -> Spawning {
+        Spawning { children, post, evidence }
     }
 }
 
@@ -105,7 +103,8 @@ impl Fingerprints {
         self.all().remove(&spawn);
     }
 
-    fn note(&self, spawn: SpawnId, fingerprint: String) {
+    /// Keeps that of one worker.
+    pub fn note(&self, spawn: SpawnId, fingerprint: String) {
         self.all().insert(spawn, fingerprint);
     }
 
@@ -208,10 +207,20 @@ impl Spawner {
     /// Starts one worker. Returns what to send to the loop; nothing if it was called off meanwhile.
     fn start(&self, job: &Job) -> Option<Message> {
         match self.prepare(job) {
-            Ok(command) if job.gate.pass() => Some(self.make(job.spawn, &command)),
-            Err(failed) if job.gate.pass() => Some(failed.message(job.spawn)),
-            Ok(_) | Err(_) => None,
+            Ok(command) => {
+                // Before the gate: what was written down in vain is dropped with the attempt.
+                let intent = self.intent(job);
+                let slot = self.spawning.evidence.intend(job.spawn, &intent);
+                job.gate.pass().then(|| self.make(job.spawn, &command, &intent, slot))
+            }
+            Err(failed) => job.gate.pass().then(|| failed.message(job.spawn)),
         }
+    }
+
+    /// What is written down before the process is made.
+    fn intent(&self, job: &Job) -> Intent {
+        let SpawnFacts { task, run, .. } = *job.facts;
+        Intent { board: self.board.slug.to_string(), task, run }
     }
 
     /// All that may take long: the workspace and the log file.
@@ -258,16 +267,52 @@ impl Spawner {
         })
     }
 
-    /// Makes the process. It is announced first: its exit is seen whatever becomes of this thread.
-    fn make(&self, spawn: SpawnId, command: &spawn::Command) -> Message {
-        match spawn::spawn(command, spawn::Evidence::default(), self.spawning.children.birth(spawn))
-        {
+    /// Makes the process. It is announced first: its exit is seen whatever becomes of this thread. It
+    /// writes its pid down and hands its pidfd over by itself, before it executes its program.
+    fn make(
+        &self,
+        spawn: SpawnId,
+        command: &spawn::Command,
+        intent: &Intent,
+        slot: Option<Slot>,
+    ) -> Message {
+        let Spawning { children, evidence, .. } = &self.spawning;
+        let tag = evidence.tag(spawn, intent);
+        let message = tag.as_ref().map(Tag::keep_message);
+        // Before there is a process: its end drops it.
+        tag.into_iter().for_each(|tag| evidence.keeper().expect(spawn, tag));
+        let keeper = evidence.keeper().get();
+        let record = slot.zip(evidence.records());
+        let left = spawn::Evidence {
+            record: record.map(|(slot, records)| spawn::Record {
+                file: records.file(),
+                offset: slot.pid_offset,
+            }),
+            keeper: keeper
+                .as_ref()
+                .zip(message.as_ref())
+                .map(|(keeper, message)| spawn::Handover { socket: keeper.socket(), message }),
+        };
+        match spawn::spawn(command, left, children.birth(spawn)) {
             Ok(spawned) => {
                 let fingerprint = identity::fingerprint(spawned.pid);
+                let mut start = None;
                 // Not reaped now means not reaped when it was read, so that the number was its; and
                 // what is noted is there when the exit is seen, and dropped after it.
-                spawned.unless_reaped(|| self.spawning.fingerprints.note(spawn, fingerprint));
-                Message::Spawned(spawn, spawned.pid)
+                spawned.unless_reaped(|| {
+                    start = identity::start_of_fingerprint(&fingerprint);
+                    evidence.fingerprints().note(spawn, fingerprint);
+                });
+                let (pid, handed_over) = (spawned.pid, spawned.handed_over);
+                // Registers it.
+                drop(spawned);
+                if let Some(start) = start {
+                    evidence.started(spawn, start);
+                }
+                if !handed_over {
+                    evidence.keeper().hand_over(spawn, children);
+                }
+                Message::Spawned(spawn, pid)
             }
             Err(error) => {
                 Failed { blame: error.blame(), errno: error.errno(), text: error.to_string() }
@@ -300,6 +345,7 @@ fn given(text: Option<&str>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::evidence::tests::no_evidence;
     use super::super::post::{Inbox, post};
     use super::*;
     use crate::machine::ids::{RunId, TaskId};
@@ -309,7 +355,8 @@ mod tests {
         let slug = "default".parse().unwrap();
         let board = BoardPaths::new(root, slug, &Environment::default());
         let (post, inbox) = post().unwrap();
-        let spawning = Spawning::new(Children::new().unwrap(), post);
+        let (_host, evidence) = no_evidence(root, &post);
+        let spawning = Spawning::new(Children::new().unwrap(), post, evidence);
         (SpawnThreads::new(board, spawning), inbox)
     }
 

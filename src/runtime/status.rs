@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::reader::read;
 pub use self::writer::StatusWriter;
 use crate::machine::ids::Pid;
-use crate::process::identity::{self, Alive};
+use crate::process::identity::{self, Alive, Domain, Instance};
 use crate::regular;
 
 /// A hold as other processes read it.
@@ -56,6 +56,8 @@ pub enum Kind {
     /// Workspaces or worker logs cannot be created.
     #[serde(rename = "folders_fail")]
     DirectoriesFail,
+    /// It cannot be told whether the workers of adopted tasks live.
+    WorkersUnclear,
     /// The host starts no processes.
     HostRefuses,
 }
@@ -91,24 +93,29 @@ struct Writer {
     start: u64,
     boot: String,
     pid_namespace: u64,
+    time_namespace: u64,
 }
 
 impl Writer {
     fn this_process() -> io::Result<Writer> {
-        let pid = Pid(std::process::id().cast_signed());
+        let Instance { domain, start, .. } = Instance::own()?;
         Ok(Writer {
-            pid: pid.0,
-            start: identity::stat(pid).map_err(io::Error::other)?.start,
-            boot: identity::boot_id()?,
-            pid_namespace: identity::pid_namespace()?,
+            pid: std::process::id().cast_signed(),
+            start,
+            boot: domain.boot_id,
+            pid_namespace: domain.pid_namespace,
+            time_namespace: domain.time_namespace,
         })
     }
 
     /// Whether it is alive; that is not known of one in another boot or namespace.
     fn alive(&self) -> Alive {
-        let here = identity::boot_id().is_ok_and(|boot| boot == self.boot)
-            && identity::pid_namespace().is_ok_and(|namespace| namespace == self.pid_namespace);
-        if here {
+        let there = Domain {
+            boot_id: self.boot.clone(),
+            pid_namespace: self.pid_namespace,
+            time_namespace: self.time_namespace,
+        };
+        if Domain::own().is_ok_and(|here| here == there) {
             identity::alive(Pid(self.pid), Some(&self.start.to_string()))
         } else {
             Alive::CannotTell

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use sexton::board::{Board, Context, Liveness, Owner, Workers, sql};
+use sexton::board::{Board, Context, Dispatcher, Liveness, Owner, Worker, Workers, sql};
 use sexton::machine::exchange::Request;
-use sexton::machine::ids::Pid;
+use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::policy::{Policy, WorkerPolicy};
 
 const ROUNDS: usize = 5;
@@ -135,12 +135,16 @@ fn idle_tick(size: usize) {
 struct Everybody;
 
 impl Liveness for Everybody {
-    fn worker(&self, _: Pid, _: Option<&str>) -> bool {
-        true
+    fn worker(&self, _: Pid, _: Option<&str>) -> Worker {
+        Worker::MayLive
     }
 
-    fn dispatcher(&self, _: Pid, _: &str) -> bool {
-        true
+    fn attempt(&self, _: Pid, _: &str, _: SpawnId) -> Worker {
+        Worker::MayLive
+    }
+
+    fn dispatcher(&self, _: Pid, _: &str) -> Dispatcher {
+        Dispatcher::Lives
     }
 }
 

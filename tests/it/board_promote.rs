@@ -257,15 +257,23 @@ fn foreign(world: &World, id: &str, lock: &str, expires: i64, pid: &str, start: 
 fn claims_of_others_end_by_the_rules() {
     let mut world = World::new();
     world.host.workers.borrow_mut().extend([40, 41]);
-    world.host.dispatchers.borrow_mut().insert((9, "0123abcd".to_owned()));
+    let who = |pid, instance: &str| (pid, instance.to_owned());
+    world.host.dispatchers.borrow_mut().insert(who(9, "b.1.2.4"));
+    world.host.elsewhere.borrow_mut().insert(who(7, "b.9.9.4"));
+    world.host.recorded.borrow_mut().insert(who(6, "b.1.2.5"));
     let (past, later, old) = (NOW - 1, NOW + 500, NOW - 1000);
     foreign(&world, "expired", "'other:9'", past, "40", old);
     foreign(&world, "alive", "'vm:9'", past, "40", old);
     foreign(&world, "held", "'other:9'", later, "99", old);
     foreign(&world, "gone", "'vm:9'", later, "99", old);
     foreign(&world, "young", "'vm:9'", later, "99", NOW - 10);
-    foreign(&world, "attended", "'vm:9:0123abcd-4'", later, "99", old);
-    foreign(&world, "unattended", "'vm:8:0123abcd-4'", later, "99", old);
+    foreign(&world, "attended", "'vm:9:b.1.2.4-4'", later, "99", old);
+    foreign(&world, "overdue", "'vm:9:b.1.2.4-5'", past, "99", old);
+    foreign(&world, "elsewhere", "'vm:7:b.9.9.4-4'", later, "99", old);
+    foreign(&world, "elsewhere_over", "'vm:7:b.9.9.4-5'", past, "40", old);
+    foreign(&world, "dead", "'vm:8:b.1.2.4-4'", later, "99", old);
+    foreign(&world, "dead_no_pid", "'vm:8:b.1.2.4-5'", later, "NULL", old);
+    foreign(&world, "dead_recorded", "'vm:6:b.1.2.5-5'", later, "NULL", old);
     foreign(&world, "orphan", "NULL", 0, "NULL", old);
     foreign(&world, "new_orphan", "NULL", 0, "NULL", NOW - 800);
     let look = world.look();
@@ -274,9 +282,12 @@ fn claims_of_others_end_by_the_rules() {
     ended.sort();
     assert_eq!(
         ended,
-        ["expired Expired", "gone WorkerGone", "orphan Expired", "unattended WorkerGone"]
+        ["elsewhere_over Expired", "expired Expired", "gone WorkerGone", "orphan Expired"]
     );
-    assert_eq!(look.running, 9);
+    let mut orphans: Vec<_> = look.orphans.iter().map(|o| o.task.to_string()).collect();
+    orphans.sort();
+    assert_eq!(orphans, ["dead", "dead_recorded"]);
+    assert_eq!(look.running, 14);
     assert_eq!(look.due, Some(NOW + 20));
 
     let changes: Vec<_> = look
@@ -302,14 +313,16 @@ fn claims_of_others_end_by_the_rules() {
     assert_eq!(world.send(&changes, false).answer.taken, vec![Taken::No(Refusal::Superseded); 4]);
 }
 
-/// Whether a dispatcher that comes later frees the task of a dead one, on whose worker's number there
+/// Whether a dispatcher frees the task of a client that is gone, on whose worker's number there
 /// is now a process with fingerprint `found`.
 fn is_freed(recorded: &str, found: &str) -> bool {
     let mut world = World::new();
     world.add("t_1", "ready");
     world.start("t_1", 1, 50);
     world.rival(&format!("UPDATE task_events SET payload = {recorded} WHERE kind = 'spawned'"));
-    world.owner = Owner::new("vm", Pid(78), "boot:ns:2");
+    // Of a sexton it would be adopted.
+    world.rival("UPDATE tasks SET claim_lock = 'vm:77'");
+    world.owner = Owner::new("vm", Pid(78), "boot.1.1.2");
     world.host.workers.borrow_mut().insert(50);
     world.host.fingerprints.borrow_mut().insert(50, found.to_owned());
     world.unix += 1_000;

@@ -15,7 +15,7 @@ use crate::support::wait::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sexton::machine::ids::Pid;
-use sexton::process::identity;
+use sexton::process::identity::Instance;
 use sexton::root::{Environment, state_directory};
 
 #[test]
@@ -403,7 +403,10 @@ fn other_processes_are_reported_which_board_is_out_of_use_and_until_when() {
     assert_eq!(s.json(&["show", &id])["board_holds"], json!([]));
 
     let second = start("second");
-    let files = || fs::read_dir(told_in(&s)).unwrap().count();
+    let files = || {
+        let names = fs::read_dir(told_in(&s)).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("status.")).count()
+    };
     wait_until("both to tell", || files() == 2);
     sexton.signal(Signal::SIGTERM);
     assert_eq!(sexton.code(), 0);
@@ -425,12 +428,14 @@ fn what_holds_a_whole_board_is_reported_for_each_of_its_tasks() {
                "ends_by": ends_by})
     };
     let me = Pid(std::process::id().cast_signed());
+    let instance = Instance::own().unwrap();
     let status = json!({
         "writer": {
             "pid": me.0,
-            "start": identity::stat(me).unwrap().start,
-            "boot": identity::boot_id().unwrap(),
-            "pid_namespace": identity::pid_namespace().unwrap(),
+            "start": instance.start,
+            "boot": instance.domain.boot_id,
+            "pid_namespace": instance.domain.pid_namespace,
+            "time_namespace": instance.domain.time_namespace,
         },
         "written_at": 0,
         "holds": [

@@ -353,8 +353,10 @@ fn claims_of_others_that_end() -> Step<()> {
     let free = |expired| Change::Reclaim { expired, failure_limit: 2 };
     assert_eq!(pair.change(free(expired))?, Taken::Yes);
     assert_eq!(pair.row("t_1"), ("ready", 1, false));
+    pair.unix += 901;
+    assert_eq!(seen(pair.send(&[])?).expired, [], "its dispatcher lives, and has its turn");
     pair.unix += 900;
-    let expired = gone("t_3", fence.run.0, LeaseEnd::Expired);
+    let expired = gone("t_3", fence.run.0, LeaseEnd::Neglected);
     assert_eq!(seen(pair.send(&[])?).expired, [expired]);
     pair.host.workers.insert(107);
     assert_eq!(pair.change(free(expired))?, SUPERSEDED);

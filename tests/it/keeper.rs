@@ -28,6 +28,7 @@ use sexton::evidence::keeper::error::KeeperError;
 use sexton::evidence::keeper::tag::Tag;
 use sexton::machine::ids::Pid;
 use sexton::machine::verdict::ExitStatus;
+use sexton::process::identity::Instance;
 use sexton::process::{identity, pidfd};
 
 use crate::support::gate::Gate;
@@ -230,7 +231,7 @@ fn each_dispatcher_gets_a_copy_until_the_run_is_recorded() {
         assert_eq!(next.list().unwrap(), [tag("a"), tag("b")]);
     }
     let last = keeper.connect();
-    last.drop("a").unwrap();
+    last.forget("a").unwrap();
     assert!(last.get("a").unwrap().is_none());
     assert_eq!(last.list().unwrap(), [tag("b")]);
     last.keep(&tag("b"), worker.pidfd().as_fd()).unwrap();
@@ -273,9 +274,8 @@ fn what_a_living_dispatcher_started_is_given_to_no_other() {
     let keeper = Running::start(directory.path());
     let lock_of = |pid: Pid| {
         let start = identity::stat(pid).unwrap().start;
-        let boot = identity::boot_id().unwrap();
-        let namespace = identity::pid_namespace().unwrap();
-        format!("some-host:{}:{boot}.{namespace}.4026531834.{start}-3", pid.0)
+        let instance = Instance { start, ..Instance::own().unwrap() };
+        format!("some-host:{}:{instance}-3", pid.0)
     };
     let other = Waiting::start();
     let (ours, theirs) = (lock_of(Pid(std::process::id().cast_signed())), lock_of(other.pid()));
@@ -521,7 +521,7 @@ fn a_stopped_keeper_holds_no_dispatcher_up() {
     assert!(matches!(silent, Err(KeeperError::Silent { .. })), "{silent:?}");
     let silent = Keeper::connect(directory.path());
     assert!(matches!(silent, Err(KeeperError::Silent { .. })), "{silent:?}");
-    let full = (0..100_000).find_map(|_| dispatcher.drop("nothing").err());
+    let full = (0..100_000).find_map(|_| dispatcher.forget("nothing").err());
     assert!(matches!(full, Some(KeeperError::Behind(_))), "{full:?}");
     keeper.signal(Signal::SIGCONT);
     // The late answer about the one is not taken for that about the other.

@@ -153,13 +153,12 @@ const MAY_IMPORT: [(&str, &[&str], &[&str]); 7] = [
         &["exchange", "fault", "header", "hold", "ids", "plan", "policy", "verdict"],
     ),
     ("process", &["process", "machine"], &["effect", "event", "fault", "ids", "verdict"]),
-    ("evidence", &["evidence", "machine", "process"], &["ids", "verdict"]),
     (
         "config",
         &["config", "board", "machine", "process", "regular", "root"],
         &["hold", "ids", "policy"],
     ),
-    ("evidence", &["evidence", "machine", "process"], &["ids", "verdict"]),
+    ("evidence", &["evidence", "machine", "process"], &["adoption", "event", "ids", "verdict"]),
     ("root", &["root", "regular"], &[]),
     (
         "cli",

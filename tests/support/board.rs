@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
-use sexton::board::{Board, Context, ExchangeError, Exchanged, Liveness, Owner, Workers, sql};
+use sexton::board::{
+    Board, Context, Dispatcher, ExchangeError, Exchanged, Liveness, Owner, Worker, Workers, sql,
+};
 use sexton::machine::exchange::{Change, Fence, Observation, Request, Taken};
 use sexton::machine::ids::{Pid, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Policy, WorkerPolicy};
@@ -22,18 +24,38 @@ pub struct Host {
     pub workers: RefCell<BTreeSet<i32>>,
     /// The fingerprints of those that have one.
     pub fingerprints: RefCell<BTreeMap<i32, String>>,
+    /// Those that live.
     pub dispatchers: RefCell<BTreeSet<(i32, String)>>,
+    /// Those that are of another pid namespace.
+    pub elsewhere: RefCell<BTreeSet<(i32, String)>>,
+    /// Those that are dead and have left their records.
+    pub recorded: RefCell<BTreeSet<(i32, String)>>,
+    /// The attempts of living ones that have a worker, by their records.
+    pub attempts: RefCell<BTreeSet<(i32, u64)>>,
 }
 
 impl Liveness for Host {
-    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> bool {
+    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> Worker {
         let fingerprints = self.fingerprints.borrow();
         let another = fingerprints.get(&pid.0).zip(fingerprint).is_some_and(|(is, was)| is != was);
-        self.workers.borrow().contains(&pid.0) && !another
+        let lives = self.workers.borrow().contains(&pid.0) && !another;
+        if lives { Worker::MayLive } else { Worker::Gone }
     }
 
-    fn dispatcher(&self, pid: Pid, instance: &str) -> bool {
-        self.dispatchers.borrow().contains(&(pid.0, instance.to_owned()))
+    fn attempt(&self, pid: Pid, _: &str, attempt: SpawnId) -> Worker {
+        let lives = self.attempts.borrow().contains(&(pid.0, attempt.0));
+        if lives { Worker::MayLive } else { Worker::Gone }
+    }
+
+    fn dispatcher(&self, pid: Pid, instance: &str) -> Dispatcher {
+        let who = (pid.0, instance.to_owned());
+        if self.dispatchers.borrow().contains(&who) {
+            Dispatcher::Lives
+        } else if self.elsewhere.borrow().contains(&who) {
+            Dispatcher::CannotTell
+        } else {
+            Dispatcher::Dead { recorded: self.recorded.borrow().contains(&who) }
+        }
     }
 }
 
@@ -80,7 +102,7 @@ impl World {
         let policy = Policy { workers: vec![WorkerPolicy::default(); 2], ..Policy::default() };
         World {
             board,
-            owner: Owner::new("vm", Pid(77), "boot:ns:1"),
+            owner: Owner::new("vm", Pid(77), "boot.1.1.1"),
             policy,
             workers: Workers::new(["shell", "critic"]),
             host: Host::default(),

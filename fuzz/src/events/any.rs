@@ -1,14 +1,17 @@
 //! Anything at all, drawn from the input.
 
 use arbitrary::{Result, Unstructured};
+use sexton::machine::adoption::{Evidence, Process, Record};
 use sexton::machine::event::{Event, Group, Signal, SignalOutcome};
-use sexton::machine::exchange::{Expired, Fence, LeaseEnd, Observation, Ready, Refusal, Taken};
+use sexton::machine::exchange::{
+    Expired, Fence, LeaseEnd, Observation, Orphan, Ready, Refusal, Taken,
+};
 use sexton::machine::fault::{Blame, Fault, FaultClass};
 use sexton::machine::hold::Hold;
 use sexton::machine::hold::{Candidate, Lane, LastEnd};
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
-use sexton::machine::verdict::ExitStatus;
+use sexton::machine::verdict::{ExitStatus, Verdict};
 
 pub(super) fn pick<T: Copy>(u: &mut Unstructured<'_>, from: &[T]) -> Result<T> {
     u.choose(from).copied()
@@ -80,7 +83,7 @@ pub(super) fn any_taken(u: &mut Unstructured<'_>) -> Result<Taken> {
         Refusal::Held(Hold::Review),
         Refusal::Rejected,
     ];
-    Ok(match u.int_in_range(0..=9)? {
+    Ok(match u.int_in_range(0..=11)? {
         0..=5 => Taken::Claimed {
             run: RunId(u.int_in_range(1..=5)?),
             max_runtime_s: pick(u, &[None, Some(0), Some(3), Some(u32::MAX)])?,
@@ -139,11 +142,36 @@ pub(super) fn any_observation(u: &mut Unstructured<'_>, unix: i64) -> Result<Obs
             Ok(Expired {
                 task: any_task(u)?,
                 run: pick(u, &[None, Some(RunId(1))])?,
-                by: pick(u, &[LeaseEnd::Expired, LeaseEnd::WorkerGone])?,
+                by: pick(u, &[LeaseEnd::Expired, LeaseEnd::WorkerGone, LeaseEnd::Neglected])?,
+            })
+        })?,
+        orphans: some(u, 2, |u| {
+            Ok(Orphan {
+                task: any_task(u)?,
+                run: RunId(u.int_in_range(0..=5)?),
+                worker: WorkerId(u.int_in_range(0..=2)?),
             })
         })?,
         ours: some(u, 3, any_fence)?,
         due: if due { Some(any_unix(u, unix)?) } else { None },
+    })
+}
+
+fn any_evidence(u: &mut Unstructured<'_>) -> Result<Evidence> {
+    let records = [Record::Lost, Record::NoIntent, Record::Intent, Record::Started];
+    let age_ms = pick(u, &[0, 5_000, u64::MAX])?;
+    let processes = [
+        Process::Held { pid: Pid(u.arbitrary()?), age_ms },
+        Process::Executing,
+        Process::Hidden,
+        Process::None(Group::Gone),
+        Process::None(Group::Alive),
+    ];
+    let noted = [None, Some(Verdict::Completed), Some(Verdict::RateLimited)];
+    Ok(Evidence {
+        record: pick(u, &records)?,
+        process: pick(u, &processes)?,
+        noted: pick(u, &noted)?,
     })
 }
 
@@ -174,6 +202,7 @@ pub(super) fn worker_event(
             status: pick(u, &statuses)?,
             group: pick(u, &[Group::Gone, Group::Alive])?,
         },
+        8 | 9 => Event::Found { spawn, evidence: any_evidence(u)? },
         _ => Event::Signalled {
             spawn,
             signal: pick(u, &[Signal::Probe, Signal::Term, Signal::Kill])?,

@@ -46,6 +46,14 @@ impl Watch {
                 let own = alive().filter(|(spawn, _)| here(*spawn)).count();
                 assert!(own <= most, "{own} workers of {board:?}, {most} are allowed");
             }
+            Effect::Find { spawn } => {
+                let told = self.workers.insert(spawn, Told::Sought);
+                assert!(matches!(told, None | Some(Told::Sought)), "{spawn:?}: {told:?}");
+                assert!(self.taken.contains_key(&spawn), "{spawn:?} was not adopted");
+            }
+            Effect::Note { spawn, .. } => {
+                assert!(self.taken.contains_key(&spawn), "{spawn:?} is not ours");
+            }
             Effect::Signal { spawn, signal } => {
                 let told = self.workers.get(&spawn);
                 assert!(
@@ -60,15 +68,19 @@ impl Watch {
             Effect::Forget { spawn } => {
                 assert!(self.forgotten.insert(spawn), "{spawn:?} forgotten twice");
                 let told = self.workers.get(&spawn);
-                assert!(matches!(told, None | Some(Told::Ended)), "{spawn:?} forgotten: {told:?}");
-                let recorded = self.settled.contains(&spawn) || !self.taken.contains_key(&spawn);
+                // What was not found is left to the next dispatcher.
+                let left = told == Some(&Told::Sought) && self.stopping;
+                let over = matches!(told, None | Some(Told::Ended)) || left;
+                assert!(over, "{spawn:?} forgotten: {told:?}");
+                let settled = self.settled.contains(&spawn) || left;
+                let recorded = settled || !self.taken.contains_key(&spawn);
                 assert!(recorded, "{spawn:?} forgotten before its board took its end");
             }
             Effect::WakeAt(Mono(at)) => {
                 assert!(at > self.latest || at == u64::MAX, "a wake at {at} is over");
                 self.wake = Some(at);
             }
-            Effect::Reap { .. } | Effect::ListBoards | Effect::Report(_) => {}
+            Effect::Reap { .. } | Effect::ListBoards | Effect::SyncNotes | Effect::Report(_) => {}
         }
     }
 
@@ -99,6 +111,16 @@ impl Watch {
                 let host = self.slots();
                 let most = self.policy.max_workers as usize;
                 assert!(host <= most, "claims for {host} slots, {most} are allowed");
+            }
+            Change::Adopt { spawn, orphan, .. } => {
+                assert!(self.asked.insert(spawn) && spawn.0 > self.newest, "{spawn:?} again");
+                self.newest = spawn.0;
+                assert!(!self.stopping, "adopts while stopping");
+                self.adopted.insert(spawn);
+                let twin = self.dispatcher.attempts().any(|(of, attempt)| {
+                    of == board && attempt.id() != spawn && attempt.task() == orphan.task
+                });
+                assert!(!twin, "adopts {orphan:?}, and has an attempt at it");
             }
             Change::Started { fence, .. } | Change::Renew { fence, .. } => {
                 assert!(self.is_ours(board, fence), "writes to a run that is not ours: {fence:?}");

@@ -1,5 +1,6 @@
 //! Records the events that the machine gets.
 
+use sexton::machine::adoption::{Evidence, Process, Record};
 use sexton::machine::attempt::Stage;
 use sexton::machine::event::{Event, Group, SignalOutcome};
 use sexton::machine::exchange::{Change, Fence, Refusal, Taken};
@@ -67,8 +68,18 @@ impl Watch {
                 self.hears(*spawn, |told| match told {
                     Told::Nothing | Told::Lives if left_alone => Told::Ended,
                     Told::Nothing | Told::Lives => Told::LeaderGone,
+                    // It was found before its evidence was.
+                    Told::Sought if left_alone => Told::Ended,
+                    Told::Sought => Told::LeaderGone,
                     Told::LeaderGone | Told::Ended => told,
                 })
+            }
+            Event::Found { spawn, evidence } => {
+                let _late_is_fine = self.hears(*spawn, |told| match told {
+                    Told::Sought => found(*evidence),
+                    Told::Nothing | Told::Lives | Told::LeaderGone | Told::Ended => told,
+                });
+                true
             }
             Event::Signalled { spawn, outcome, .. } => {
                 let _late_is_fine = self.hears(*spawn, |told| match (told, outcome) {
@@ -106,6 +117,10 @@ impl Watch {
             (Change::Claim { spawn, task, worker, .. }, Taken::Claimed { run, .. }) => {
                 self.taken.insert(spawn, (board, Fence { task, run, spawn }, worker));
             }
+            (Change::Adopt { spawn, orphan, .. }, Taken::Claimed { run, .. }) => {
+                let fence = Fence { task: orphan.task, run, spawn };
+                self.taken.insert(spawn, (board, fence, orphan.worker));
+            }
             (
                 Change::Finish { fence, .. },
                 Taken::Yes | Taken::Claimed { .. } | Taken::No(Refusal::Superseded),
@@ -142,5 +157,17 @@ impl Watch {
             }
             None => false,
         }
+    }
+}
+
+/// What evidence shows, read strictly: a worker is gone only where nothing of it can be left.
+fn found(evidence: Evidence) -> Told {
+    match (evidence.process, evidence.record) {
+        (Process::Held { .. }, _) => Told::Lives,
+        (Process::Executing | Process::Hidden, _) => Told::Sought,
+        (Process::None(Group::Gone), _) => Told::Ended,
+        (Process::None(Group::Alive), Record::Started) => Told::LeaderGone,
+        (Process::None(Group::Alive), _) if evidence.noted.is_some() => Told::LeaderGone,
+        (Process::None(Group::Alive), _) => Told::Sought,
     }
 }

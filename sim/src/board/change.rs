@@ -1,10 +1,10 @@
 //! What a dispatcher may change, each change with its precondition.
 
-use sexton::machine::exchange::{Change, Expired, Fence, LeaseEnd, Refusal, Taken};
+use sexton::machine::exchange::{Change, Expired, Fence, LeaseEnd, Orphan, Refusal, Taken};
 use sexton::machine::hold;
 use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, SpawnId, TaskId, WorkerId};
-use sexton::machine::verdict::{Budget, ExitStatus, Settlement, VIOLATION_LIMIT, Verdict, settle};
+use sexton::machine::verdict::{Budget, ExitStatus, STREAK_LIMIT, Settlement, Verdict, settle};
 
 use super::lease::Lease;
 use super::{Claim, Holder, Outcome, Pass, Status, Task};
@@ -21,6 +21,7 @@ impl Pass<'_> {
             Change::Claim { spawn, task, worker, ttl_s, cap } => {
                 self.claim(spawn, task, worker, ttl_s, cap)
             }
+            Change::Adopt { spawn, orphan, ttl_s } => self.adopt(spawn, orphan, ttl_s),
             Change::Started { fence, pid } => self.started(fence, pid),
             Change::Renew { fence, ttl_s, heartbeat } => self.renew(fence, ttl_s, heartbeat),
             Change::Finish { fence, pid: _, verdict, failure_limit } => {
@@ -72,6 +73,30 @@ impl Pass<'_> {
         Taken::Claimed { run, max_runtime_s }
     }
 
+    /// Becomes the owner of a claim whose owner is dead, or takes its own under another number.
+    fn adopt(&mut self, spawn: SpawnId, orphan: Orphan, ttl_s: u32) -> Taken {
+        let Orphan { task, run, .. } = orphan;
+        let Some(row) = self.board.task(task).filter(|row| row.claim.run == Some(run)) else {
+            return SUPERSEDED;
+        };
+        let max_runtime_s = row.max_runtime_s.filter(|limit| *limit > 0);
+        let may = row.status == Status::Running
+            && matches!(self.judge(row), Lease::Orphan(_) | Lease::Ours { adopted: true, .. });
+        if !may {
+            return SUPERSEDED;
+        }
+        let claim = Claim {
+            adopter: Some((self.owner, spawn)),
+            expires: Some(self.unix.saturating_add(i64::from(ttl_s))),
+            ..row.claim
+        };
+        // Where that changes no row, SQLite writes nothing.
+        if claim != row.claim {
+            self.set(task, |task| task.claim = claim);
+        }
+        Taken::Claimed { run, max_runtime_s }
+    }
+
     /// Why the task may not be claimed now, although it is ready and free.
     fn refuse(&self, task: &Task, worker: WorkerId, cap: u32) -> Option<Refusal> {
         let candidate = self.board.candidate(task, self.env.policy, self.unix);
@@ -103,7 +128,7 @@ impl Pass<'_> {
         self.board.task(fence.task).filter(|task| {
             task.status == Status::Running
                 && task.claim.run == Some(fence.run)
-                && task.claim.holder == holder
+                && task.claim.owner() == holder
         })
     }
 
@@ -143,6 +168,7 @@ impl Pass<'_> {
             Verdict::Completed => self.completed(&task),
             Verdict::Released(_) => self.requeue(&task, Outcome::Reclaimed),
             Verdict::SpawnFailed
+            | Verdict::Unknown
             | Verdict::Crashed(_)
             | Verdict::ProtocolViolation
             | Verdict::RateLimited
@@ -163,7 +189,7 @@ impl Pass<'_> {
 
     /// The worker failed, or never came to life: closes its run, and settles what that means.
     fn failed(&mut self, task: &Task, verdict: Verdict, failure_limit: u32) {
-        let budget = self.budget(task, failure_limit);
+        let budget = self.budget(task, verdict, failure_limit);
         let settlement = settle(verdict, budget);
         let gave_up = matches!(settlement, Settlement::Blocked { .. });
         self.requeue(task, outcome(verdict, gave_up));
@@ -189,25 +215,29 @@ impl Pass<'_> {
     }
 
     /// What the task has used up so far.
-    fn budget(&self, task: &Task, failure_limit: u32) -> Budget {
+    fn budget(&self, task: &Task, verdict: Verdict, failure_limit: u32) -> Budget {
+        let alike = match verdict {
+            Verdict::Unknown => Outcome::Unknown,
+            _ => Outcome::Violation,
+        };
         Budget {
             failures: task.failures,
             failure_limit,
             max_retries: task.max_retries.map(|limit| limit.max(1)),
-            violations: self.violations(task.id).saturating_add(1),
+            streak: self.streak(task.id, alike).saturating_add(1),
         }
     }
 
-    /// Protocol violations in a row among the closed runs, newest first. Rate limits neither count
-    /// nor end the row.
-    fn violations(&self, task: TaskId) -> u32 {
+    /// Closed runs in a row that ended alike, newest first. Rate limits neither count nor end the
+    /// row.
+    fn streak(&self, task: TaskId, alike: Outcome) -> u32 {
         let closed = self.board.runs.iter().rev().filter(|run| run.task == task);
         let outcomes = closed.filter_map(|run| run.end.map(|end| end.outcome)).take(50);
         let streak = outcomes
             .filter(|outcome| *outcome != Outcome::RateLimited)
-            .take_while(|outcome| *outcome == Outcome::Violation)
+            .take_while(|outcome| *outcome == alike)
             .count();
-        u32::try_from(streak).unwrap_or(VIOLATION_LIMIT)
+        u32::try_from(streak).unwrap_or(STREAK_LIMIT)
     }
 
     /// Makes a waiting task ready, if it may.
@@ -230,7 +260,7 @@ impl Pass<'_> {
             return SUPERSEDED;
         }
         match expired.by {
-            LeaseEnd::Expired => self.requeue(&task, Outcome::Reclaimed),
+            LeaseEnd::Expired | LeaseEnd::Neglected => self.requeue(&task, Outcome::Reclaimed),
             LeaseEnd::WorkerGone => {
                 self.failed(&task, Verdict::Crashed(ExitStatus::Unknown), failure_limit);
             }
@@ -253,6 +283,7 @@ fn outcome(verdict: Verdict, gave_up: bool) -> Outcome {
     match verdict {
         Verdict::Completed => Outcome::Completed,
         Verdict::Released(_) => Outcome::Reclaimed,
+        Verdict::Unknown => Outcome::Unknown,
         Verdict::SpawnFailed if gave_up => Outcome::GaveUp,
         Verdict::SpawnFailed => Outcome::SpawnFailed,
         Verdict::Crashed(_) | Verdict::CredentialsRefused => Outcome::Crashed,
@@ -266,6 +297,9 @@ fn outcome(verdict: Verdict, gave_up: bool) -> Outcome {
 fn is_dispatch(change: Change) -> bool {
     match change {
         Change::Claim { .. } | Change::Promote { .. } | Change::Reclaim { .. } => true,
-        Change::Started { .. } | Change::Renew { .. } | Change::Finish { .. } => false,
+        Change::Adopt { .. }
+        | Change::Started { .. }
+        | Change::Renew { .. }
+        | Change::Finish { .. } => false,
     }
 }

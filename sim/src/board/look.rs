@@ -100,16 +100,24 @@ impl Pass<'_> {
     /// others must be looked at again.
     fn running(&self, observation: &mut Observation) -> Option<i64> {
         observation.running = self.board.running();
-        let mut again = None;
+        let (mut again, mut listed) = (None, 0);
         for task in self.board.tasks.iter().filter(|task| task.status == Status::Running) {
-            if observation.expired.len() >= EXPIRED && self.ours(task).is_none() {
+            if listed >= EXPIRED && self.ours(task).is_none() {
                 // The next look shows it, and is due.
                 observation.due = earliest(observation.due, Some(self.unix));
                 continue;
             }
             match self.judge(task) {
-                Lease::Ours(fence) => observation.ours.push(fence),
+                Lease::Ours { fence, adopted } => {
+                    observation.ours.push(fence);
+                    observation.orphans.extend(self.orphan(task).filter(|_| adopted));
+                }
+                Lease::Orphan(orphan) => {
+                    listed += 1;
+                    observation.orphans.push(orphan);
+                }
                 Lease::Ended(by) => {
+                    listed += 1;
                     observation.expired.push(Expired { task: task.id, run: task.claim.run, by });
                 }
                 Lease::Held { due, look } => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sexton::machine::exchange::{Expired, Fence, LeaseEnd, Observation, Refusal};
+use sexton::machine::exchange::{Expired, Fence, LeaseEnd, Observation, Orphan, Refusal};
 use sexton::machine::hold::Hold;
 use sexton::machine::ids::WorkerId;
 use sexton::machine::policy::WorkerPolicy;
@@ -20,6 +20,8 @@ const LANE: Lane = Lane::Worker(WorkerId(0));
 struct Host {
     workers: BTreeSet<Pid>,
     dispatchers: BTreeSet<Instance>,
+    /// Records of the dead are there.
+    recorded: bool,
 }
 
 impl Liveness for Host {
@@ -27,8 +29,15 @@ impl Liveness for Host {
         self.workers.contains(&pid)
     }
 
-    fn dispatcher(&self, instance: Instance) -> bool {
-        self.dispatchers.contains(&instance)
+    fn attempt(&self, _: Instance, _: SpawnId) -> bool {
+        false
+    }
+
+    fn dispatcher(&self, instance: Instance) -> Dispatcher {
+        match self.dispatchers.contains(&instance) {
+            true => Dispatcher::Lives,
+            false => Dispatcher::Dead { recorded: self.recorded },
+        }
     }
 }
 
@@ -291,30 +300,55 @@ fn a_list_that_cannot_have_improved_is_not_returned_again() {
 }
 
 #[test]
-fn claims_of_others_end_by_the_rules() {
+fn the_claim_of_a_dispatcher_that_lives_is_left_to_it_for_a_further_lease() {
     let mut world = World::with(&["t_1"]);
     let fence = world.start(THEM, "t_1", 5);
-    let expired = |by| Expired { task: id("t_1"), run: Some(fence.run), by };
-    let free = |by| Change::Reclaim { expired: expired(by), failure_limit: 2 };
-
     world.host.dispatchers.insert(THEM);
     let look = world.look(US);
-    assert_eq!((look.expired, look.due), (vec![], Some(NOW + 901)));
-    world.host.dispatchers.clear();
-    assert_eq!(world.look(US).due, Some(NOW + 30), "the worker may be just beginning");
-    assert_eq!(world.change(US, free(LeaseEnd::WorkerGone)), SUPERSEDED);
-    world.unix += 30;
-    assert_eq!(world.look(US).expired, [expired(LeaseEnd::WorkerGone)]);
+    assert_eq!((look.expired, look.due), (vec![], Some(NOW + 1_801)));
+    world.unix = NOW + 1_801;
     world.host.workers.insert(Pid(5));
-    assert_eq!(world.look(US).expired, []);
-    world.unix = NOW + 901;
     assert_eq!(world.look(US).expired, [], "its worker lives");
     world.host.workers.clear();
-    assert_eq!(world.look(US).expired, [expired(LeaseEnd::Expired)]);
+    let expired = Expired { task: id("t_1"), run: Some(fence.run), by: LeaseEnd::Neglected };
+    assert_eq!(world.look(US).expired, [expired]);
     assert_eq!(world.look(THEM).expired, [], "it is theirs");
-    assert_eq!(world.change(US, free(LeaseEnd::Expired)), Taken::Yes);
+    let free = Change::Reclaim { expired, failure_limit: 2 };
+    assert_eq!(world.change(US, free), Taken::Yes);
     assert_eq!(world.task("t_1"), (Status::Ready, 0, false));
-    assert_eq!(world.change(US, free(LeaseEnd::Expired)), SUPERSEDED);
+    assert_eq!(world.change(US, free), SUPERSEDED);
+}
+
+#[test]
+fn the_claim_of_a_dispatcher_that_died_is_adopted_once() {
+    let mut world = World::with(&["t_1"]);
+    let fence = world.start(THEM, "t_1", 5);
+    let orphan = Orphan { task: fence.task, run: fence.run, worker: WorkerId(0) };
+    let adopt = |spawn| Change::Adopt { spawn: SpawnId(spawn), orphan, ttl_s: 900 };
+    let taken = Taken::Claimed { run: fence.run, max_runtime_s: None };
+    world.host.dispatchers.insert(THEM);
+    assert_eq!(world.change(US, adopt(7)), SUPERSEDED, "it lives");
+    world.host.dispatchers = BTreeSet::from([US]);
+    assert_eq!(world.look(US).orphans, [orphan]);
+    assert_eq!(world.change(US, adopt(7)), taken);
+    assert_eq!(world.look(US).ours, [Fence { spawn: SpawnId(7), ..fence }]);
+    assert_eq!(world.look(US).orphans, [orphan], "the answer may have been lost");
+    assert_eq!(world.change(US, adopt(8)), taken, "once more, under another number");
+    assert_eq!(world.finish(Fence { spawn: SpawnId(7), ..fence }, Verdict::Completed), SUPERSEDED);
+    assert_eq!(world.finish(Fence { spawn: SpawnId(8), ..fence }, Verdict::Completed), Taken::Yes);
+}
+
+#[test]
+fn a_claim_of_the_dead_without_pid_or_records_waits_for_the_end_of_its_lease() {
+    let mut world = World::with(&["t_1"]);
+    world.change(THEM, claim("t_1", 1));
+    let look = world.look(US);
+    assert_eq!((look.orphans, look.due), (vec![], Some(NOW + 901)));
+    world.host.recorded = true;
+    assert_eq!(world.send(US, &[], true).observation.unwrap().orphans.len(), 1);
+    world.host.recorded = false;
+    world.unix = NOW + 901;
+    assert_eq!(world.look(US).orphans.len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Each verb is one transaction. It returns false, and changes nothing, where the client refuses.
 
 use sexton::machine::hold::Lane;
-use sexton::machine::ids::{Pid, RunId, TaskId};
+use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId};
 
 use super::{BlockKind, Claim, Holder, Instance, ModelBoard, Outcome, Status, Task};
 
@@ -370,6 +370,15 @@ impl ModelBoard {
     pub fn promote_all(&mut self, failure_limit: u32) {
         for id in self.tasks.iter().map(|task| task.id).collect::<Vec<_>>() {
             self.promote_if_due(id, failure_limit);
+        }
+    }
+
+    /// A dispatcher becomes the owner of a run, whoever has it. None of ours does that.
+    pub fn seize(&mut self, id: TaskId, run: RunId, owner: Instance, spawn: SpawnId) -> bool {
+        let runs = |task: &&Task| task.status == Status::Running && task.claim.run == Some(run);
+        self.task(id).filter(runs).is_some() && {
+            self.set(id, |task| task.claim.adopter = Some((owner, spawn)));
+            true
         }
     }
 

@@ -23,6 +23,7 @@ const KINDS = {
     SpawnOk: ["born", 5, "a worker exists"],
     SpawnFailed: ["no", 6, "a worker could not be started"],
     SpawnCancelled: ["dot", 4, "a start was cancelled in time"],
+    Found: ["answer", 5, "what was found of an adopted claim"],
     Signalled: ["dot", 3, "what came of a signal"],
     PolicyChanged: ["dot", 5, "its configuration was changed"],
     Drain: ["bell", 6, "start nothing new, and end"],
@@ -37,6 +38,9 @@ const KINDS = {
     Disconnect: ["close", 4, "close a board's file"],
     Spawn: ["spawn", 8, "start a worker"],
     CancelSpawn: ["close", 6, "cancel a start"],
+    Find: ["ask", 5, "look for the worker of an adopted claim"],
+    Note: ["dot", 2, "note how an attempt ended, for the next dispatcher"],
+    SyncNotes: ["dot", 1, "make what was noted survive the host"],
     Forget: ["dot", 1, "nothing more is needed of an attempt"],
   },
   // These stand out a little. What the others report is their name.

@@ -70,8 +70,26 @@ pub fn of(promise: &str) -> &'static str {
              not even for a claim that was on its way."
         }
         "a_claim_of_the_living_stands" => {
-            "While the worker that a row names is alive, no other dispatcher may end its claim. \
-             Otherwise a second worker is started beside it."
+            "While the worker of a claim is alive, no other dispatcher may end that claim, and while \
+             its dispatcher is alive, none may adopt it. Otherwise a second worker is started beside \
+             it."
+        }
+        "holders_record_before_rivals_free" => {
+            "A claim whose dispatcher lives must not be ended before that could record how its worker \
+             ended; nor one whose dispatcher died, as long as something tells how. Otherwise work that \
+             was done is done again."
+        }
+        "claims_of_the_dead_are_adopted" => {
+            "What a dead dispatcher left must be adopted as soon as another can see it. Otherwise its \
+             tasks wait although nothing stands in their way."
+        }
+        "a_limit_counts_from_the_start" => {
+            "The time of a worker begins when it starts, also for the dispatcher that adopts it. \
+             Otherwise each restart gives it all of its time again."
+        }
+        "unknown_ends_block_in_the_end" => {
+            "Ends of which nothing is known charge no failure, but three in a row must block the task. \
+             Otherwise it could run forever, and nobody would be told."
         }
         "wakes_lie_ahead" => {
             "No wake-up may be asked for at a moment that has passed. Otherwise the dispatcher spins."

@@ -1,11 +1,12 @@
 //! From words to events.
 
+use sexton::machine::adoption::{Evidence, Process, Record};
 use sexton::machine::event::{Event, Group, Signal, SignalOutcome};
-use sexton::machine::exchange::{Expired, LeaseEnd, Refusal};
+use sexton::machine::exchange::{Expired, LeaseEnd, Orphan, Refusal};
 use sexton::machine::fault::{Blame, Commit, Fault, FaultClass};
 use sexton::machine::hold::Hold;
 use sexton::machine::hold::{Candidate, Lane, LastEnd};
-use sexton::machine::ids::{BoardId, Pid, SpawnId, TaskId, WorkerId};
+use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::{Completion, Policy};
 use sexton::machine::verdict::ExitStatus;
 
@@ -18,6 +19,7 @@ pub struct Seen {
     pub more: bool,
     pub promotable: Vec<TaskId>,
     pub expired: Vec<Expired>,
+    pub orphans: Vec<Orphan>,
     pub others: u32,
     pub lost: Vec<TaskId>,
     pub due: Option<i64>,
@@ -100,6 +102,9 @@ impl Stage {
                 Event::SpawnFailed { spawn: attempt(spawn)?, blame, errno: errno.parse().ok()? }
             }
             ["spawn-cancelled", spawn] => Event::SpawnCancelled { spawn: attempt(spawn)? },
+            ["found", spawn, how @ ..] => {
+                Event::Found { spawn: attempt(spawn)?, evidence: evidence(how)? }
+            }
             ["signalled", spawn, signal, outcome] => Event::Signalled {
                 spawn: attempt(spawn)?,
                 signal: self::signal(signal)?,
@@ -114,6 +119,23 @@ impl Stage {
             _ => return None,
         })
     }
+}
+
+/// What was found of an adopted attempt.
+fn evidence(words: &[&str]) -> Option<Evidence> {
+    let (record, process) = match words {
+        ["running", "pid", pid, "for", seconds] => {
+            let (pid, age_ms) = (self::pid(pid)?, millis(seconds)?);
+            (Record::Started, Process::Held { pid, age_ms })
+        }
+        ["gone"] => (Record::Started, Process::None(Group::Gone)),
+        ["gone", "others-live"] => (Record::Started, Process::None(Group::Alive)),
+        ["never-started"] => (Record::Intent, Process::None(Group::Gone)),
+        ["executing"] => (Record::Intent, Process::Executing),
+        ["hidden"] => (Record::Started, Process::Hidden),
+        _ => return None,
+    };
+    Some(Evidence { record, process, noted: None })
 }
 
 /// Seconds with up to three decimals, as milliseconds.
@@ -176,6 +198,15 @@ fn seen(text: &str) -> Option<Seen> {
                 let by = if *how == "expired" { LeaseEnd::Expired } else { LeaseEnd::WorkerGone };
                 let tasks = self::tasks(tasks)?.into_iter();
                 seen.expired.extend(tasks.map(|task| Expired { task, run: None, by }));
+            }
+            ["orphans", tasks @ ..] => {
+                // Runs of other dispatchers are numbered from 1001.
+                let orphans = self::tasks(tasks)?.into_iter().zip(1_001..);
+                seen.orphans.extend(orphans.map(|(task, run)| Orphan {
+                    task,
+                    run: RunId(run),
+                    worker: WorkerId(0),
+                }));
             }
             ["others", number] => seen.others = number.parse().ok()?,
             ["lost", tasks @ ..] => seen.lost = self::tasks(tasks)?,

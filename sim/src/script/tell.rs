@@ -4,7 +4,7 @@ use std::fmt;
 
 use sexton::machine::effect::{Effect, EndCause, Report};
 use sexton::machine::event::Signal;
-use sexton::machine::exchange::{Change, Fence, LeaseEnd, Refusal, Request};
+use sexton::machine::exchange::{Change, Fence, LeaseEnd, Orphan, Refusal, Request};
 use sexton::machine::fault::{Blame, FaultClass};
 use sexton::machine::hold::Hold;
 use sexton::machine::time::Mono;
@@ -32,6 +32,11 @@ pub fn effect(effect: &Effect) -> String {
             ("spawn", text)
         }
         Effect::CancelSpawn { spawn } => ("cancel", format!("the spawn of attempt {}", spawn.0)),
+        Effect::Find { spawn } => ("find", format!("the worker of attempt {}", spawn.0)),
+        Effect::Note { spawn, verdict } => {
+            ("note", format!("attempt {}: {}", spawn.0, self::verdict(*verdict)))
+        }
+        Effect::SyncNotes => ("sync", "what was noted".to_owned()),
         Effect::Forget { spawn } => ("forget", format!("attempt {}", spawn.0)),
         Effect::WakeAt(at) => ("wake", format!("at {}", Seconds(*at))),
         Effect::Report(report) => ("report", self::report(report)),
@@ -57,6 +62,11 @@ fn change(change: &Change) -> String {
             let (spawn, worker) = (spawn.0, worker.0);
             format!("claim {task} as attempt {spawn}, worker {worker}, lease {ttl_s} s, cap {cap}")
         }
+        Change::Adopt { spawn, orphan, ttl_s } => {
+            let Orphan { task, run, worker } = orphan;
+            let (spawn, run, worker) = (spawn.0, run.0, worker.0);
+            format!("adopt {task} run {run} as attempt {spawn}, worker {worker}, lease {ttl_s} s")
+        }
         Change::Started { fence, pid } => format!("started {}: pid {}", self::fence(*fence), pid.0),
         Change::Renew { fence, ttl_s, heartbeat } => {
             let heartbeat = if *heartbeat { ", heartbeat" } else { "" };
@@ -73,6 +83,7 @@ fn change(change: &Change) -> String {
         Change::Reclaim { expired, failure_limit } => {
             let why = match expired.by {
                 LeaseEnd::Expired => "its lease is over",
+                LeaseEnd::Neglected => "its dispatcher lives, and does not renew it",
                 LeaseEnd::WorkerGone => "its worker is gone",
             };
             let run = expired.run.map_or(String::new(), |run| format!(" run {}", run.0));
@@ -89,6 +100,7 @@ fn verdict(verdict: Verdict) -> String {
     match verdict {
         Verdict::Completed => "completed".to_owned(),
         Verdict::Crashed(status) => format!("crashed({})", self::status(status)),
+        Verdict::Unknown => "unknown".to_owned(),
         Verdict::ProtocolViolation => "protocol violation".to_owned(),
         Verdict::RateLimited => "rate limited".to_owned(),
         Verdict::CredentialsRefused => "credentials refused".to_owned(),
@@ -149,6 +161,13 @@ fn report(report: &Report) -> String {
         Report::Claimed(fence, board) => {
             format!("claimed {} of board {}", self::fence(*fence), board.0)
         }
+        Report::Adopted(fence, board) => {
+            format!("adopted {}, board {}", self::fence(*fence), board.0)
+        }
+        Report::CannotTell(spawn) => {
+            format!("it cannot be told whether the worker of attempt {} lives", spawn.0)
+        }
+        Report::Found(spawn, pid) => format!("found attempt {}: pid {}", spawn.0, pid.0),
         Report::ClaimRefused(task, board, why) => {
             format!("board {} refused the claim of {task}: {}", board.0, refusal(*why))
         }

@@ -79,10 +79,10 @@ impl World {
     /// Whether a living dispatcher has signalled this worker, or the worker of its group.
     fn is_asked_to_end(&self, uid: Uid) -> bool {
         let leader = self.kernel.get(uid).map(|process| process.leader);
-        let living = self.seats.iter().filter(|seat| seat.machine.is_some());
-        let attempts = living.flat_map(|seat| self.ledger.of(seat.instance));
-        let mut mine = attempts.filter(|(_, attempt)| attempt.process == leader);
-        leader.is_some() && mine.any(|(_, attempt)| attempt.signalled.is_some())
+        let Some(life) = leader.and_then(|leader| self.ledger.life(leader)) else { return false };
+        let attempt = self.ledger.get(life.of, life.spawn);
+        let signaller = attempt.and_then(|attempt| attempt.signaller);
+        self.seats.iter().any(|seat| seat.machine.is_some() && Some(seat.instance) == signaller)
     }
 
     /// Judges what is left when the calm is over.
@@ -110,7 +110,7 @@ impl World {
                 let holder = crate::board::Holder::Sexton(seat.instance, spawn);
                 let model = &self.boards[attempt.board.0 as usize].model;
                 let open = model.task(attempt.task).is_some_and(|task| {
-                    task.status == Status::Running && task.claim.holder == Some(holder)
+                    task.status == Status::Running && task.claim.owner() == Some(holder)
                 });
                 if attempt.reaped && open {
                     remains.open.push((attempt.board, attempt.task));

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use sexton::machine::Mode;
+use sexton::machine::attempt::Stage;
 use sexton::machine::event::Event;
+use sexton::machine::ids::SpawnId;
 use sexton::machine::policy::Policy;
 
 use super::seat::Limits;
 use super::{CALM_INTERVAL_MS, FINE, Item, RARE_TICK_MS, RETIRE_MS, World, founding};
 use crate::board::{Holder, Instance, Status};
 use crate::fault::Fault;
-use crate::kernel::Uid;
 use crate::ledger::News;
 use crate::sometimes::Sometimes;
 use crate::trace::{What, Who};
@@ -26,6 +27,7 @@ impl World {
         };
         self.after(wait, Item::Tick(seat, of));
         self.upset(seat);
+        self.judge_the_orphaned(seat, wait);
         if self.is_time_to_tick(seat) {
             self.feed(seat, Event::Tick);
         }
@@ -53,7 +55,7 @@ impl World {
         };
         self.boards.iter().flat_map(|board| board.model.tasks()).any(|task| {
             task.status == Status::Running
-                && matches!(task.claim.holder, Some(Holder::Sexton(of, _)) if !lives(of))
+                && matches!(task.claim.owner(), Some(Holder::Sexton(of, _)) if !lives(of))
         })
     }
 
@@ -62,6 +64,7 @@ impl World {
         let who = Who::Dispatcher(seat);
         match self.strike(
             &[
+                Fault::KeeperDies,
                 Fault::Crash,
                 Fault::Shutdown,
                 Fault::ClockAhead,
@@ -71,6 +74,7 @@ impl World {
             ],
             who,
         ) {
+            Some(Fault::KeeperDies) => self.keeper_dies(),
             Some(Fault::Crash) => {
                 let wait = self.millis();
                 self.after(wait, Item::Crash(seat));
@@ -113,15 +117,59 @@ impl World {
         let of = self.seats[seat].instance;
         let Some(machine) = &self.seats[seat].machine else { return };
         let drained = self.sabotage_retirement(machine.is_drained(now, RETIRE_MS));
-        if machine.mode() == Mode::Running || !drained || self.broken.is_some() {
+        let mode = machine.mode();
+        let only_spawns = mode == Mode::Aborting && !drained && self.has_only_spawns(seat);
+        if mode == Mode::Running || !(drained || only_spawns) || self.broken.is_some() {
             return;
         }
-        let left = self.ledger.of(of).filter(|(_, a)| a.process.is_some_and(|p| self.may_live(p)));
-        let left = left.count();
+        if only_spawns {
+            self.reach(Sometimes::AShutdownLeftASpawn);
+        }
+        let here = &self.seats[seat];
+        // A spawn that is under way goes on in the child, and what was not found is for the next.
+        let is_its_own = |spawn: SpawnId| match here.adopted.get(&spawn) {
+            Some(adopted) => adopted.found,
+            None => self.ledger.resolve(of, spawn) == (of, spawn) && !here.awaits_spawn(spawn),
+        };
+        let living =
+            self.ledger.of(of).filter(|(_, a)| a.process.is_some_and(|p| self.may_live(p)));
+        let left = living.filter(|(spawn, _)| is_its_own(*spawn)).count();
         self.ledger.news.clear();
         self.ledger.note(News::Retired { left });
         self.judge();
         self.die(seat);
+    }
+
+    /// Whether it was asked to end at once, and waits only for children that have not executed.
+    fn has_only_spawns(&self, seat: usize) -> bool {
+        let here = &self.seats[seat];
+        let Some(machine) = &here.machine else { return false };
+        let mut stages = machine.attempts().map(|(_, attempt)| attempt.stage());
+        !here.lanes.is_empty()
+            && stages.all(|stage| matches!(stage, Stage::Cancelling(_) | Stage::Gone { .. }))
+    }
+
+    /// What a dispatcher leaves when it dies, and what of it is lost.
+    fn leave_estate(&mut self, seat: usize) {
+        let (instance, first) = (self.seats[seat].instance, self.seats[seat].first);
+        if let Some(place) = self.places.get_mut(instance.0 as usize) {
+            place.dead_since = Some(self.moment / FINE);
+        }
+        match self.strike(&[Fault::RecordsLost, Fault::KeeperDies], Who::Dispatcher(seat)) {
+            Some(Fault::RecordsLost) => self.estate.lose(instance),
+            Some(_) => self.keeper_dies(),
+            None => {}
+        }
+        if first {
+            self.end_namespace(instance);
+        }
+        self.weigh_evidence();
+    }
+
+    fn keeper_dies(&mut self) {
+        let away_ms = 20 * self.millis();
+        self.estate.keeper_dies(self.moment + away_ms * FINE);
+        self.weigh_evidence();
     }
 
     /// Crashes a dispatcher with all its threads; effects that had not begun never happen.
@@ -133,13 +181,15 @@ impl World {
         left.machine = None;
         left.dies_after = None;
         left.conns.clear();
+        left.adopted.clear();
+        left.lanes.clear();
         for board in &mut self.boards {
             board.model.forget(instance);
         }
-        let ended: Vec<Uid> = self.kernel.zombies(instance).map(|zombie| zombie.uid).collect();
-        self.ledger.reaped += ended.len() as u64;
+        self.ledger.reaped += self.kernel.zombies(instance).count() as u64;
         self.kernel.orphan(instance);
         self.ledger.reap_failing.remove(&instance);
+        self.leave_estate(seat);
         let wait = self.millis();
         self.after(wait, Item::Restart(seat));
     }

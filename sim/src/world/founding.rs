@@ -7,7 +7,8 @@ use sexton::machine::hold::Lane;
 use sexton::machine::ids::{BoardId, TaskId, WorkerId};
 use sexton::machine::policy::{Completion, Policy, WorkerPolicy};
 
-use super::{EPOCH, Item, Seat, Seen, World};
+use super::domain::{Domain, Place};
+use super::{EPOCH, FINE, Item, Seat, Seen, World};
 use crate::board::{Instance, ModelBoard, NewTask};
 use crate::entropy::Entropy;
 use crate::fault::Fault;
@@ -59,17 +60,24 @@ impl World {
     pub(super) fn found_seat(&mut self) {
         let seat = self.seats.len();
         let policy = Arc::new(self.policy.clone());
-        self.seats.push(Seat::new(Instance(self.instances), None, policy));
+        self.seats.push(Seat::new(Instance(0), None, policy));
+        if seat == 1 && self.fires(Fault::Namespaces, Who::Dispatcher(seat)) {
+            self.seats[seat].domain = self.new_domain();
+            self.seats[seat].first = self.entropy.below(2) == 1;
+        }
         self.begin(seat);
     }
 
     /// Starts a dispatcher in this seat.
     pub(super) fn begin(&mut self, seat: usize) {
-        let instance = Instance(self.instances);
-        self.instances += 1;
+        let instance = Instance(self.places.len() as u32);
         let (wakes, policy) = (self.seats[seat].wakes + 1, Arc::clone(&self.seats[seat].policy));
         let machine = Some(self.machine(&policy));
-        self.seats[seat] = Seat { wakes, ..Seat::new(instance, machine, policy) };
+        let first = self.seats[seat].first;
+        let domain = if first { self.new_domain() } else { self.seats[seat].domain };
+        self.places.push(Place { domain, first, dead_since: None });
+        let (new, began) = (Seat::new(instance, machine, policy), self.moment / FINE);
+        self.seats[seat] = Seat { wakes, domain, first, began, ..new };
         self.tell(Who::Dispatcher(seat), || What::Begins(instance));
         let wait = self.entropy.below(8) as u64;
         self.after(wait, Item::Tick(seat, instance));
@@ -77,6 +85,11 @@ impl World {
 }
 
 impl World {
+    fn new_domain(&mut self) -> Domain {
+        self.domains += 1;
+        Domain(self.domains - 1)
+    }
+
     #[cfg(not(feature = "sabotage"))]
     #[expect(clippy::unused_self, reason = "knows which bugs to plant, where bugs are planted")]
     fn machine(&self, policy: &Policy) -> Dispatcher {

@@ -8,6 +8,7 @@ use sexton::machine::ids::{BoardId, SpawnId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::ExitStatus;
 
+use super::seat::SpawnLane;
 use crate::board::Instance;
 use crate::kernel::Uid;
 
@@ -38,6 +39,12 @@ pub(super) enum Item {
     },
     /// A spawn thread creates its process.
     Make { seat: usize, of: Instance, spawn: SpawnId },
+    /// A process comes to life whose dispatcher has died while it made it.
+    Born { of: Instance, lane: SpawnLane },
+    /// It executes its program.
+    Executes { of: Instance, lane: SpawnLane, uid: Uid },
+    /// A dispatcher looks for the worker of a claim that it has adopted.
+    Find { seat: usize, of: Instance, spawn: SpawnId },
     /// A process ends on its own.
     End(Uid, ExitStatus),
     /// A signal ends it.

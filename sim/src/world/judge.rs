@@ -16,11 +16,12 @@ impl World {
     pub(super) fn before(&mut self, seat: usize, event: &Event) -> Vec<Uid> {
         let instance = self.seats[seat].instance;
         match event {
-            Event::Tick => self.kernel.zombies(instance).map(|zombie| zombie.uid).collect(),
+            Event::Tick => self.unreaped(seat),
             Event::Reaped { seq } => {
                 self.ledger.reap_failing.remove(&instance);
                 let due = self.seats[seat].due.remove(seq).unwrap_or_default();
-                let left = due.iter().filter(|uid| self.kernel.get(**uid).is_some()).count();
+                let unreaped = if due.is_empty() { due.clone() } else { self.unreaped(seat) };
+                let left = due.iter().filter(|uid| unreaped.contains(uid)).count();
                 self.ledger.note(News::Reaped { left });
                 Vec::new()
             }
@@ -39,6 +40,12 @@ impl World {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What has ended and was not reported to this dispatcher: its children, and what it adopted.
+    fn unreaped(&self, seat: usize) -> Vec<Uid> {
+        let zombies = self.kernel.zombies(self.seats[seat].instance).map(|zombie| zombie.uid);
+        zombies.chain(self.held_exits(seat, false)).collect()
     }
 
     pub(super) fn note_tick(&mut self, seat: usize, zombies: Vec<Uid>, effects: &[Effect]) {

@@ -1,39 +1,20 @@
 //! Requests to boards take effect, or fail to.
 
 use sexton::machine::event::Event;
-use sexton::machine::exchange::{Answer, Change, Fence, Request, Taken};
+use sexton::machine::exchange::{Answer, Change, Expired, Fence, LeaseEnd, Request, Taken};
 use sexton::machine::fault::{Commit, Fault as Trouble, FaultClass};
 use sexton::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;
 
-use super::seat::Conn;
-use super::{FINE, Item, Seat, World};
-use crate::board::{Env, Holder, Instance, Liveness, Memory, ModelBoard, Status};
+use super::domain::Alive;
+use super::seat::{CLOCK_BACK_MS, Conn};
+use super::{FINE, Item, World};
+use crate::board::{Env, Holder, Instance, Memory, ModelBoard, Outcome, Status};
 use crate::fault::Fault;
-use crate::kernel::Kernel;
 use crate::ledger::News;
 use crate::sometimes::Sometimes;
 use crate::trace::{What, Who};
-
-/// Who is alive, for the leases of others.
-struct Alive<'a> {
-    kernel: &'a Kernel,
-    seats: &'a [Seat],
-    /// Somebody takes all others for dead.
-    blind: bool,
-}
-
-impl Liveness for Alive<'_> {
-    fn worker(&self, pid: Pid) -> bool {
-        !self.blind && self.kernel.pid_alive(pid)
-    }
-
-    fn dispatcher(&self, instance: Instance) -> bool {
-        !self.blind
-            && self.seats.iter().any(|seat| seat.instance == instance && seat.machine.is_some())
-    }
-}
 
 impl World {
     /// A board's file is checked and opened.
@@ -80,6 +61,12 @@ impl World {
     pub(super) fn disconnect(&mut self, seat: usize, id: BoardId) {
         self.seats[seat].conns.remove(&id);
         self.seats[seat].well.remove(&id);
+        let knows = self.seats[seat].machine.iter().flat_map(|machine| machine.boards());
+        if !knows.into_iter().any(|board| board.id() == id) {
+            // It was let go, and is new when it comes back.
+            self.seats[seat].failed.remove(&id);
+            self.seats[seat].back.remove(&id);
+        }
         let instance = self.seats[seat].instance;
         if let Some(board) = self.boards.get_mut(id.0 as usize) {
             board.model.forget(instance);
@@ -196,20 +183,28 @@ impl World {
         let blind = self.sabotage_liveness();
         let model = &mut self.boards[n].model;
         let mut answer = {
-            let liveness = Alive { kernel: &self.kernel, seats: &self.seats, blind };
+            let liveness = Alive {
+                kernel: &self.kernel,
+                estate: &self.estate,
+                ledger: &self.ledger,
+                seats: &self.seats,
+                places: &self.places,
+                here: self.seats[seat].domain,
+                blind,
+            };
             let env = Env { policy, liveness: &liveness, contended };
             model.exchange(instance, &mut conn.memory, &landing, &env)
         };
         let sick = conn.sick;
         self.seats[seat].conns = conns;
-        self.sabotage_fences(n, request, &mut answer);
+        self.sabotage_fences(seat, n, request, &mut answer);
         let wrote = !request.changes.is_empty();
         if wrote && sick {
             self.ledger.note(News::WroteSick(id));
         }
         let pairs = request.changes.iter().zip(answer.taken.iter()).zip(&before);
         for ((change, taken), before) in pairs {
-            self.write_down(instance, n, *change, *taken, before, policy.max_in_progress);
+            self.write_down(seat, n, *change, *taken, before, policy.max_in_progress);
         }
         self.judge();
         self.ledger.news.clear();
@@ -221,13 +216,14 @@ impl World {
 
     fn write_down(
         &mut self,
-        of: Instance,
+        seat: usize,
         n: usize,
         change: Change,
         taken: Taken,
         before: &Before,
         cap: u32,
     ) {
+        let of = self.seats[seat].instance;
         let model = &self.boards[n].model;
         match (change, taken) {
             (Change::Claim { spawn, .. }, Taken::Claimed { .. }) => {
@@ -251,31 +247,59 @@ impl World {
                     self.reach(Sometimes::TheBreakerTripped);
                 }
                 self.ledger.note(News::Wrote { ours: before.is(of, fence) });
-                self.note_finish(of, fence.spawn, verdict, (before.failures, after));
+                self.note_finish(of, n, fence, verdict, before, after);
             }
-            (Change::Reclaim { .. }, Taken::Yes) => {
-                let living = self.has_a_living_worker(before);
-                self.ledger.note(News::Reclaimed { living });
+            (Change::Adopt { spawn, .. }, Taken::Claimed { .. }) => {
+                self.note_adoption(of, spawn, before);
+            }
+            (Change::Reclaim { expired, .. }, Taken::Yes) => {
+                self.note_reclaim(seat, n, expired, before);
             }
             _ => {}
         }
     }
 
-    /// Whether a process is alive that a claim was known to be for.
-    fn has_a_living_worker(&self, before: &Before) -> bool {
-        let Some(Holder::Sexton(of, spawn)) = before.holder else { return false };
-        let worker = self.ledger.get(of, spawn).and_then(|attempt| attempt.process);
-        let alive = worker.and_then(|uid| self.kernel.get(uid)).is_some_and(|p| p.is_alive());
-        before.pid.is_some() && alive
+    fn note_adoption(&mut self, of: Instance, spawn: SpawnId, before: &Before) {
+        let Some(Holder::Sexton(owner, number)) = before.holder else { return };
+        let living = owner != of && self.dead_since(owner).is_none();
+        self.ledger.note(News::Adopted { living });
+        self.adopted(of, spawn, (owner, number), before.pid);
+    }
+
+    /// A claim of another dispatcher was ended by the rules.
+    fn note_reclaim(&mut self, seat: usize, n: usize, expired: Expired, before: &Before) {
+        let Some(Holder::Sexton(owner, number)) = before.holder else { return };
+        let key = self.ledger.resolve(owner, number);
+        let domain = self.seats[seat].domain;
+        if self.domain_of(key.0) != domain {
+            return self.reach(Sometimes::AClaimElsewhereEnded);
+        }
+        let attempt = self.ledger.get(key.0, key.1);
+        let living = attempt.and_then(|a| a.process).is_some_and(|leader| self.may_live(leader));
+        let ended = attempt.is_some_and(|a| a.status.is_some() && !a.lost);
+        let told = ended && self.dead_since(owner).is_some();
+        if let Some(attempt) = self.ledger.get_mut(key.0, key.1) {
+            attempt.freed = true;
+        }
+        let back = self.seats[seat].back.get(&self.boards[n].id);
+        let hasty = expired.by == LeaseEnd::Neglected
+            && back.is_some_and(|turn| self.moment / FINE + CLOCK_BACK_MS < turn.surely);
+        if expired.by == LeaseEnd::Neglected {
+            self.reach(Sometimes::ANeglectedClaimEnded);
+        }
+        self.ledger.note(News::Reclaimed { living, told, hasty });
     }
 
     fn note_finish(
         &mut self,
         of: Instance,
-        spawn: SpawnId,
+        n: usize,
+        fence: Fence,
         verdict: Verdict,
-        failures: (u32, u32),
+        before: &Before,
+        failures: u32,
     ) {
+        let spawn = fence.spawn;
         let attempt = self.ledger.get(of, spawn).cloned();
         let completion = attempt
             .as_ref()
@@ -283,14 +307,40 @@ impl World {
             .unwrap_or(sexton::machine::policy::Completion::ExitStatus);
         if let Some(attempt) = self.ledger.get_mut(of, spawn) {
             attempt.recorded += 1;
+            attempt.freed |= verdict.may_requeue();
         }
+        let is_adopted = self.ledger.resolve(of, spawn) != (of, spawn);
+        let leader = attempt.as_ref().and_then(|attempt| attempt.process);
+        let living = leader.is_some_and(|leader| self.may_live(leader));
+        let maker = self.ledger.resolve(of, spawn).0;
+        let unrecorded = before.pid.is_none() && !self.estate.has_records_of(maker);
+        let adopted_living = is_adopted && living && verdict.may_requeue();
+        let task = self.boards[n].model.task(fence.task);
+        let blocked = task.is_some_and(|task| task.status == Status::Blocked);
+        let limit = task.and_then(|task| task.max_retries).unwrap_or(UNKNOWN_LIMIT).max(1);
+        let unknown = (unknown_streak(&self.boards[n].model, fence.task), limit);
         match verdict {
             Verdict::RateLimited => self.reach(Sometimes::ATaskCooledDown),
             Verdict::TimedOut { .. } => self.reach(Sometimes::AWorkerRanOutOfTime),
             Verdict::ProtocolViolation => self.reach(Sometimes::AWorkerBrokeProtocol),
+            Verdict::Unknown => {
+                self.reach(Sometimes::AnEndWasUnknown);
+                if blocked {
+                    self.reach(Sometimes::UnknownEndsBlocked);
+                }
+            }
             _ => {}
         }
-        self.ledger.note(News::Recorded { verdict, completion, attempt, failures });
+        self.ledger.note(News::Recorded {
+            verdict,
+            completion,
+            attempt,
+            failures: (before.failures, failures),
+            unrecorded,
+            adopted_living,
+            blocked,
+            unknown,
+        });
     }
 
     /// A board changed: the dispatchers that watch its directory get a notice.
@@ -384,6 +434,17 @@ const FAULTS: [Fault; 13] = [
     Fault::Refusal,
 ];
 
+/// Unknown ends in a row that block a task without a limit of its own.
+const UNKNOWN_LIMIT: u32 = 3;
+
+/// Unknown ends in a row of a task, the newest run included. Rate limits neither count nor end the row.
+fn unknown_streak(model: &ModelBoard, task: TaskId) -> u32 {
+    let runs = model.runs().iter().rev().filter(|run| run.task == task);
+    let ends = runs.filter_map(|run| run.end).filter(|end| end.outcome != Outcome::RateLimited);
+    let streak = ends.take_while(|end| end.outcome == Outcome::Unknown).count();
+    u32::try_from(streak).unwrap_or(u32::MAX)
+}
+
 /// Whose a task was before a change.
 struct Before {
     status: Option<Status>,
@@ -401,11 +462,12 @@ impl Before {
             | Change::Renew { fence, .. }
             | Change::Finish { fence, .. } => fence.task,
             Change::Reclaim { expired, .. } => expired.task,
+            Change::Adopt { orphan, .. } => orphan.task,
         };
         let task = model.task(task);
         Before {
             status: task.map(|task| task.status),
-            holder: task.and_then(|task| task.claim.holder),
+            holder: task.and_then(|task| task.claim.owner()),
             run: task.and_then(|task| task.claim.run),
             pid: task.and_then(|task| task.claim.pid),
             failures: task.map_or(0, |task| task.failures),

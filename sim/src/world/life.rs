@@ -2,14 +2,16 @@
 
 use sexton::machine::event::Event;
 use sexton::machine::fault::Blame;
-use sexton::machine::ids::SpawnId;
+use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::policy::Completion;
 use sexton::machine::verdict::ExitStatus;
 
+use super::adopted::Adopted;
+use super::estate::Key;
 use super::item::Deed;
 use super::seat::SpawnLane;
-use super::{Item, World};
-use crate::board::{Block, Complete, Holder};
+use super::{FINE, Item, World};
+use crate::board::{Block, Complete, Holder, Instance};
 use crate::fault::Fault;
 use crate::kernel::Uid;
 use crate::ledger::News;
@@ -27,6 +29,17 @@ const CALM_LIFE_MS: u64 = 60_000;
 /// Longer than any world lasts, in milliseconds.
 const FOR_EVER_MS: u64 = 1_000 * 3_600_000;
 
+/// What lives beside a new worker.
+#[derive(Default)]
+struct Neighbours {
+    /// Workers of the same dispatcher, the new one included.
+    live: u32,
+    /// Those of the same board.
+    live_there: u32,
+    /// Something of another worker of the same task.
+    twin: bool,
+}
+
 impl World {
     /// A spawn thread creates its process, unless it was called off.
     pub(super) fn make_process(&mut self, seat: usize, spawn: SpawnId) {
@@ -35,9 +48,12 @@ impl World {
             return;
         };
         let struck = self.strike(
-            &[Fault::ForkRefused, Fault::ExecFails, Fault::DirectoryFails],
+            &[Fault::ForkRefused, Fault::ExecFails, Fault::DirectoryFails, Fault::DiesInSpawn],
             Who::Dispatcher(seat),
         );
+        if struck == Some(Fault::DiesInSpawn) {
+            return self.die_in_spawn(seat, at);
+        }
         let failed = match struck {
             Some(Fault::ForkRefused) => Some((Blame::Host, EAGAIN)),
             Some(Fault::ExecFails) => Some((Blame::Task, EACCES)),
@@ -55,8 +71,9 @@ impl World {
             return self.answer(seat, Event::SpawnFailed { spawn, blame, errno });
         };
         self.seats[seat].lanes[at].past_gate = true;
-        self.begin_life(seat, spawn, uid);
-        let pid = self.pids[&uid];
+        let lane = self.seats[seat].lanes[at].clone();
+        let pid = self.begin_life(of, &lane, uid);
+        self.execute(of, &lane, uid, pid);
         let wait = match self.fires(Fault::SpawnAnswerHangs, Who::Dispatcher(seat)) {
             true => self.seats[seat].policy.spawn_deadline_ms + self.millis(),
             false => self.millis(),
@@ -64,17 +81,57 @@ impl World {
         self.after(wait, Item::Tell(seat, of, Event::SpawnOk { spawn, pid }));
     }
 
-    fn begin_life(&mut self, seat: usize, spawn: SpawnId, uid: Uid) {
-        let lane = self.seats[seat].lanes.iter().find(|lane| lane.spawn == spawn).cloned();
-        let (Some(lane), Some(process)) = (lane, self.kernel.get(uid)) else { return };
-        let pid = process.pid;
+    /// A dispatcher dies while a child of it is being made. The child lives on, unless its whole
+    /// namespace dies.
+    fn die_in_spawn(&mut self, seat: usize, at: usize) {
+        let of = self.seats[seat].instance;
+        let lane = self.seats[seat].lanes[at].clone();
+        if self.seats[seat].first {
+            return self.die(seat);
+        }
+        self.estate.forked((of, lane.spawn));
+        self.die(seat);
+        let wait = self.millis();
+        self.after(wait, Item::Born { of, lane });
+    }
+
+    /// A process comes to life whose dispatcher died while it made it.
+    pub(super) fn born_late(&mut self, of: Instance, lane: SpawnLane) {
+        let Some(uid) = self.kernel.spawn(of, lane.spawn) else {
+            return self.estate.not_forked((of, lane.spawn));
+        };
+        self.kernel.disown(uid);
+        self.begin_life(of, &lane, uid);
+        let wait = self.millis();
+        self.after(wait, Item::Executes { of, lane, uid });
+    }
+
+    /// It executes its program, after it has written down its pid.
+    pub(super) fn executes_late(&mut self, of: Instance, lane: &SpawnLane, uid: Uid) {
+        if let Some(pid) = self.kernel.get(uid).map(|process| process.pid) {
+            self.execute(of, lane, uid, pid);
+        }
+    }
+
+    fn begin_life(&mut self, of: Instance, lane: &SpawnLane, uid: Uid) -> Pid {
+        let pid = self.kernel.get(uid).map_or(Pid(0), |process| process.pid);
         if self.pids.values().any(|known| *known == pid) {
             self.reach(Sometimes::APidCameBack);
         }
         self.pids.insert(uid, pid);
-        let origin = Origin::Worker { seat, task: lane.task };
+        let origin = Origin::Worker { seat: self.seat_of(of), task: lane.task };
         self.tell(Who::Process(uid), || What::Started { pid, origin });
-        self.note_spawn(seat, uid, &lane);
+        self.note_spawn(of, uid, lane);
+        pid
+    }
+
+    /// The seat of a dispatcher; of a dead one, any.
+    fn seat_of(&self, of: Instance) -> usize {
+        self.seats.iter().position(|seat| seat.instance == of).unwrap_or_default()
+    }
+
+    fn execute(&mut self, of: Instance, lane: &SpawnLane, uid: Uid, pid: Pid) {
+        self.estate.begun((of, lane.spawn), uid, pid, self.moment);
         let life_ms = match self.fires(Fault::Slow, Who::Process(uid)) {
             true => FOR_EVER_MS,
             false => self.entropy.one_of(&[1, 5, 30, 200, 1_000, 3_000]),
@@ -105,38 +162,59 @@ impl World {
         self.after(life_ms, Item::End(uid, status));
     }
 
-    fn note_spawn(&mut self, seat: usize, uid: Uid, lane: &SpawnLane) {
-        let SpawnLane { spawn, board, task, configured, limits, .. } = *lane;
-        let of = self.seats[seat].instance;
+    fn note_spawn(&mut self, of: Instance, uid: Uid, lane: &SpawnLane) {
         self.ledger.spawned += 1;
-        let mut claimed = false;
-        if let Some(attempt) = self.ledger.get_mut(of, spawn) {
-            attempt.process = Some(uid);
-            claimed = attempt.claimed;
-        }
-        let (mut live, mut live_there, mut twin) = (0, 0, false);
-        for (number, attempt) in self.ledger.of(of) {
-            if !attempt.process.is_some_and(|leader| self.may_live(leader)) {
-                continue;
-            }
-            live += 1;
-            live_there += u32::from(attempt.board == board);
-            twin |= attempt.board == board && attempt.task == task && number != spawn;
-        }
+        self.ledger.born(uid, (of, lane.spawn), self.moment / FINE);
+        let claimed = self.ledger.get(of, lane.spawn).is_some_and(|attempt| attempt.claimed);
+        let Neighbours { live, live_there, twin } = self.neighbours(of, uid, lane);
         if self.kernel.processes().iter().any(|p| p.parent.is_some_and(|parent| parent != of)) {
             self.reach(Sometimes::TwoDispatchersWorked);
         }
         self.ledger.note(News::Spawned {
             live,
-            max_workers: limits.max_workers,
+            max_workers: lane.limits.max_workers,
             live_there,
-            max_in_progress: limits.max_in_progress,
+            max_in_progress: lane.limits.max_in_progress,
             claimed,
-            configured,
+            configured: lane.configured,
             twin,
         });
         self.judge();
         self.ledger.news.clear();
+    }
+
+    /// What lives beside a new worker.
+    fn neighbours(&self, of: Instance, uid: Uid, lane: &SpawnLane) -> Neighbours {
+        let seat = self.seats.iter().find(|seat| seat.instance == of && seat.machine.is_some());
+        let freed = self.ledger.get(of, lane.spawn).is_some_and(|attempt| attempt.freed);
+        let mut leaders: Vec<Uid> = Vec::new();
+        let mut found = Neighbours::default();
+        for process in self.kernel.processes().iter().filter(|process| process.is_alive()) {
+            let leader = process.leader;
+            if leaders.contains(&leader) || self.kept.contains(&leader) {
+                continue;
+            }
+            leaders.push(leader);
+            let Some(life) = self.ledger.life(leader) else { continue };
+            let Some(attempt) = self.ledger.get(life.of, life.spawn) else { continue };
+            // By which number this dispatcher knows it, if it has adopted it.
+            let number = seat.and_then(|seat| {
+                let mut adopted = seat.adopted.iter().filter(|(_, adopted)| adopted.told);
+                let is_it = |a: &Adopted| a.key == (life.of, life.spawn);
+                adopted.find(|(_, adopted)| is_it(adopted)).map(|(number, _)| *number)
+            });
+            let own = life.of == of || number.is_some();
+            let counts = life.of == of || number.is_some_and(|n| lane.beside.contains(&n));
+            if seat.is_some() && counts {
+                found.live += 1;
+                found.live_there += u32::from(attempt.board == lane.board);
+            }
+            let alike = attempt.board == lane.board && attempt.task == lane.task && leader != uid;
+            let near = self.domain_of(life.of) == self.domain_of(of);
+            // What a person has taken from its dispatcher is no business of others.
+            found.twin |= alike && near && (own || attempt.freed || freed);
+        }
+        found
     }
 
     /// Whether anything of a worker's group lives that is not meant to live on.
@@ -149,34 +227,33 @@ impl World {
         let Some(process) = self.kernel.get(uid).filter(|process| process.is_alive()) else {
             return;
         };
-        let (leader, spawn, parent) = (process.leader, process.spawn, process.parent);
+        let (leader, worker) = (process.leader, process.worker);
         let reaper = self.kernel.end(uid, status);
         let seat = reaper.and_then(|of| self.seats.iter().position(|seat| seat.instance == of));
         self.tell(Who::Process(uid), || What::Ended { status, reaper: seat });
-        if let (Some(of), Some(spawn)) = (parent, spawn)
-            && let Some(attempt) = self.ledger.get_mut(of, spawn)
-        {
-            attempt.status = Some(status);
-        }
-        if spawn.is_some() && self.kernel.group_alive(leader) {
-            self.reach(Sometimes::AGroupOutlivedItsLeader);
-            self.maybe_keep(parent, spawn, leader, status);
+        self.ledger.ended(uid, status, self.moment / FINE);
+        if let Some(key) = worker {
+            self.estate.ended(key, status);
+            if self.kernel.group_alive(leader) {
+                self.reach(Sometimes::AGroupOutlivedItsLeader);
+                self.maybe_keep(key, leader, status);
+            }
         }
         match reaper {
             Some(of) => self.wake(of, uid),
-            None => self.ledger.reaped += 1,
+            None => {
+                self.ledger.reaped += 1;
+                if worker.is_some() {
+                    self.held_ended(uid, status);
+                    self.weigh_evidence();
+                }
+            }
         }
     }
 
     /// What a completed task leaves behind may live on where its owner wants that.
-    fn maybe_keep(
-        &mut self,
-        of: Option<crate::board::Instance>,
-        spawn: Option<SpawnId>,
-        leader: Uid,
-        status: ExitStatus,
-    ) {
-        let attempt = of.zip(spawn).and_then(|(of, spawn)| self.ledger.get(of, spawn));
+    fn maybe_keep(&mut self, (of, spawn): Key, leader: Uid, status: ExitStatus) {
+        let attempt = self.ledger.get(of, spawn);
         let Some(attempt) = attempt.filter(|attempt| attempt.signalled.is_none()) else { return };
         let worker = self.policy.worker(attempt.worker);
         let done = status == ExitStatus::Code(0) && worker.completion == Completion::ExitStatus;
@@ -185,7 +262,7 @@ impl World {
         }
     }
 
-    fn wake(&mut self, of: crate::board::Instance, uid: Uid) {
+    fn wake(&mut self, of: Instance, uid: Uid) {
         let Some(seat) = self.seats.iter().position(|seat| seat.instance == of) else { return };
         if !self.fires(Fault::LostWakeup, Who::Dispatcher(seat)) {
             self.kernel.hint(uid);
@@ -213,7 +290,7 @@ impl World {
         let Some(process) = self.kernel.get(uid).filter(|process| process.is_alive()) else {
             return;
         };
-        let (Some(of), Some(spawn)) = (process.parent, process.spawn) else { return };
+        let Some((of, spawn)) = process.worker else { return };
         let Some(attempt) = self.ledger.get(of, spawn) else { return };
         let (n, task) = (attempt.board.0 as usize, attempt.task);
         let holder = Holder::Sexton(of, spawn);

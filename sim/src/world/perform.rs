@@ -60,7 +60,11 @@ impl World {
                     events.push_back(Event::SpawnCancelled { spawn });
                 }
             }
-            Effect::Forget { .. } => {}
+            Effect::Find { spawn } => self.find(seat, spawn),
+            Effect::Note { spawn, verdict } => self.note_end(seat, spawn, verdict),
+            // What was noted survives dispatchers as it is, and hosts do not die here.
+            Effect::SyncNotes => {}
+            Effect::Forget { spawn } => self.forget(seat, spawn),
             Effect::WakeAt(at) => {
                 let moment = at.0.saturating_mul(FINE);
                 let ahead = at.0 as i64 - self.seats[seat].told.0 as i64;
@@ -70,14 +74,18 @@ impl World {
                 self.items.insert((moment, self.numbered), Item::Wake(seat, wakes));
                 self.numbered += 1;
             }
-            Effect::Report(report) => self.watch(&report),
+            Effect::Report(report) => self.watch(seat, &report),
         }
     }
 
     /// What only the machine can tell, and only states that should be reached depend on.
-    fn watch(&mut self, report: &Report) {
+    fn watch(&mut self, seat: usize, report: &Report) {
         match report {
-            Report::BoardHung(_) => self.reach(Sometimes::AThreadWasOverdue),
+            Report::Adopted(fence, _) => self.told_of_adoption(seat, fence.spawn),
+            Report::BoardHung(board) => {
+                self.reach(Sometimes::AThreadWasOverdue);
+                self.seats[seat].failed.insert(*board);
+            }
             Report::BoardWell(_) => self.reach(Sometimes::ABoardCameBackIntoUse),
             Report::Promoted(..) => self.reach(Sometimes::ATaskWasPromoted),
             Report::Reclaimed(..) => self.reach(Sometimes::AClaimOfOthersEnded),
@@ -137,9 +145,10 @@ impl World {
         let now = self.moment / FINE;
         self.ledger.reap_failing.entry(of).and_modify(|since| *since = now);
         // Orphans have no descriptor of ours, so they are asked each time.
-        let asked = |z: &&Process| whom == Whom::All || z.hinted || z.spawn.is_none();
+        let asked = |z: &&Process| whom == Whom::All || z.hinted || z.worker.is_none();
         let mut zombies: Vec<Uid> =
             self.kernel.zombies(of).filter(asked).map(|zombie| zombie.uid).collect();
+        zombies.extend(self.held_exits(seat, whom == Whom::Hinted));
         let fault = self.strike(&[Fault::ReapError, Fault::ReapInterrupted], Who::Dispatcher(seat));
         let errno = match fault {
             Some(Fault::ReapError) => {
@@ -170,11 +179,13 @@ impl World {
 
     fn reap_one(&mut self, seat: usize, uid: Uid, events: &mut VecDeque<Event>) {
         let of = self.seats[seat].instance;
-        let Some((process, status, group)) = self.kernel.reap(uid) else { return };
+        let Some((process, status, group)) = self.kernel.reap(uid) else {
+            return events.extend(self.reap_held(seat, uid));
+        };
         self.ledger.reaped += 1;
         self.tell(Who::Process(uid), || What::Reaped);
         self.maybe_take(process.group);
-        let Some(spawn) = process.spawn else {
+        let Some((_, spawn)) = process.worker else {
             self.reach(Sometimes::AnOrphanWasReaped);
             return events.push_back(Event::OrphanReaped { pid: process.pid });
         };
@@ -215,7 +226,7 @@ impl World {
         let Some(leader) = attempt.process else { return };
         let asked = attempt.signalled.is_some();
         if signal != Signal::Probe {
-            attempt.signalled = Some(signal);
+            (attempt.signalled, attempt.signaller) = (Some(signal), Some(of));
         }
         let target = self.sabotage_target(leader);
         self.ledger.note(News::Signalled {
@@ -248,9 +259,15 @@ impl World {
         let here = &mut self.seats[seat];
         let limits = Limits::of(&here.policy);
         let configured = here.policy.worker(worker).enabled;
-        let lane = SpawnLane { spawn, board, task, worker, past_gate: false, configured, limits };
+        let told = here.adopted.iter().filter(|(_, adopted)| adopted.told);
+        let beside = told.map(|(spawn, _)| *spawn).collect();
+        let past_gate = false;
+        let lane = SpawnLane { spawn, board, task, worker, past_gate, configured, limits, beside };
         here.lanes.push(lane);
         let of = self.seats[seat].instance;
+        // Before anything is prepared: a rival that finds the lease over must know that a process may
+        // come of it.
+        self.estate.intend((of, spawn));
         let wait = match self.fires(Fault::SpawnHangs, Who::Dispatcher(seat)) {
             true => self.seats[seat].policy.spawn_deadline_ms + 4 * self.millis(),
             false => self.millis(),

@@ -5,17 +5,26 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use sexton::machine::adoption::{Evidence, Process, Record};
 use sexton::machine::effect::{Effect, Whom};
 use sexton::machine::event::{Event, Group, Signal};
 use sexton::machine::exchange::{Answer, Change, Refusal, Request, Taken};
 use sexton::machine::fault::{Blame, Commit, FaultClass};
 use sexton::machine::ids::{RunId, SpawnId};
-use sexton::machine::verdict::ExitStatus;
+use sexton::machine::verdict::{ExitStatus, Verdict};
 
 use super::{Item, World};
 use crate::board::{Complete, Status};
 use crate::kernel::{TERM, Uid};
 use crate::saboteur::Saboteur;
+
+/// Who is taken for dead although they live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blind {
+    No,
+    ToWorkers,
+    ToDispatchers,
+}
 
 impl World {
     /// What becomes of an event before the machine gets it. False: it never gets it.
@@ -41,6 +50,10 @@ impl World {
                 }
                 _ => {}
             },
+            (_, Event::Found { spawn, evidence }) => {
+                let row = self.seats[seat].adopted.get(spawn).is_some_and(|a| a.row.is_some());
+                sabotage_evidence(saboteur, row, evidence);
+            }
             (_, Event::ExchangeFailed { board, seq, commit, .. }) => {
                 let (board, seq, commit) = (*board, *seq, *commit);
                 if let Some(answer) = self.sabotage_failure(seat, saboteur, board, commit) {
@@ -177,11 +190,9 @@ impl World {
             Some(Saboteur::ForgetFailure) => {
                 for change in &mut request.changes {
                     if let Change::Finish { verdict, .. } = change
-                        && matches!(verdict, sexton::machine::verdict::Verdict::Crashed(_))
+                        && matches!(verdict, Verdict::Crashed(_))
                     {
-                        *verdict = sexton::machine::verdict::Verdict::Released(
-                            sexton::machine::verdict::Release::Superseded,
-                        );
+                        *verdict = Verdict::Released(sexton::machine::verdict::Release::Superseded);
                     }
                 }
             }
@@ -200,7 +211,14 @@ impl World {
     }
 
     /// A write without a fence: it changes the run that the task has now.
-    pub(super) fn sabotage_fences(&mut self, n: usize, request: &Request, answer: &mut Answer) {
+    pub(super) fn sabotage_fences(
+        &mut self,
+        seat: usize,
+        n: usize,
+        request: &Request,
+        answer: &mut Answer,
+    ) {
+        self.sabotage_adoption(seat, n, request, answer);
         if self.saboteur != Some(Saboteur::IgnoreFence) {
             return;
         }
@@ -215,6 +233,30 @@ impl World {
                 if runs && model.complete(fence.task, with, now) {
                     *taken = Taken::Yes;
                 }
+            }
+        }
+    }
+
+    /// A claim that is adopted whoever has it by now, and an end that is applied whether or not the
+    /// board has it.
+    fn sabotage_adoption(&mut self, seat: usize, n: usize, request: &Request, answer: &mut Answer) {
+        let of = self.seats[seat].instance;
+        for (change, taken) in request.changes.iter().zip(&mut answer.taken) {
+            let refused = *taken == Taken::No(Refusal::Superseded);
+            match (self.saboteur, *change) {
+                (Some(Saboteur::AdoptTwice), Change::Adopt { spawn, orphan, .. })
+                    if refused
+                        && self.boards[n].model.seize(orphan.task, orphan.run, of, spawn) =>
+                {
+                    *taken = Taken::Claimed { run: orphan.run, max_runtime_s: None };
+                }
+                (Some(Saboteur::ApplyNotedTwice), Change::Finish { fence, .. }) if refused => {
+                    let is_adopted = self.ledger.resolve(of, fence.spawn) != (of, fence.spawn);
+                    if is_adopted && self.seats[seat].adopted.contains_key(&fence.spawn) {
+                        *taken = Taken::Yes;
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -234,6 +276,11 @@ impl World {
                     {
                         *taken = Taken::Claimed { run: RunId(9_999), max_runtime_s: None };
                     }
+                }
+            }
+            Some(Saboteur::LeaveOrphans) => {
+                if let Some(seen) = &mut answer.observation {
+                    seen.orphans.clear();
                 }
             }
             Some(Saboteur::HoldWithoutEnd) => {
@@ -309,13 +356,39 @@ impl World {
         failed.filter(|(class, _)| !blind || *class != FaultClass::Content)
     }
 
-    /// Whether every holder of a claim is taken for dead.
-    pub(super) fn sabotage_liveness(&self) -> bool {
-        self.saboteur == Some(Saboteur::FreeTheLiving)
+    /// Who is not seen to be alive.
+    pub(super) fn sabotage_liveness(&self) -> Blind {
+        match self.saboteur {
+            Some(Saboteur::FreeTheLiving) => Blind::ToWorkers,
+            Some(Saboteur::AdoptTheLiving) => Blind::ToDispatchers,
+            _ => Blind::No,
+        }
     }
 
     /// Whether a dispatcher that was asked to stop may end.
     pub(super) fn sabotage_retirement(&self, drained: bool) -> bool {
         drained || self.saboteur == Some(Saboteur::AbandonWorkers)
+    }
+}
+
+/// What becomes of evidence of an adopted claim whose row has, or has not, a pid.
+fn sabotage_evidence(saboteur: Saboteur, row: bool, evidence: &mut Evidence) {
+    let gone = Process::None(Group::Gone);
+    let said = |verdict| Evidence { noted: Some(verdict), ..*evidence };
+    let is_unknown = *evidence == Evidence { record: Record::Started, process: gone, noted: None };
+    match (saboteur, evidence.process) {
+        (Saboteur::HiddenIsGone, Process::Hidden)
+        | (Saboteur::ExecutingIsGone, Process::Executing) => evidence.process = gone,
+        (Saboteur::NoPidIsNoProcess, _) if !row => {
+            *evidence = Evidence { record: Record::NoIntent, process: gone, noted: None };
+        }
+        (Saboteur::UnknownIsCrash, _) if is_unknown => {
+            *evidence = said(Verdict::Crashed(ExitStatus::Unknown));
+        }
+        (Saboteur::UnknownIsSuccess, _) if is_unknown => *evidence = said(Verdict::Completed),
+        (Saboteur::AgeIsForgotten, Process::Held { pid, .. }) => {
+            evidence.process = Process::Held { pid, age_ms: 0 };
+        }
+        _ => {}
     }
 }

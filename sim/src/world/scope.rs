@@ -70,7 +70,7 @@ impl Small {
         world.boards = vec![Seen { model, ..Seen::sound(BoardId(0)) }];
         world.items.clear();
         world.seats.clear();
-        world.instances = 0;
+        world.places.clear();
         world.found_seat();
         world.found_seat();
         world.items.clear();
@@ -219,10 +219,14 @@ impl Small {
         self.faults_left.hash(trail);
         world.kernel.hash(trail);
         world.ledger.reap_failing.keys().for_each(|of| of.hash(trail));
+        world.estate.hash(trail);
+        // Of the dead, what is recorded may still be told of.
+        let recorded = world.estate.recorded();
+        recorded.for_each(|(of, spawn)| world.ledger.get(of, spawn).hash(trail));
         let mut seqs = BTreeMap::new();
         for seat in &world.seats {
             (seat.instance, &seat.refused, &seat.under_way, &seat.well, &seat.lanes).hash(trail);
-            is_fresh(seat).hash(trail);
+            (is_fresh(seat), &seat.adopted).hash(trail);
             // Those of reaping steps that are not over; their numbers do not matter.
             seat.due.values().for_each(|due| due.hash(trail));
             for (id, conn) in &seat.conns {
@@ -312,9 +316,12 @@ fn comes_to_something(world: &World, item: &Item) -> bool {
         | Item::Connect { seat, of, .. }
         | Item::Exchange { seat, of, .. }
         | Item::Make { seat, of, .. }
+        | Item::Find { seat, of, .. }
         | Item::Abort(seat, of) => world.is_alive(*seat, *of),
         Item::End(..)
         | Item::EndBySignal(..)
+        | Item::Born { .. }
+        | Item::Executes { .. }
         | Item::Fork(..)
         | Item::Own(..)
         | Item::Release(_)
@@ -357,12 +364,14 @@ fn faults_of(item: &Item) -> &'static [Fault] {
         ],
         Item::Make { .. } => &[
             Fault::ForkRefused,
+            Fault::DiesInSpawn,
             Fault::ExecFails,
             Fault::DirectoryFails,
             Fault::DeafWorker,
             Fault::Leftovers,
         ],
         Item::End(..) => &[Fault::LostWakeup],
+        Item::Find { .. } => &[Fault::ProcessHidden],
         _ => &[],
     }
 }

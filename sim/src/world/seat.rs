@@ -4,13 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sexton::machine::ids::{BoardId, SpawnId, TaskId, WorkerId};
+use sexton::machine::ids::{BoardId, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::policy::Policy;
 use sexton::machine::time::Mono;
 use sexton::machine::{Dispatcher, Mode};
 
+use super::adopted::Adopted;
+use super::domain::Domain;
 use crate::board::{Instance, Memory};
 use crate::kernel::Uid;
+
+/// By how many milliseconds the monotonic clock may go back for one event.
+pub(super) const CLOCK_BACK_MS: u64 = 700;
+
+/// Until when the claims of living dispatchers stand, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) surely: u64,
+    perhaps: u64,
+}
 
 /// A dispatcher's place. When it dies, another one takes it.
 #[derive(Clone, Debug)]
@@ -36,6 +48,19 @@ pub(super) struct Seat {
     pub(super) told: Mono,
     /// Effects after which it dies, if it is to.
     pub(super) dies_after: Option<u32>,
+    pub(super) domain: Domain,
+    /// Its dispatchers are the first processes of their pid namespaces.
+    pub(super) first: bool,
+    /// What it has adopted and not forgotten.
+    pub(super) adopted: BTreeMap<SpawnId, Adopted>,
+    /// Boards that failed, and those that came back: until when the claims of living dispatchers
+    /// stand there.
+    pub(super) failed: BTreeSet<BoardId>,
+    pub(super) back: BTreeMap<BoardId, Turn>,
+    /// Since when it has had the chance to adopt each claim of the dead.
+    pub(super) chances: BTreeMap<(BoardId, RunId), u64>,
+    /// When it began, in milliseconds.
+    pub(super) began: u64,
 }
 
 /// An open connection to a board.
@@ -68,7 +93,37 @@ impl Seat {
             due: BTreeMap::new(),
             told: Mono(0),
             dies_after: None,
+            domain: Domain(0),
+            first: false,
+            adopted: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            back: BTreeMap::new(),
+            chances: BTreeMap::new(),
+            began: 0,
         }
+    }
+
+    /// A board that had failed has answered: the claims of living dispatchers stand there for a
+    /// lease. A board that fails again meanwhile does not put that off. Whether it was meanwhile cannot
+    /// be said within the time by which the dispatcher's clock may have gone back.
+    pub(super) fn is_back(&mut self, board: BoardId, now: u64) {
+        let until = now + u64::from(self.policy.claim_ttl_s) * 1_000;
+        let turn = self.back.entry(board).or_insert(Turn { surely: 0, perhaps: 0 });
+        if now >= turn.perhaps + CLOCK_BACK_MS {
+            *turn = Turn { surely: until, perhaps: until };
+        } else if now + CLOCK_BACK_MS >= turn.surely {
+            turn.perhaps = turn.perhaps.max(until);
+        }
+    }
+
+    /// Whether it has adopted this attempt, and its worker is neither found nor known to have ended.
+    pub(super) fn looks_for(&self, spawn: SpawnId) -> bool {
+        self.adopted.get(&spawn).is_some_and(Adopted::is_looked_for)
+    }
+
+    /// Whether a spawn thread has not answered about this attempt.
+    pub(super) fn awaits_spawn(&self, spawn: SpawnId) -> bool {
+        self.lanes.iter().any(|lane| lane.spawn == spawn)
     }
 
     /// True if everything must be killed immediately.
@@ -78,7 +133,7 @@ impl Seat {
 }
 
 /// A spawn thread at work.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SpawnLane {
     pub(super) spawn: SpawnId,
     pub(super) board: BoardId,
@@ -90,6 +145,8 @@ pub(super) struct SpawnLane {
     pub(super) configured: bool,
     /// What the limits were when it was asked for, or later, if they were raised since.
     pub(super) limits: Limits,
+    /// The adopted attempts that used up slots when it was asked for.
+    pub(super) beside: BTreeSet<SpawnId>,
 }
 
 /// How many workers may live: in all, and on one board.

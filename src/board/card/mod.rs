@@ -32,7 +32,7 @@ pub use list::{Filter, count_by_status, list};
 pub use open::{Opened, open, open_for_reading, open_to_follow, write};
 pub use run::Run;
 pub use show::{Card, Comment, Event, events_after, show};
-pub use task::{Task, find};
+pub use task::{Task, find, owner};
 pub use unblock::{Unblock, unblock};
 pub use wait::{Ends, Judge, Parent, Wait, wait};
 

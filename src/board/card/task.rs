@@ -1,6 +1,6 @@
 //! A row of `tasks`.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{CardError, value};
@@ -151,4 +151,24 @@ impl Task {
             _ => Ok(()),
         }
     }
+}
+
+/// Returns the lock of the dispatcher that sees to a running task: the one that adopted its run, else the
+/// claim's.
+pub fn owner(
+    conn: &Connection,
+    columns: &Columns,
+    task: &Task,
+) -> Result<Option<String>, CardError> {
+    if task.status != "running" {
+        return Ok(None);
+    }
+    let adopter = if columns.has_own_runs() {
+        let query = "SELECT owner FROM sexton_runs WHERE run_id = ?1 AND lock = ?2";
+        let key = params![task.current_run_id, task.claim_lock];
+        sql::one(conn, query, key, |row| value::text(row, "owner"))?.flatten()
+    } else {
+        None
+    };
+    Ok(adopter.or_else(|| task.claim_lock.clone()))
 }

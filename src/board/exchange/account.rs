@@ -63,7 +63,9 @@ impl Account {
             Verdict::TimedOut { elapsed_s, limit_s, killed } => {
                 return Some(Account::timed_out(ending, elapsed_s, limit_s, killed));
             }
-            Verdict::Completed | Verdict::SpawnFailed | Verdict::Released(_) => return None,
+            Verdict::Completed | Verdict::Unknown | Verdict::SpawnFailed | Verdict::Released(_) => {
+                return None;
+            }
         };
         let mut trip = object(json!({"pid": pid, "claimer": claimer}));
         let mut payload = trip.clone();

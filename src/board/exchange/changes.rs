@@ -8,10 +8,12 @@ use rusqlite::{Connection, Error as Sql};
 use super::claim::{self, Claim};
 use super::context::Context;
 use super::tx::Tx;
-use super::{finish, promote, reclaim, renew, started};
+use super::{adopt, finish, promote, reclaim, renew, started};
 use crate::board::error::{self, BoardError};
+use crate::board::rows::inherited::Inherited;
 use crate::board::rows::scratch::Scratch;
 use crate::board::rows::spawn_facts::SpawnFacts;
+use crate::board::rows::statements::Statements;
 use crate::board::sql;
 use crate::machine::exchange::{Change, Refusal, Request, Taken};
 use crate::machine::ids::SpawnId;
@@ -50,6 +52,8 @@ pub(super) struct Applied {
     pub(super) taken: Vec<Taken>,
     /// One entry for each claim that took.
     pub(super) facts: Vec<(SpawnId, SpawnFacts)>,
+    /// One entry for each claim that was adopted.
+    pub(super) inherited: Vec<(SpawnId, Inherited)>,
     /// Scratch workspaces that are no longer needed.
     pub(super) unneeded: Vec<Scratch>,
     /// True if a change that took may have made a task ready.
@@ -57,20 +61,34 @@ pub(super) struct Applied {
 }
 
 /// Applies the changes in their order.
-pub(super) fn apply(tx: &Tx<'_>, round: &Round<'_>) -> Result<Applied, Trouble> {
+pub(super) fn apply(
+    conn: &Connection,
+    statements: &mut Statements,
+    round: &Round<'_>,
+) -> Result<Applied, Trouble> {
     let changes = &round.request.changes;
-    let (mut taken, mut facts) = (Vec::with_capacity(changes.len()), Vec::new());
+    let mut taken = Vec::with_capacity(changes.len());
+    let (mut facts, mut inherited) = (Vec::new(), Vec::new());
     for (index, change) in changes.iter().enumerate() {
-        let outcome = one_change(tx, round, index, *change)?;
-        if let (Taken::Claimed { run, .. }, Change::Claim { spawn, task, .. }) = (outcome, *change)
-        {
-            facts.extend(tx.spawn_facts(task, run)?.map(|facts| (spawn, facts)));
+        let tx = Tx { conn, statements, context: round.context, unix: round.request.unix };
+        let outcome = one_change(&tx, round, index, *change)?;
+        match (outcome, *change) {
+            (Taken::Claimed { run, .. }, Change::Claim { spawn, task, .. }) => {
+                facts.extend(tx.spawn_facts(task, run)?.map(|facts| (spawn, facts)));
+            }
+            (Taken::Claimed { .. }, Change::Adopt { spawn, orphan, .. }) => {
+                inherited.extend(adopt::inherited(&tx, orphan)?.map(|found| (spawn, found)));
+            }
+            (_, _) => {}
         }
         taken.push(outcome);
+        if makes_own_runs(change) && !statements.has_own_runs {
+            *statements = Statements::read(conn)?;
+        }
     }
-    let unneeded = unneeded_after(tx.conn, changes, &taken)?;
+    let unneeded = unneeded_after(conn, changes, &taken)?;
     let requeued = changes.iter().zip(&taken).any(|(change, taken)| requeues(change, *taken));
-    Ok(Applied { taken, facts, unneeded, requeued })
+    Ok(Applied { taken, facts, inherited, unneeded, requeued })
 }
 
 /// Applies one change; if the board refuses it, the others are not affected.
@@ -107,6 +125,7 @@ fn by_verb(tx: &Tx<'_>, change: Change) -> rusqlite::Result<Taken> {
         Change::Claim { spawn, task, worker, ttl_s, cap } => {
             claim::claim(tx, Claim { spawn, task, worker, ttl_s, cap })
         }
+        Change::Adopt { spawn, orphan, ttl_s } => adopt::adopt(tx, spawn, orphan, ttl_s),
         Change::Started { fence, pid } => started::started(tx, fence, pid),
         Change::Renew { fence, ttl_s, heartbeat } => renew::renew(tx, fence, ttl_s, heartbeat),
         Change::Finish { fence, pid, verdict, failure_limit } => {
@@ -117,13 +136,29 @@ fn by_verb(tx: &Tx<'_>, change: Change) -> rusqlite::Result<Taken> {
     }
 }
 
+/// True if the change may have made our own table, on which statements depend.
+fn makes_own_runs(change: &Change) -> bool {
+    match change {
+        Change::Adopt { .. } => true,
+        Change::Finish { verdict, .. } => *verdict == Verdict::Unknown,
+        Change::Claim { .. }
+        | Change::Started { .. }
+        | Change::Renew { .. }
+        | Change::Promote { .. }
+        | Change::Reclaim { .. } => false,
+    }
+}
+
 /// True if the change, once taken, may have made a task ready.
 fn requeues(change: &Change, taken: Taken) -> bool {
     taken == Taken::Yes
         && match change {
             Change::Promote { .. } | Change::Reclaim { .. } => true,
             Change::Finish { verdict, .. } => *verdict != Verdict::Completed,
-            Change::Claim { .. } | Change::Started { .. } | Change::Renew { .. } => false,
+            Change::Claim { .. }
+            | Change::Adopt { .. }
+            | Change::Started { .. }
+            | Change::Renew { .. } => false,
         }
 }
 

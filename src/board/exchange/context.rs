@@ -21,14 +21,43 @@ pub struct Context<'a> {
     pub liveness: &'a dyn Liveness,
 }
 
-/// Whether processes of this host live. "Cannot tell" is not "dead": it counts as alive.
+/// Which processes live. "Cannot tell" is not "dead".
 pub trait Liveness {
-    /// Whether the worker with this pid may be alive, or any process of the group that it leads or
-    /// led. A process with another fingerprint than this one is not the worker: then neither it
-    /// nor a group with this number counts.
-    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> bool;
+    /// Whether the worker with this pid lives, or any process of the group that it leads or led. A
+    /// process with another fingerprint than this one is not the worker: then neither it nor a group
+    /// with this number counts.
+    fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> Worker;
 
-    /// Whether the dispatcher with this pid may be alive and be the process that
-    /// [`Owner::instance`] stands for.
-    fn dispatcher(&self, pid: Pid, instance: &str) -> bool;
+    /// Whether the worker lives that this dispatcher started for this attempt, by the dispatcher's own
+    /// records: its board may not have the pid.
+    fn attempt(&self, pid: Pid, instance: &str, attempt: SpawnId) -> Worker;
+
+    /// Whether the dispatcher lives that has this pid and is this
+    /// instance, as its locks have it.
+    fn dispatcher(&self, pid: Pid, instance: &str) -> Dispatcher;
+}
+
+/// What can be said of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker {
+    /// It lives, or the host does not show enough to say.
+    MayLive,
+    /// Nothing of it is left.
+    Gone,
+    /// Its pid is of another pid namespace or host: nothing follows from processes here.
+    Elsewhere,
+}
+
+/// What can be said of a dispatcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatcher {
+    /// It lives.
+    Lives,
+    /// It has ended.
+    Dead {
+        /// The records that it kept of its attempts are here.
+        recorded: bool,
+    },
+    /// It is of another pid namespace or host, or the host does not show it.
+    CannotTell,
 }

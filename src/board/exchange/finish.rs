@@ -10,8 +10,8 @@ use super::account::{Account, Also, object};
 use super::ending::{Closed, Ending, clip};
 use super::lease::is_local;
 use super::tx::Tx;
-use crate::board::rows::history;
 use crate::board::rows::task::TaskRow;
+use crate::board::rows::{history, own_runs};
 use crate::board::sql;
 use crate::machine::exchange::{Fence, Refusal, Taken};
 use crate::machine::ids::Pid;
@@ -36,13 +36,47 @@ pub(super) fn finish(
             let text = (tx.context.spawn_error)(fence.spawn);
             spawn_failed(tx, ending, text, failure_limit)?;
         }
+        Verdict::Unknown => unknown(tx, ending, failure_limit)?,
         Verdict::Crashed(_)
         | Verdict::ProtocolViolation
         | Verdict::RateLimited
         | Verdict::CredentialsRefused
         | Verdict::TimedOut { .. } => failed(tx, ending, verdict, failure_limit)?,
     }
+    if tx.statements.has_own_runs && verdict != Verdict::Unknown {
+        own_runs::forget(tx.conn, fence.run)?;
+    }
     Ok(Taken::Yes)
+}
+
+/// Row 14, since the client has no word for it; the truth stands in our own table. Not a failure, but
+/// three in a row need a person.
+fn unknown(tx: &Tx<'_>, ending: Ending<'_>, failure_limit: u32) -> Result<()> {
+    const WHY: &str = "sexton: how the worker ended is unknown: it ended while no dispatcher lived";
+    own_runs::create(tx.conn)?;
+    reclaimed(tx, ending, WHY, false)?;
+    let streak = history::unknown_ends(tx.conn, ending.row.id)?.saturating_add(1);
+    if let Some(run) = ending.run {
+        own_runs::set_unknown(tx.conn, run)?;
+    }
+    let budget = Budget { streak, ..budget(tx, ending.row, failure_limit)? };
+    let Settlement::Blocked { failures, limit, own_limit, sticky } =
+        settle(Verdict::Unknown, budget)
+    else {
+        return Ok(());
+    };
+    ending.count_failure(tx, Some("blocked"), failures, WHY)?;
+    let payload = json!({
+        "failures": failures,
+        "effective_limit": limit,
+        "limit_source": source(own_limit),
+        "error": WHY,
+        "trigger_outcome": "unknown",
+        "retry_status": ending.retry,
+        "sticky": sticky,
+        "unknown_ends": streak,
+    });
+    tx.event(ending.row.id, None, "gave_up", &payload)
 }
 
 /// Row 25: the task is done.
@@ -181,7 +215,7 @@ pub(super) fn failed(
             }
             payload.extend(account.trip);
             if verdict == Verdict::ProtocolViolation {
-                payload.insert("protocol_violations".to_owned(), budget.violations.into());
+                payload.insert("protocol_violations".to_owned(), budget.streak.into());
                 payload.insert("protocol_violation_limit".to_owned(), limit.into());
             }
             tx.event(ending.row.id, None, "gave_up", &payload.into())
@@ -212,7 +246,7 @@ fn budget(tx: &Tx<'_>, row: &TaskRow, failure_limit: u32) -> Result<Budget> {
         failures: row.failures,
         failure_limit,
         max_retries: row.max_retries,
-        violations: history::violations(tx.conn, row.id)?.saturating_add(1),
+        streak: history::violations(tx.conn, row.id)?.saturating_add(1),
     })
 }
 

@@ -5,6 +5,7 @@
 //! the request, and the [`Context`] answers which processes live.
 
 mod account;
+mod adopt;
 mod changes;
 mod claim;
 mod context;
@@ -26,6 +27,7 @@ use rusqlite::{Connection, Result};
 
 use crate::board::error::{self, BoardError, ExchangeError};
 use crate::board::file::{DispatchLock, LiveFile};
+use crate::board::rows::inherited::Inherited;
 use crate::board::rows::scratch::Scratch;
 use crate::board::rows::spawn_facts::SpawnFacts;
 use crate::board::rows::statements::{self, Statements};
@@ -35,7 +37,7 @@ use crate::machine::exchange::{Answer, Change, Request};
 use crate::machine::fault::Commit;
 use crate::machine::ids::SpawnId;
 use changes::{Applied, Round, Trouble};
-pub use context::{Context, Liveness};
+pub use context::{Context, Dispatcher, Liveness, Worker};
 use observe::{Look, Memory};
 use tx::Tx;
 
@@ -46,6 +48,8 @@ pub struct Exchanged {
     pub answer: Answer,
     /// For the spawn threads: one entry for each claim that took.
     pub facts: Vec<(SpawnId, SpawnFacts)>,
+    /// For the search for workers: one entry for each claim that was adopted.
+    pub inherited: Vec<(SpawnId, Inherited)>,
     /// For the cleaner: scratch workspaces that are no longer needed.
     pub unneeded: Vec<Scratch>,
 }
@@ -87,6 +91,7 @@ impl Board {
             return Ok(Exchanged {
                 answer: Answer { taken: Vec::new(), observation: None },
                 facts: Vec::new(),
+                inherited: Vec::new(),
                 unneeded: Vec::new(),
             });
         }
@@ -175,8 +180,9 @@ fn inside(
         *statements = Statements::read(conn)?;
     }
     let data_version = data_version(conn)?;
+    let applied = changes::apply(conn, statements, round)?;
+    let Applied { taken, facts, inherited, unneeded, requeued } = applied;
     let tx = Tx { conn, statements, context, unix: request.unix };
-    let Applied { taken, facts, unneeded, requeued } = changes::apply(&tx, round)?;
     let look = Look {
         fresh: request.fresh,
         want: request.want,
@@ -185,7 +191,7 @@ fn inside(
         data_version,
     };
     let observation = Some(observe::observe(&tx, memory, look)?);
-    Ok(Exchanged { answer: Answer { taken, observation }, facts, unneeded })
+    Ok(Exchanged { answer: Answer { taken, observation }, facts, inherited, unneeded })
 }
 
 /// True if the request has a change that only one dispatcher at a time should make.

@@ -14,7 +14,7 @@ use crate::board::sql;
 use crate::machine::exchange::{Expired, Observation};
 use crate::machine::policy::Policy;
 
-/// Most ended claims in one answer. Each is judged again when its task is reclaimed.
+/// Most ended claims and claims of the dead in one answer. Each is judged again when its task is reclaimed.
 const EXPIRED: usize = 256;
 
 /// What was seen before, so that the next look can be short.
@@ -101,16 +101,25 @@ pub(super) fn observe(tx: &Tx<'_>, memory: &mut Memory, look: Look) -> Result<Ob
 fn running(tx: &Tx<'_>, observation: &mut Observation) -> Result<Option<i64>> {
     let rows = sql::all(tx.conn, &tx.statements.running, [], TaskRow::read)?;
     observation.running = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    let mut again = None;
+    let (mut again, mut listed) = (None, 0);
     for row in rows.into_iter().flatten() {
-        if observation.expired.len() >= EXPIRED && lease::ours(tx, &row).is_none() {
+        if listed >= EXPIRED && lease::ours(tx, &row).is_none() {
             // The next look returns it, and is due.
             observation.due = earliest(observation.due, Some(tx.unix));
             continue;
         }
         match lease::judge(tx, &row)? {
-            Lease::Ours(fence) => observation.ours.push(fence),
+            Lease::Ours { fence, adopted } => {
+                observation.ours.push(fence);
+                // They do not count: those that are not ours yet would never have their turn.
+                observation.orphans.extend(lease::orphan(tx, &row).filter(|_| adopted));
+            }
+            Lease::Orphan(orphan) => {
+                listed += 1;
+                observation.orphans.push(orphan);
+            }
             Lease::Ended(by) => {
+                listed += 1;
                 observation.expired.push(Expired { task: row.id, run: row.current_run, by });
             }
             Lease::Held { due, look } => {

@@ -23,7 +23,7 @@ pub(super) fn reclaim(tx: &Tx<'_>, expired: Expired, failure_limit: u32) -> Resu
     let retry = history::retry_status(tx.conn, run)?;
     let ending = Ending { row: &row, run, pid: row.worker_pid, retry };
     match expired.by {
-        LeaseEnd::Expired => {
+        LeaseEnd::Expired | LeaseEnd::Neglected => {
             let lock = row.claim_lock.as_deref().unwrap_or("None");
             finish::reclaimed(tx, ending, &format!("stale_lock={lock}"), false)?;
         }

@@ -36,7 +36,7 @@ impl Tx<'_> {
         Ok(self.task(fence.task)?.filter(|row| {
             row.status == "running"
                 && row.current_run == Some(fence.run)
-                && row.claim_lock.as_deref() == Some(lock.as_str())
+                && row.owner() == Some(lock.as_str())
         }))
     }
 

@@ -1,10 +1,7 @@
 //! The text in `claim_lock`: the holder of a claim, and the token that fences it.
 //!
-//! `<host>:<pid>:<instance>-<spawn>`. Other tools test the host and accept any rest.
-
-use std::fmt::Write as _;
-
-use sha2::{Digest, Sha256};
+//! `<host>:<pid>:<instance>-<attempt>`, where the instance is `<boot id>.<pid namespace>.<time
+//! namespace>.<start>`, with a `+` behind it if the dispatcher holds a lifeline. Other tools test the host and accept any rest; to us the host decides nothing.
 
 use crate::machine::ids::{Pid, SpawnId};
 
@@ -17,30 +14,18 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// `host` is what `gethostname` returns. `identity` distinguishes this process from any other that
-    /// ever had its pid: boot id, pid namespace and start time, in any notation that does not
-    /// change.
+    /// `host` is what `gethostname` returns. `instance` distinguishes this process from any other that
+    /// ever had its pid, on any host: `<boot id>.<pid namespace>.<time
+    /// namespace>.<start>`, and a `+` if it holds a lifeline.
     #[must_use]
-    pub fn new(host: &str, pid: Pid, identity: &str) -> Owner {
-        Owner { host: host.to_owned(), pid, instance: instance(identity) }
+    pub fn new(host: &str, pid: Pid, instance: &str) -> Owner {
+        Owner { host: host.to_owned(), pid, instance: instance.to_owned() }
     }
 
     /// The host part of its locks.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
-    }
-
-    /// The pid part of its locks.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// The part of its locks that distinguishes it from other processes with this pid.
-    #[must_use]
-    pub fn instance(&self) -> &str {
-        &self.instance
     }
 
     /// The lock text of one attempt.
@@ -58,15 +43,6 @@ impl Owner {
     }
 }
 
-/// The 8 hexadecimal digits that stand for an identity.
-#[must_use]
-pub fn instance(identity: &str) -> String {
-    Sha256::digest(identity.as_bytes()).iter().take(4).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// The content of a `claim_lock`, as written by any tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder<'a> {
@@ -81,7 +57,7 @@ pub struct Holder<'a> {
 /// What only a sexton writes into a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
-    /// Which process, see [`Owner::instance`].
+    /// Which process: `<boot id>.<pid namespace>.<time namespace>.<start>`, perhaps with a `+`.
     pub instance: &'a str,
     /// The attempt, whose number is the token.
     pub spawn: SpawnId,
@@ -106,11 +82,25 @@ impl Holder<'_> {
     }
 }
 
+/// Who signed a claim, if that was a sexton: its pid, its instance, and the number of
+/// the attempt in its life.
+#[must_use]
+pub fn signer(lock: &str) -> Option<(Pid, &str, SpawnId)> {
+    let holder = Holder::of(lock)?;
+    holder.sexton.map(|token| (holder.pid, token.instance, token.spawn))
+}
+
 fn token(text: &str) -> Option<Token<'_>> {
-    let (instance, spawn) = text.split_once('-')?;
-    let hex = instance.len() == 8 && instance.bytes().all(|b| b.is_ascii_hexdigit());
-    let spawn = spawn.parse().ok().filter(|_| hex)?;
+    let (instance, spawn) = text.rsplit_once('-')?;
+    let mut parts = instance.strip_suffix('+').unwrap_or(instance).split('.');
+    let boot = parts.next().is_some_and(|boot| !boot.is_empty());
+    let numbers = parts.clone().count() == 3 && parts.all(is_number);
+    let spawn = spawn.parse().ok().filter(|_| boot && numbers)?;
     Some(Token { instance, spawn: SpawnId(spawn) })
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u64>().is_ok()
 }
 
 fn number(text: &str) -> Option<Pid> {
@@ -123,13 +113,13 @@ mod tests {
 
     #[test]
     fn a_lock_names_its_attempt_to_its_owner_only() {
-        let owner = Owner::new("vm", Pid(77), "boot:ns:123");
+        let owner = Owner::new("vm", Pid(77), "b-1.4.5.123");
         let lock = owner.lock(SpawnId(9));
         assert_eq!(owner.parse(&lock), Some(SpawnId(9)));
         assert!(lock.starts_with("vm:77:"));
-        assert_eq!(Owner::new("vm", Pid(77), "boot:ns:124").parse(&lock), None);
-        assert_eq!(Owner::new("vm", Pid(78), "boot:ns:123").parse(&lock), None);
-        assert_eq!(Owner::new("wm", Pid(77), "boot:ns:123").parse(&lock), None);
+        assert_eq!(Owner::new("vm", Pid(77), "b-1.4.5.124").parse(&lock), None);
+        assert_eq!(Owner::new("vm", Pid(78), "b-1.4.5.123").parse(&lock), None);
+        assert_eq!(Owner::new("wm", Pid(77), "b-1.4.5.123").parse(&lock), None);
     }
 
     #[test]
@@ -138,9 +128,17 @@ mod tests {
         assert_eq!((plain.host, plain.pid, plain.sexton), ("vm", Pid(4242), None));
         let other = Holder::of("vm:4242:x-y").expect("a lock");
         assert_eq!((other.host, other.pid, other.sexton), ("vm", Pid(4242), None));
-        let ours = Holder::of("a:b:4242:0123abcd-7").expect("a lock");
+        let ours = Holder::of("a:b:4242:0123-abcd.7.8.9-7").expect("a lock");
         assert_eq!((ours.host, ours.pid), ("a:b", Pid(4242)));
-        assert_eq!(ours.sexton.map(|t| (t.instance, t.spawn)), Some(("0123abcd", SpawnId(7))));
+        let token = ours.sexton.map(|token| (token.instance, token.spawn));
+        assert_eq!(token, Some(("0123-abcd.7.8.9", SpawnId(7))));
+        let held = Holder::of("vm:1:b.7.8.9+-3").and_then(|holder| holder.sexton);
+        assert_eq!(held.map(|token| token.instance), Some("b.7.8.9+"));
+        for other in
+            ["vm:4242:0123abcd-7", "vm:4242:b.1.2-7", "vm:4242:b.1.2.x-7", "vm:4242:.1.2.3-7"]
+        {
+            assert_eq!(Holder::of(other).map(|holder| holder.sexton), Some(None), "{other}");
+        }
         assert_eq!(Holder::of("nonsense"), None);
         assert_eq!(Holder::of("vm:-3"), None);
     }

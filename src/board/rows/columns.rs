@@ -26,7 +26,7 @@ impl Columns {
             conn,
             "SELECT s.name || '.' || c.name FROM sqlite_schema s, pragma_table_info(s.name) c \
              WHERE s.type = 'table' \
-             AND s.name IN ('tasks', 'task_links', 'task_events', 'task_runs')",
+             AND s.name IN ('tasks', 'task_links', 'task_events', 'task_runs', 'sexton_runs')",
             [],
             |row| value::text(row, 0),
         )?;
@@ -41,6 +41,13 @@ impl Columns {
     /// Whether `table` has `column`.
     pub(crate) fn has_in(&self, table: &str, column: &str) -> bool {
         self.has(&format!("{table}.{column}"))
+    }
+
+    /// Whether our own table about runs is there, with the columns that we know.
+    pub(crate) fn has_own_runs(&self) -> bool {
+        ["run_id", "lock", "owner", "outcome"]
+            .iter()
+            .all(|column| self.has_in("sexton_runs", column))
     }
 
     /// The columns of its claim that a run loses when it ends. Boards that know fingerprints keep lock

@@ -8,7 +8,7 @@ use crate::board::sql;
 use crate::machine::hold::{self, LastEnd};
 use crate::machine::ids::{RunId, TaskId};
 use crate::machine::policy::Policy;
-use crate::machine::verdict::VIOLATION_LIMIT;
+use crate::machine::verdict::STREAK_LIMIT;
 
 /// How the newest closed run of a task ended.
 ///
@@ -92,5 +92,17 @@ pub(crate) fn violations(conn: &Connection, task: TaskId) -> Result<u32> {
         .filter(|(outcome, _)| outcome != "rate_limited")
         .take_while(|(outcome, violation)| outcome == "crashed" && *violation)
         .count();
-    Ok(u32::try_from(streak).unwrap_or(VIOLATION_LIMIT))
+    Ok(u32::try_from(streak).unwrap_or(STREAK_LIMIT))
+}
+
+/// Counts the newest closed runs of a task whose end is unknown, up to the first that is not. Rate
+/// limits are skipped. Asks our own table, which must be there.
+pub(crate) fn unknown_ends(conn: &Connection, task: TaskId) -> Result<u32> {
+    let query = "SELECT ifnull(o.outcome = 'unknown', 0) FROM task_runs r \
+                 LEFT JOIN sexton_runs o ON o.run_id = r.id \
+                 WHERE r.task_id = ?1 AND r.ended_at IS NOT NULL \
+                 AND r.outcome IS NOT 'rate_limited' ORDER BY +r.id DESC LIMIT 50";
+    let runs = sql::all(conn, query, [task.as_str()], |row| row.get::<_, bool>(0))?;
+    let streak = runs.iter().take_while(|unknown| **unknown).count();
+    Ok(u32::try_from(streak).unwrap_or(STREAK_LIMIT))
 }

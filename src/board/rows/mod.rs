@@ -6,6 +6,8 @@ pub(crate) mod claim_lock;
 pub(crate) mod columns;
 pub(crate) mod event;
 pub(crate) mod history;
+pub(crate) mod inherited;
+pub(crate) mod own_runs;
 mod ready_list;
 pub(crate) mod required;
 pub(crate) mod schema;

@@ -15,6 +15,8 @@ use crate::board::sql;
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) version: i64,
+    /// Whether our own table about runs is there.
+    pub(crate) has_own_runs: bool,
 
     /// One task by its id, for [`TaskRow::read`].
     pub(crate) task: String,
@@ -71,6 +73,7 @@ impl Statements {
         let ready_list = ready_list::statements(conn)?;
         Ok(Statements {
             version,
+            has_own_runs: columns.has_own_runs(),
             task: format!("SELECT {list} FROM tasks WHERE id = ?1"),
             task_at: format!("SELECT {list} FROM tasks WHERE rowid = ?1"),
             running: format!("SELECT {list} FROM tasks WHERE status = 'running'"),

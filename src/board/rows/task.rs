@@ -30,7 +30,12 @@ pub(crate) struct TaskRow {
     pub(crate) has_body: bool,
     /// True if `started_at` is not NULL, even if it is not a number.
     pub(crate) was_started: bool,
+    /// Who owns its run, if that was adopted: the text of a lock.
+    pub(crate) adopter: Option<String>,
 }
+
+/// Part of a SELECT from `tasks`.
+const ADOPTER: &str = "(SELECT owner FROM sexton_runs WHERE run_id = current_run_id AND lock = claim_lock) AS adopter";
 
 impl TaskRow {
     /// The list of a SELECT from `tasks` for [`read`](TaskRow::read). Columns that the board lacks are
@@ -41,11 +46,12 @@ impl TaskRow {
             "rowid AS row, id, assignee, status, priority, created_at, started_at, claim_lock, \
              claim_expires, worker_pid, {}, current_run_id, consecutive_failures, {}, {}, {}, \
              ifnull(length(trim(body)), 0) > 0 AS has_body, \
-             started_at IS NOT NULL AS was_started",
+             started_at IS NOT NULL AS was_started, {}",
             optional("worker_started_at"),
             optional("max_retries"),
             optional("max_runtime_seconds"),
             optional("last_heartbeat_at"),
+            if columns.has_own_runs() { ADOPTER } else { "NULL AS adopter" },
         )
     }
 
@@ -75,12 +81,18 @@ impl TaskRow {
             last_heartbeat_at: fields.int()?,
             has_body: fields.int()? == Some(1),
             was_started: fields.int()? == Some(1),
+            adopter: fields.text()?,
         }))
     }
 
     /// Returns the lane of its assignee.
     pub(crate) fn lane(&self, workers: &Workers) -> Lane {
         workers.lane(self.assignee.as_deref())
+    }
+
+    /// The lock of the dispatcher that sees to its run: the one that adopted it, else the claim's.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.adopter.as_deref().or(self.claim_lock.as_deref())
     }
 
     /// The pid of its worker, if it can be one.

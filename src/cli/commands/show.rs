@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::board::card::{self, Card, Comment, Run, Wait};
+use crate::board::{Dispatcher, Liveness, signer};
 use crate::cli::describe::{board_full, board_holds_json, event_json, event_line, full, task_json};
 use crate::cli::failure::Failure;
 use crate::cli::globals::Globals;
@@ -11,6 +12,7 @@ use crate::cli::place::Place;
 use crate::cli::plain::{plain, plain_lines};
 use crate::cli::times::moment;
 use crate::runtime::clock;
+use crate::runtime::host::Host;
 use crate::runtime::status::Told;
 
 /// Show a task with what holds it, its attempts, comments and events.
@@ -31,21 +33,39 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let config = place.config()?;
     let now = clock::unix();
     let judge = config.judge(now);
-    let (card, wait) = place.read(|conn, columns| {
+    let (card, wait, owner) = place.read(|conn, columns| {
         let card = card::show(conn, columns, &args.id)?;
         let wait = card::wait(conn, judge, &card.task)?;
-        Ok((card, wait))
+        let owner = card::owner(conn, columns, &card.task)?;
+        Ok((card, wait, owner))
     })?;
+    let claim = owner.and_then(|owner| claim_hold(&place, &owner));
     let holds = place.board_holds()?;
     let mut out = Out::new();
     if globals.json {
         let mut json = as_json(&card, wait.as_ref(), now);
+        json["claim_hold"] = claim.into();
         json["board_holds"] = board_holds_json(&holds);
         out.json(&json)?;
     } else {
-        print(&mut out, &card, wait.as_ref(), &holds, now)?;
+        print(&mut out, &card, wait.as_ref(), claim, &holds, now)?;
     }
     out.flush()
+}
+
+/// What becomes of the claim of a dispatcher that is not seen to live.
+fn claim_hold(place: &Place<'_>, owner: &str) -> Option<&'static str> {
+    let (pid, instance, _) = signer(owner)?;
+    match Host::observer(&place.root.path, None).ok()?.dispatcher(pid, instance) {
+        Dispatcher::Lives => None,
+        Dispatcher::Dead { .. } => Some(
+            "its dispatcher is dead; the next one (`sexton run`) adopts it and finds its worker",
+        ),
+        Dispatcher::CannotTell => Some(
+            "its dispatcher is of another pid namespace or host, so no pid counts: it is held until \
+             its lease ends, which that dispatcher renews while it lives",
+        ),
+    }
 }
 
 fn as_json(card: &Card, wait: Option<&Wait>, now: i64) -> Value {
@@ -77,10 +97,11 @@ fn print(
     out: &mut Out,
     card: &Card,
     wait: Option<&Wait>,
+    claim: Option<&str>,
     holds: &[Told],
     now: i64,
 ) -> Result<(), Failure> {
-    print_head(out, card, wait, holds, now)?;
+    print_head(out, card, wait, claim, holds, now)?;
     let task = &card.task;
     section(out, "Body", task.body.as_deref())?;
     section(out, "Result", task.result.as_deref())?;
@@ -99,6 +120,7 @@ fn print_head(
     out: &mut Out,
     card: &Card,
     wait: Option<&Wait>,
+    hold: Option<&str>,
     holds: &[Told],
     now: i64,
 ) -> Result<(), Failure> {
@@ -129,6 +151,7 @@ fn print_head(
         ("failures", failed.then(|| task.consecutive_failures.to_string())),
         ("last error", text(&task.last_failure_error)),
         ("claimed by", claim),
+        ("claim", hold.map(str::to_owned)),
         ("created", Some(format!("{} by {by}", moment(task.created_at, now)))),
         ("started", time(task.started_at)),
         ("completed", time(task.completed_at)),

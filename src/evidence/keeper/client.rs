@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -109,7 +110,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeeperError::Behind`], [`KeeperError::Closed`], [`KeeperError::Tag`].
-    pub fn drop(&self, lock: &str) -> Result<(), KeeperError> {
+    pub fn forget(&self, lock: &str) -> Result<(), KeeperError> {
         check_lock(lock)?;
         self.send(&Ask::Drop(lock.to_owned()).packet(), None)
     }
@@ -282,6 +283,8 @@ fn start(program: &Path, state: &Path) -> Result<Option<Child>, KeeperError> {
     let (mut output, writer) = io::pipe().map_err(failed)?;
     let errors = writer.try_clone().map_err(failed)?;
     let child = Command::new(program)
+        // As it is listed.
+        .arg0("sexton")
         .arg(COMMAND)
         .arg(path)
         // A claim's token in its environment would make it a process of that worker. Without any, it

@@ -24,7 +24,7 @@ fn lives(owner: Dispatcher) -> bool {
     match identity::stat(owner.pid) {
         Ok(stat) => stat.start == owner.start && !stat.is_dead(),
         Err(LookError::Gone(_)) => false,
-        Err(LookError::Unreadable { .. } | LookError::Garbled(_)) => true,
+        Err(LookError::Unreadable { .. } | LookError::Hidden(_) | LookError::Garbled(_)) => true,
     }
 }
 
@@ -38,7 +38,9 @@ fn dispatcher(lock: &str) -> Option<Dispatcher> {
     let (rest, _pid_namespace) = rest.rsplit_once('.')?;
     let (rest, _boot) = rest.rsplit_once(':')?;
     let (_host, pid) = rest.rsplit_once(':')?;
-    Some(Dispatcher { pid: Pid(pid.parse().ok()?), start: start.parse().ok()? })
+    // Behind it stands whether it holds a lifeline.
+    let start = start.strip_suffix('+').unwrap_or(start).parse().ok()?;
+    Some(Dispatcher { pid: Pid(pid.parse().ok()?), start })
 }
 
 #[cfg(test)]
@@ -60,6 +62,7 @@ mod tests {
     fn a_lock_is_read_from_the_right() {
         let owner = Dispatcher { pid: Pid(77), start: 1234 };
         assert_eq!(dispatcher(&lock_of(owner)), Some(owner));
+        assert_eq!(dispatcher(&lock_of(owner).replace("-17", "+-17")), Some(owner));
         assert_eq!(dispatcher(&format!("a:b-1.2.3-4:9:{}", lock_of(owner))), Some(owner));
     }
 

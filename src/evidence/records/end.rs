@@ -18,6 +18,7 @@ pub(super) fn encode(verdict: Verdict) -> [u32; 4] {
         Verdict::Released(Release::HostRefused) => [11, 0, 0, 0],
         Verdict::Released(Release::NotStarted) => [12, 0, 0, 0],
         Verdict::Released(Release::Superseded) => [13, 0, 0, 0],
+        Verdict::Unknown => [14, 0, 0, 0],
     }
 }
 
@@ -39,6 +40,7 @@ pub(super) fn decode(numbers: [u32; 4]) -> Option<Verdict> {
         [11, 0, 0, 0] => Verdict::Released(Release::HostRefused),
         [12, 0, 0, 0] => Verdict::Released(Release::NotStarted),
         [13, 0, 0, 0] => Verdict::Released(Release::Superseded),
+        [14, 0, 0, 0] => Verdict::Unknown,
         _ => return None,
     };
     Some(verdict)

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, posix_fallocate};
@@ -167,6 +168,12 @@ fn path(directory: &Path, name: &str) -> Result<PathBuf, RecordsError> {
         return Err(RecordsError::Name(name.to_owned()));
     }
     Ok(directory.join(RECORDS).join(name))
+}
+
+/// When the records of dispatcher `name` were last written to; `None` if that cannot be told.
+#[must_use]
+pub fn written_at(directory: &Path, name: &str) -> Option<SystemTime> {
+    path(directory, name).ok()?.metadata().ok()?.modified().ok()
 }
 
 /// The names of the dispatchers that have a file, in order.

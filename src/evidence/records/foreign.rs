@@ -29,6 +29,12 @@ impl Foreign {
         Ok(Some(foreign))
     }
 
+    /// Whether a dispatcher has kept records, sound or not.
+    #[must_use]
+    pub fn exists(directory: &Path, name: &str) -> bool {
+        RecordsFile::open(directory, name).is_ok_and(|file| file.is_some())
+    }
+
     /// True while its dispatcher lives, or a child of it has not executed its program yet. Asked
     /// before [`read`](Foreign::read): what is missing from a file that was read before the lock
     /// was free may have come in between.

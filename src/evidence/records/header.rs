@@ -11,6 +11,10 @@ use super::slot::SLOT;
 pub(super) const LEN: usize = SLOT;
 /// Where the word with the number of slots lies, in bytes.
 pub(super) const SLOTS: u64 = 24;
+/// Where the word lies that says whether intents are missing, in bytes.
+pub(super) const GAPS: u64 = 248;
+/// What it holds then.
+pub(super) const HAS_GAPS: [u8; 8] = *b"has gaps";
 /// Longest name of a dispatcher, in bytes.
 pub(super) const MAX_NAME: usize = 128;
 
@@ -29,7 +33,7 @@ pub(super) fn encode(name: &str) -> [u8; LEN] {
     bytes[24..NAME].copy_from_slice(&slots(0));
     bytes[NAME] = name.len() as u8;
     bytes[NAME + 1..=NAME + name.len()].copy_from_slice(name.as_bytes());
-    let sum = check(&[&bytes[..CHECK], &bytes[NAME..]]);
+    let sum = check(&[&bytes[..CHECK], &bytes[NAME..GAPS as usize]]);
     bytes[CHECK..24].copy_from_slice(&sum.to_ne_bytes());
     bytes
 }
@@ -51,9 +55,15 @@ pub(super) fn read(head: &[u8], name: &str) -> Result<u32, &'static str> {
     }
     // Whatever else is in a header was there when it was made.
     let made = encode(name);
-    if head[12..24] != made[12..24] || head[NAME..] != made[NAME..] {
+    let fixed = NAME..GAPS as usize;
+    if head[12..24] != made[12..24] || head[fixed.clone()] != made[fixed] {
         return Err("its header is damaged, or another dispatcher's");
     }
     let slots = word(head, SLOTS as usize).and_then(of_twofold).filter(|slots| *slots <= MAX_SLOTS);
     slots.ok_or("the number of its slots is damaged")
+}
+
+/// Whether an attempt may be missing. Anything but zero says so: damage must not look like proof.
+pub(super) fn has_gaps(head: &[u8]) -> bool {
+    head.get(GAPS as usize..LEN).is_none_or(|word| word != [0; 8])
 }

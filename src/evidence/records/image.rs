@@ -19,7 +19,8 @@ impl Image {
 
     /// What it says about an attempt.
     pub(super) fn find(&self, spawn: SpawnId) -> Found {
-        let mut missing = Found::NoIntent;
+        let has_gaps = header::has_gaps(&self.bytes);
+        let mut missing = if has_gaps { Found::Damaged } else { Found::NoIntent };
         for (_, held) in self.held() {
             match held {
                 Held::Record(of, found) if of == spawn => return found,

@@ -12,7 +12,7 @@ use super::super::time::Mono;
 use super::super::verdict::{Release, Verdict};
 use super::debt::Debt;
 use super::stage::{
-    Cancelling, Draining, Ending, Exit, Input, Limit, Preparing, Running, Stage, Why,
+    Cancelling, Draining, Ending, Exit, Input, Limit, Looking, Preparing, Running, Stage, Why,
 };
 
 /// What an arm works with.
@@ -41,6 +41,46 @@ impl Acts<'_> {
         self.began(pid);
         let limit = limit_s.map(|limit_s| Limit { began: self.now, limit_s });
         Running { limit, lost_at }
+    }
+
+    /// Looks for the process of an adopted attempt.
+    pub fn find(&mut self, it: Looking) -> Looking {
+        self.effects.push(Effect::Find { spawn: self.id });
+        Looking { again_at: None, ..it }
+    }
+
+    /// It could not be told whether there is one.
+    pub fn look_later(&mut self, it: Looking) -> Looking {
+        if it.is_first() {
+            self.report(Report::CannotTell(self.id));
+        }
+        it.later(self.now)
+    }
+
+    /// An adopted process runs. Its time began when it started.
+    pub fn found(&mut self, pid: Pid, age_ms: u64, it: Looking) -> Running {
+        self.is_there(pid);
+        let began = self.now.before(age_ms);
+        Running { limit: it.limit_s.map(|limit_s| Limit { began, limit_s }), lost_at: it.lost_at }
+    }
+
+    /// There is a process of an adopted attempt, or was until now.
+    pub fn is_there(&mut self, pid: Pid) {
+        self.debt.began(pid);
+        self.report(Report::Found(self.id, pid));
+    }
+
+    /// An adopted process has ended, and others of its group live: they are ended.
+    pub fn left_behind(&mut self, verdict: Verdict) -> Draining {
+        let escalation = self.end(EndCause::Leftovers);
+        let probes = Probes::after_signal(self.now);
+        Draining { verdict, escalation, probes, answered: true }
+    }
+
+    /// Leaves an adopted attempt to the next dispatcher: its claim stays as it is.
+    pub fn leave(&mut self, next: Stage) -> Stage {
+        self.debt.settle();
+        next
     }
 
     /// The process exists although it was called off: it is ended.

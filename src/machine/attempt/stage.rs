@@ -3,6 +3,7 @@
 //! of the host: it does until it is `Gone`. An exit may overtake the answer of the spawn thread;
 //! while that answer is outstanding, `answered` is false.
 
+use super::super::adoption::Finding;
 use super::super::effect::EndCause;
 use super::super::escalation::{Escalation, Probes};
 use super::super::event::SignalOutcome;
@@ -20,6 +21,8 @@ pub enum Stage {
         /// The slot was lent to others, since the claim is not answered.
         lent: bool,
     },
+    /// It was adopted from a dead dispatcher, and its process is looked for.
+    Finding(Looking),
     /// A spawn thread prepares the workspace and starts the process.
     Preparing(Preparing),
     /// It was called off, perhaps too late: a process may exist.
@@ -35,6 +38,19 @@ pub enum Stage {
         /// The spawn thread has answered.
         answered: bool,
     },
+}
+
+/// An adopted attempt whose process is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Looking {
+    /// When it is looked for again; `None` while an answer is outstanding.
+    pub again_at: Option<Mono>,
+    /// Milliseconds until the look after that.
+    pub wait_ms: u64,
+    /// Seconds that the process may run.
+    pub limit_s: Option<u32>,
+    /// When the process is ended because its row is lost.
+    pub lost_at: Option<Mono>,
 }
 
 /// A spawn that is being made ready.
@@ -116,6 +132,10 @@ pub struct Draining {
 pub enum Input {
     /// The claim was written: a spawn thread prepares the process.
     ClaimTook(Preparing),
+    /// The claim of a dead dispatcher was adopted.
+    Adopted(Looking),
+    /// What was found of an adopted attempt.
+    Found(Finding),
     /// The claim was written, but the attempt cannot be started.
     ClaimInVain(Release),
     /// The claim is not answered: its slot is lent to others.
@@ -189,6 +209,30 @@ impl Why {
     }
 }
 
+impl Looking {
+    /// Milliseconds between the first two looks.
+    const FIRST_MS: u64 = 10;
+    /// Most milliseconds between two looks.
+    const MOST_MS: u64 = 1_000;
+
+    /// The process of an attempt that was just adopted.
+    #[must_use]
+    pub fn new(limit_s: Option<u32>) -> Looking {
+        Looking { again_at: None, wait_ms: Looking::FIRST_MS, limit_s, lost_at: None }
+    }
+
+    /// Whether it was not looked for in vain before.
+    pub fn is_first(self) -> bool {
+        self.wait_ms == Looking::FIRST_MS
+    }
+
+    /// It could not be told: look again, less and less often.
+    pub fn later(self, now: Mono) -> Looking {
+        let wait_ms = (self.wait_ms * 2).min(Looking::MOST_MS);
+        Looking { again_at: Some(now.after(self.wait_ms)), wait_ms, ..self }
+    }
+}
+
 impl Draining {
     /// The spawn thread has answered.
     pub fn answered(self) -> Draining {
@@ -216,15 +260,24 @@ impl Stage {
         match self {
             Stage::Preparing(_) | Stage::Cancelling(_) => true,
             Stage::Draining(Draining { answered, .. }) | Stage::Gone { answered } => !answered,
-            Stage::Claiming { .. } | Stage::Running(_) | Stage::Ending(_) => false,
+            Stage::Claiming { .. } | Stage::Finding(_) | Stage::Running(_) | Stage::Ending(_) => {
+                false
+            }
         }
+    }
+
+    /// Whether it was looked for, and could not be told to live or to be gone.
+    #[must_use]
+    pub fn is_unclear(self) -> bool {
+        matches!(self, Stage::Finding(it) if !it.is_first())
     }
 
     /// Whether its row is taken for lost.
     #[must_use]
     pub fn is_lost(self) -> bool {
         match self {
-            Stage::Preparing(Preparing { lost_at, .. })
+            Stage::Finding(Looking { lost_at, .. })
+            | Stage::Preparing(Preparing { lost_at, .. })
             | Stage::Cancelling(Cancelling { lost_at, .. })
             | Stage::Running(Running { lost_at, .. }) => lost_at.is_some(),
             Stage::Claiming { .. } | Stage::Ending(_) | Stage::Draining(_) | Stage::Gone { .. } => {
@@ -237,6 +290,7 @@ impl Stage {
     #[must_use]
     pub fn alarm(self) -> Option<Mono> {
         match self {
+            Stage::Finding(it) => it.again_at,
             Stage::Preparing(it) => earlier(Some(it.deadline), it.lost_at),
             Stage::Running(it) => earlier(it.limit.map(Limit::ends), it.lost_at),
             Stage::Ending(it) => Some(it.escalation.next()),
@@ -248,6 +302,10 @@ impl Stage {
     /// Rewrites the moments of the stage.
     pub fn rename(&mut self, to: &impl Renamer) {
         match self {
+            Stage::Finding(it) => {
+                it.again_at.iter_mut().for_each(|at| to.deadline(at));
+                it.lost_at.iter_mut().for_each(|at| to.deadline(at));
+            }
             Stage::Preparing(it) => {
                 to.deadline(&mut it.deadline);
                 it.lost_at.iter_mut().for_each(|at| to.deadline(at));
@@ -277,7 +335,8 @@ impl Input {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Input::ClaimTook(_) | Input::ClaimInVain(_) => "Claimed",
+            Input::ClaimTook(_) | Input::Adopted(_) | Input::ClaimInVain(_) => "Claimed",
+            Input::Found(_) => "Found",
             Input::Lend => "Lend",
             Input::SpawnOk(_) => "SpawnOk",
             Input::SpawnFailed(..) => "SpawnFailed",

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! Claiming ─▶ Preparing ─▶ Running ─▶ Ending ─▶ Draining ─▶ Gone
-//!                 └─▶ Cancelling ─┘
+//!        │        └─▶ Cancelling ─┘│
+//!        └─▶ Finding ─▶────────────┘
 //! ```
 
+use super::super::adoption::Finding;
 use super::super::event::SignalOutcome;
-use super::super::verdict::Verdict;
+use super::super::verdict::{Release, Verdict};
 use super::acts::Acts;
-use super::stage::{Cancelling, Input, Preparing, Running, Stage, Why};
+use super::stage::{Cancelling, Input, Looking, Preparing, Running, Stage, Why};
 
 /// The table. An arm that needs more than the next stage calls one function for it.
 pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
@@ -21,6 +23,22 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
             act.owe(Verdict::Released(why), S::Gone { answered: true })
         }
         (S::Claiming { .. }, I::Lend) => S::Claiming { lent: true },
+        (S::Claiming { .. }, I::Adopted(it)) => S::Finding(act.find(it)),
+
+        // What was found of an adopted attempt.
+        (S::Finding(it), I::Found(Finding::Runs { pid, age_ms })) => {
+            S::Running(act.found(pid, age_ms, it))
+        }
+        (S::Finding(_), I::Found(Finding::Ended(verdict))) => {
+            act.owe(verdict, S::Gone { answered: true })
+        }
+        (S::Finding(_), I::Found(Finding::LeftOver(verdict))) => {
+            S::Draining(act.left_behind(verdict))
+        }
+        (S::Finding(_), I::Found(Finding::NeverStarted)) => {
+            act.owe(Verdict::Released(Release::NotStarted), S::Gone { answered: true })
+        }
+        (S::Finding(it), I::Found(Finding::Wait)) => S::Finding(act.look_later(it)),
 
         // The spawn thread answers.
         (S::Preparing(it), I::SpawnOk(pid)) => S::Running(act.started(pid, it.limit_s, it.lost_at)),
@@ -38,6 +56,14 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         }
 
         // The leader exits, perhaps before the spawn thread's answer is read.
+        (S::Finding(_), I::Exited(exit)) if exit.alone => {
+            act.is_there(exit.pid);
+            act.exited(exit, S::Gone { answered: true })
+        }
+        (S::Finding(_), I::Exited(exit)) => {
+            act.is_there(exit.pid);
+            S::Draining(act.left_over(exit, None, true))
+        }
         (S::Preparing(_) | S::Cancelling(_), I::Exited(exit)) if exit.alone => {
             act.exited(exit, S::Gone { answered: false })
         }
@@ -68,6 +94,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         (S::Draining(_) | S::Running(_) | S::Ending(_) | S::Gone { .. }, I::Signalled(_)) => stage,
 
         // The row is lost, or found again.
+        (S::Finding(it), I::Row { lost_at }) => S::Finding(Looking { lost_at, ..it }),
         (S::Preparing(it), I::Row { lost_at }) => S::Preparing(Preparing { lost_at, ..it }),
         (S::Running(it), I::Row { lost_at }) => S::Running(Running { lost_at, ..it }),
         // It was called off for that reason alone, so a process that starts nevertheless may stay.
@@ -76,7 +103,8 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         }
         (S::Cancelling(it), I::Row { lost_at }) => S::Cancelling(Cancelling { lost_at, ..it }),
 
-        // We are shutting down.
+        // We are shutting down. What was not found is left to the next dispatcher.
+        (S::Finding(_), I::Stop | I::Kill) => act.leave(S::Gone { answered: true }),
         (S::Preparing(it), I::Stop | I::Kill) => S::Cancelling(act.call_off(it, SHUTDOWN)),
         (S::Cancelling(it), I::Stop | I::Kill) => S::Cancelling(Cancelling { why: SHUTDOWN, ..it }),
         (S::Running(_), I::Stop) => S::Ending(act.term(Why::Shutdown)),
@@ -85,6 +113,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         (S::Draining(it), I::Kill) if !it.escalation.has_killed() => S::Draining(act.kill_rest(it)),
 
         // The moment has come for which it waited.
+        (S::Finding(it), I::Alarm) => S::Finding(act.find(it)),
         (S::Preparing(it), I::Alarm) if act.is_due(Some(it.deadline)) => {
             S::Cancelling(act.call_off(it, None))
         }
@@ -111,21 +140,36 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
             stage
         }
 
-        // An answer to nothing that was asked.
+        // It was found too late, or its exit came first.
         (
             S::Claiming { .. } | S::Running(_) | S::Ending(_) | S::Draining(_) | S::Gone { .. },
+            I::Found(_),
+        ) => stage,
+
+        // An answer to nothing that was asked.
+        (
+            S::Claiming { .. }
+            | S::Finding(_)
+            | S::Running(_)
+            | S::Ending(_)
+            | S::Draining(_)
+            | S::Gone { .. },
             input @ (I::SpawnOk(_) | I::SpawnFailed(..) | I::SpawnCancelled),
         )
         | (S::Preparing(_), input @ I::SpawnCancelled)
         | (S::Claiming { .. } | S::Draining(_) | S::Gone { .. }, input @ I::Exited(_))
-        | (S::Claiming { .. } | S::Preparing(_) | S::Cancelling(_), input @ I::Signalled(_))
         | (
-            S::Preparing(_) | S::Cancelling(_) | S::Running(_) | S::Ending(_),
-            input @ (I::ClaimTook(_) | I::ClaimInVain(_) | I::Lend),
+            S::Claiming { .. } | S::Finding(_) | S::Preparing(_) | S::Cancelling(_),
+            input @ I::Signalled(_),
+        )
+        | (S::Preparing(_) | S::Cancelling(_), input @ I::Found(_))
+        | (
+            S::Finding(_) | S::Preparing(_) | S::Cancelling(_) | S::Running(_) | S::Ending(_),
+            input @ (I::ClaimTook(_) | I::Adopted(_) | I::ClaimInVain(_) | I::Lend),
         )
         | (
             S::Draining(_) | S::Gone { .. },
-            input @ (I::ClaimTook(_) | I::ClaimInVain(_) | I::Lend),
+            input @ (I::ClaimTook(_) | I::Adopted(_) | I::ClaimInVain(_) | I::Lend),
         ) => act.unexpected(input, stage),
     }
 }

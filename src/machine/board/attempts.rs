@@ -10,7 +10,7 @@ use core::mem;
 use super::super::attempt::{Attempt, Input, Stage};
 use super::super::effect::Effect;
 use super::super::exchange::{Change, Fence};
-use super::super::ids::{BoardId, SpawnId, TaskId};
+use super::super::ids::{BoardId, RunId, SpawnId, TaskId};
 use super::super::policy::Policy;
 use super::super::renamer::Renamer;
 use super::super::time::{Key, Mono, Now, Timers, earlier, swap};
@@ -104,6 +104,19 @@ impl Attempts {
         self.index.tasks.range((task, SpawnId(0))..).next().is_some_and(|(of, _)| *of == task)
     }
 
+    /// Whether one of them is of this run of this task.
+    pub fn has_run(&self, task: TaskId, run: RunId) -> bool {
+        let of_task =
+            self.index.tasks.range((task, SpawnId(0))..).take_while(|(of, _)| *of == task);
+        let mut runs = of_task.filter_map(|(_, id)| self.all.get(id)?.fence());
+        runs.any(|fence| fence.run == run)
+    }
+
+    /// Whether its board is owed the end of this attempt.
+    pub fn owes_end(&self, id: SpawnId) -> bool {
+        self.all.get(&id).is_some_and(|attempt| attempt.owed_end().is_some())
+    }
+
     /// Number of attempts that use a slot of the host.
     pub fn slots(&self) -> u32 {
         self.index.slots
@@ -147,7 +160,7 @@ impl Attempts {
     /// Lets something happen to an attempt, and has it end if everything is to end.
     pub fn take_in(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
         let Some(attempt) = self.all.get_mut(&id) else { return };
-        let before = Marks::of(attempt);
+        let (before, owed) = (Marks::of(attempt), attempt.owed_end());
         let (now, policy) = (turn.now.mono, &turn.shared.policy);
         attempt.take_in(input, now, policy, turn.effects);
         match turn.shared.mode {
@@ -156,6 +169,9 @@ impl Attempts {
                 attempt.take_in(Input::Stop, now, policy, turn.effects);
             }
             Mode::Aborting => attempt.take_in(Input::Kill, now, policy, turn.effects),
+        }
+        if let Some(verdict) = attempt.owed_end().filter(|_| owed.is_none()) {
+            turn.effects.push(Effect::Note { spawn: id, verdict });
         }
         let after = Marks::of(attempt);
         self.note(id, before, after, turn);

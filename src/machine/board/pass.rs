@@ -1,10 +1,11 @@
 //! A pass: what one exchange with a board is to carry, and what its answer means.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::super::attempt::{Attempt, Input, Lease, Preparing, Stage};
+use super::super::attempt::{Attempt, Input, Lease, Looking, Preparing, Stage};
 use super::super::effect::{Effect, Report};
-use super::super::exchange::{Answer, Change, Fence, Observation, Refusal, Request, Taken};
+use super::super::exchange::{Answer, Change, Fence, Observation, Orphan, Refusal, Request, Taken};
 use super::super::fault::{Commit, Fault};
 use super::super::ids::{RunId, SpawnId, TaskId};
 use super::super::plan::{self, Slots};
@@ -30,6 +31,7 @@ impl Board {
             return false;
         }
         let mut changes = self.owed_changes(turn);
+        self.add_adoptions(turn, &mut changes);
         self.add_claims(turn, &mut changes);
         self.add_moves(turn, &mut changes);
         let (free, lookahead) = (self.slots(turn).free(), turn.shared.policy.lookahead);
@@ -68,6 +70,25 @@ impl Board {
         Changes { list, urgent }
     }
 
+    /// Adopts the claims of dead dispatchers. Their workers may be alive, whatever the limits are, so
+    /// they use up slots before anything new is claimed.
+    fn add_adoptions(&mut self, turn: &mut Turn<'_>, changes: &mut Changes) {
+        if turn.shared.mode != Mode::Running || !self.listed {
+            return;
+        }
+        let ttl_s = turn.shared.policy.claim_ttl_s;
+        for orphan in self.view.orphans().to_vec() {
+            let Orphan { task, worker, .. } = orphan;
+            if self.attempts.has_task(task) {
+                continue;
+            }
+            let spawn = turn.shared.new_attempt();
+            self.attempts.insert(Attempt::new(spawn, task, worker, turn.now, ttl_s), turn);
+            changes.list.push(Change::Adopt { spawn, orphan, ttl_s });
+            changes.urgent = true;
+        }
+    }
+
     /// Claims as many ready tasks as fit, and reserves their slots.
     fn add_claims(&mut self, turn: &mut Turn<'_>, changes: &mut Changes) {
         let slots = self.slots(turn);
@@ -76,8 +97,7 @@ impl Board {
         let claims = plan::claims(self.view.ready(), slots, policy, turn.now.unix, busy);
         let (ttl_s, cap) = (policy.claim_ttl_s, policy.max_in_progress);
         for (task, worker) in claims {
-            let spawn = SpawnId(turn.shared.next_attempt);
-            turn.shared.next_attempt += 1;
+            let spawn = turn.shared.new_attempt();
             turn.shared.served = Some(self.id);
             self.attempts.insert(Attempt::new(spawn, task, worker, turn.now, ttl_s), turn);
             changes.list.push(Change::Claim { spawn, task, worker, ttl_s, cap });
@@ -89,7 +109,7 @@ impl Board {
     fn add_moves(&self, turn: &Turn<'_>, changes: &mut Changes) {
         if self.view.takes_new_work() && turn.shared.mode == Mode::Running {
             let before = changes.list.len();
-            changes.list.extend(self.view.moves(turn.shared.policy.failure_limit));
+            changes.list.extend(self.view.moves(turn.shared.policy.failure_limit, turn.now.mono));
             changes.urgent |= changes.list.len() > before;
         }
     }
@@ -143,7 +163,12 @@ impl Board {
         if !changes.is_empty() {
             self.attention.wrote(turn.now.mono);
         }
+        let was_sick = self.file.is_sick();
         self.file.take_in(link::Input::Exchanged, self.id, turn);
+        self.view.end_turns(turn.now.mono);
+        if was_sick {
+            self.came_back(turn);
+        }
         self.view.strays_sent();
         let (mut locked, mut asked) = (false, false);
         for (n, change) in changes.into_iter().enumerate() {
@@ -161,6 +186,14 @@ impl Board {
         self.attempts.forget_over(turn);
     }
 
+    fn came_back(&mut self, turn: &Turn<'_>) {
+        #[cfg(feature = "sabotage")]
+        if turn.shared.hasty {
+            return;
+        }
+        self.view.came_back(turn.now.mono, turn.shared.policy.claim_ttl_s);
+    }
+
     fn settle(&mut self, change: Change, taken: Taken, turn: &mut Turn<'_>) {
         let now = turn.now.mono;
         match change {
@@ -171,6 +204,7 @@ impl Board {
                 Taken::Yes => self.claim_refused(spawn, Refusal::Superseded, turn),
                 Taken::No(refusal) => self.claim_refused(spawn, refusal, turn),
             },
+            Change::Adopt { spawn, orphan, .. } => self.adopt_answered(spawn, orphan, taken, turn),
             Change::Started { fence, .. } => {
                 self.attempts.update(fence.spawn, turn, |a| a.debt_mut().pid_taken());
             }
@@ -218,6 +252,27 @@ impl Board {
         }
         turn.report(Report::Claimed(Fence { task, run: row, spawn }, self.id));
         self.view.claimed(task);
+    }
+
+    fn adopt_answered(
+        &mut self,
+        spawn: SpawnId,
+        orphan: Orphan,
+        taken: Taken,
+        turn: &mut Turn<'_>,
+    ) {
+        self.view.adopted(orphan, taken, turn.now.mono);
+        let (Taken::Claimed { run, max_runtime_s }, Some(attempt)) =
+            (taken, self.attempts.get(spawn).filter(|a| is_claiming(a)))
+        else {
+            self.attempts.remove(spawn, turn);
+            return;
+        };
+        let limit_s = max_runtime_s.or(turn.shared.policy.worker(attempt.worker()).max_runtime_s);
+        self.attempts.update(spawn, turn, |attempt| attempt.claimed(run));
+        let fence = Fence { task: orphan.task, run, spawn };
+        turn.report(Report::Adopted(fence, self.id));
+        self.attempts.take_in(spawn, Input::Adopted(Looking::new(limit_s)), turn);
     }
 
     /// What is to become of a claim that took.
@@ -292,10 +347,18 @@ impl Board {
         self.attempts.compare(&observation.ours, grace_ms, turn);
         // A stray is of no board's attempt: this may be the file of another board, moved here, and
         // its worker may be alive.
-        let known = |fence: &&Fence| turn.shared.owners.contains_key(&fence.spawn);
-        let strays = observation.ours.iter().filter(|fence| !known(fence)).copied().collect();
+        // So may the worker of a claim that we adopted in an exchange whose answer was lost: it is
+        // adopted again.
+        let adopted: BTreeSet<RunId> =
+            observation.orphans.iter().map(|orphan| orphan.run).collect();
+        let is_stray = |fence: &&Fence| {
+            !turn.shared.owners.contains_key(&fence.spawn) && !adopted.contains(&fence.run)
+        };
+        let strays = observation.ours.iter().filter(is_stray).copied().collect();
+        let is_new = |orphan: &&Orphan| !self.attempts.has_run(orphan.task, orphan.run);
+        let orphans = observation.orphans.iter().filter(is_new).copied().collect();
         let due = observation.due;
-        self.view.observed(observation, strays);
+        self.view.observed(observation, strays, orphans);
         self.attention.rows_change(due, turn.now);
     }
 
@@ -311,11 +374,15 @@ impl Board {
         if !self.file.awaits_exchange(seq) {
             return turn.unexpected("ExchangeFailed");
         }
-        for change in self.file.take_changes() {
+        let changes = self.file.take_changes();
+        for change in &changes {
             if let Change::Renew { fence, .. } = change {
                 let now = turn.now.mono;
                 self.attempts.update(fence.spawn, turn, |a| a.debt_mut().renew_again(now));
             }
+        }
+        if changes.iter().any(|change| matches!(change, Change::Finish { .. })) {
+            turn.effects.push(Effect::SyncNotes);
         }
         self.fail(link::Input::ExchangeFailed(fault), turn);
         match commit {

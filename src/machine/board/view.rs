@@ -4,7 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::super::effect::Report;
-use super::super::exchange::{Change, Expired, Fence, Observation, Refusal, Taken};
+use super::super::exchange::{
+    Change, Expired, Fence, LeaseEnd, Observation, Orphan, Refusal, Taken,
+};
 use super::super::hold::Candidate;
 use super::super::ids::{BoardId, TaskId};
 use super::super::renamer::Renamer;
@@ -13,6 +15,8 @@ use super::super::time::Mono;
 /// Milliseconds for which a task is left alone after the board's own rules refused something about
 /// it, and after something had changed under us.
 const REFUSED_MS: (u64, u64) = (30_000, 1_000);
+/// Milliseconds after a board's return for which ended claims are left to their holders.
+const TURN_MS: u64 = 5_000;
 /// With this many tasks refused, something is wrong with the board itself: nothing new is asked of
 /// it until the first of them is tried again.
 const MOST_REFUSED: usize = 256;
@@ -35,6 +39,11 @@ pub struct View {
     promotable: Vec<TaskId>,
     /// Claims of others that have ended.
     expired: Vec<Expired>,
+    /// Claims of dead dispatchers that no attempt of ours is for.
+    orphans: Vec<Orphan>,
+    /// From when on ended claims of others are reclaimed, and from when on those whose dispatcher
+    /// lives.
+    reclaim_from: (Option<Mono>, Option<Mono>),
     /// Claims of our own without an attempt: their answer was lost.
     strays: Vec<Fence>,
     /// Tasks for which it refused something: it may show them over and over.
@@ -82,8 +91,31 @@ impl View {
         self.ready.clear();
         self.promotable.clear();
         self.expired.clear();
+        self.orphans.clear();
         self.strays.clear();
         self.more = false;
+    }
+
+    /// Its file was out of use, and is back: the holders of its claims have their turn first, since
+    /// they could not renew them, nor record an end. A file that is out of use again within that time
+    /// does not put it off, or a board that flaps would never be put right.
+    pub fn came_back(&mut self, now: Mono, claim_ttl_s: u32) {
+        let lease_ms = u64::from(claim_ttl_s) * 1000;
+        let (all, living) = &mut self.reclaim_from;
+        all.get_or_insert(now.after(TURN_MS));
+        living.get_or_insert(now.after(lease_ms.max(TURN_MS)));
+    }
+
+    /// The holders of claims have had their turn, if it is over by now.
+    pub fn end_turns(&mut self, now: Mono) {
+        let (all, living) = &mut self.reclaim_from;
+        all.take_if(|at| now >= *at);
+        living.take_if(|at| now >= *at);
+    }
+
+    /// Returns the claims of dead dispatchers.
+    pub fn orphans(&self) -> &[Orphan] {
+        &self.orphans
     }
 
     /// The changes that correct them were sent.
@@ -92,7 +124,12 @@ impl View {
     }
 
     /// Takes what was seen in place of what was known, without what it refused a moment ago.
-    pub fn observed(&mut self, seen: Observation, mut strays: Vec<Fence>) {
+    pub fn observed(
+        &mut self,
+        seen: Observation,
+        mut strays: Vec<Fence>,
+        mut orphans: Vec<Orphan>,
+    ) {
         let ours = u32::try_from(seen.ours.len().saturating_sub(strays.len())).unwrap_or(u32::MAX);
         self.others = seen.running.saturating_sub(ours);
         let refused = &self.refused;
@@ -109,6 +146,8 @@ impl View {
         self.expired.retain(|e| !refused.contains_key(&e.task));
         strays.retain(|fence| !refused.contains_key(&fence.task));
         self.strays = strays;
+        orphans.retain(|orphan| !refused.contains_key(&orphan.task));
+        self.orphans = orphans;
         if refused.is_empty() && self.ready.is_empty() && !self.wants_moves() {
             self.refusing_since = None;
         }
@@ -132,16 +171,39 @@ impl View {
     }
 
     /// Whether it shows something to correct: a promotion, an ended claim of others, a claim of
-    /// ours without an attempt.
+    /// ours without an attempt. A claim whose dispatcher lives is left to that one.
     pub fn wants_moves(&self) -> bool {
-        !(self.promotable.is_empty() && self.expired.is_empty() && self.strays.is_empty())
+        let ended = self.expired.iter().any(|expired| expired.by != LeaseEnd::Neglected);
+        ended || !(self.promotable.is_empty() && self.orphans.is_empty() && self.strays.is_empty())
     }
 
     /// Returns the promotions, and the reclaims of ended claims of others.
-    pub fn moves(&self, failure_limit: u32) -> impl Iterator<Item = Change> {
+    pub fn moves(&self, failure_limit: u32, now: Mono) -> impl Iterator<Item = Change> {
         let promote = move |task: &TaskId| Change::Promote { task: *task, failure_limit };
         let reclaim = move |expired: &Expired| Change::Reclaim { expired: *expired, failure_limit };
-        self.promotable.iter().map(promote).chain(self.expired.iter().map(reclaim))
+        let ended = self
+            .expired
+            .iter()
+            .filter(move |expired| self.reclaim_at(expired).is_none_or(|at| now >= at));
+        self.promotable.iter().map(promote).chain(ended.map(reclaim))
+    }
+
+    fn reclaim_at(&self, expired: &Expired) -> Option<Mono> {
+        match expired.by {
+            LeaseEnd::Expired | LeaseEnd::WorkerGone => self.reclaim_from.0,
+            LeaseEnd::Neglected => self.reclaim_from.1,
+        }
+    }
+
+    /// When the next of the ended claims that is left to its holder may be reclaimed.
+    pub fn reclaims_at(&self) -> Option<Mono> {
+        self.expired.iter().filter_map(|expired| self.reclaim_at(expired)).min()
+    }
+
+    /// The adoption of a claim was answered.
+    pub fn adopted(&mut self, orphan: Orphan, taken: Taken, now: Mono) {
+        self.orphans.retain(|known| *known != orphan);
+        self.moved(orphan.task, taken, now);
     }
 
     /// A promotion was answered. Returns what is reported.
@@ -174,10 +236,11 @@ impl View {
 
     fn moved(&mut self, task: TaskId, taken: Taken, now: Mono) -> bool {
         self.note_refusal(task, taken, now);
-        if taken == Taken::Yes {
+        let took = matches!(taken, Taken::Yes | Taken::Claimed { .. });
+        if took {
             self.refusing_since = None;
         }
-        taken == Taken::Yes
+        took
     }
 
     /// A claim of this task took.
@@ -275,5 +338,7 @@ impl View {
         self.refusing_since.iter_mut().for_each(|since| to.moment(since));
         self.locked_until.iter_mut().for_each(|until| to.deadline(until));
         self.locked_since.iter_mut().for_each(|since| to.moment(since));
+        self.reclaim_from.0.iter_mut().for_each(|at| to.deadline(at));
+        self.reclaim_from.1.iter_mut().for_each(|at| to.deadline(at));
     }
 }

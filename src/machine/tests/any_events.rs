@@ -9,11 +9,12 @@ use proptest::prelude::*;
 
 use super::world::{EPOCH, task};
 use crate::machine::Dispatcher;
+use crate::machine::adoption::{Evidence, Process, Record};
 use crate::machine::attempt::Stage;
 use crate::machine::effect::Effect;
 use crate::machine::event::{Event, Group, Signal, SignalOutcome};
 use crate::machine::exchange::{
-    Answer, Change, Expired, Fence, LeaseEnd, Observation, Ready, Refusal, Taken,
+    Answer, Change, Expired, Fence, LeaseEnd, Observation, Orphan, Ready, Refusal, Taken,
 };
 use crate::machine::fault::{Blame, Commit, Fault, FaultClass};
 use crate::machine::hold::Hold;
@@ -21,7 +22,7 @@ use crate::machine::hold::{Candidate, Lane, LastEnd};
 use crate::machine::ids::{BoardId, Pid, RunId, SpawnId, TaskId, WorkerId};
 use crate::machine::policy::{Completion, Policy, WorkerPolicy};
 use crate::machine::time::{Mono, Now};
-use crate::machine::verdict::ExitStatus;
+use crate::machine::verdict::{ExitStatus, Verdict};
 
 const MAX_WORKERS: u32 = 2;
 
@@ -161,20 +162,24 @@ fn any_observation() -> impl Strategy<Value = Observation> {
     let ready =
         (vec(any_candidate(), 0..6), any::<bool>()).prop_map(|(tasks, more)| Ready { tasks, more });
     let expired = any_task().prop_map(|task| Expired { task, run: None, by: LeaseEnd::Expired });
+    let orphan =
+        any_fence().prop_map(|Fence { task, run, .. }| Orphan { task, run, worker: WorkerId(0) });
     let due = prop_oneof![any::<i64>(), EPOCH - 9..EPOCH + 99];
     (
         0_u32..4,
         option::weighted(0.8, ready),
         vec(any_task(), 0..2),
         vec(expired, 0..2),
+        vec(orphan, 0..2),
         vec(any_fence(), 0..3),
         option::of(due),
     )
-        .prop_map(|(running, ready, promotable, expired, ours, due)| Observation {
+        .prop_map(|(running, ready, promotable, expired, orphans, ours, due)| Observation {
             running,
             ready,
             promotable,
             expired,
+            orphans,
             ours,
             due,
         })
@@ -197,6 +202,22 @@ fn any_status() -> impl Strategy<Value = ExitStatus> {
     ]
 }
 
+fn any_evidence() -> impl Strategy<Value = Evidence> {
+    let records = vec![Record::Lost, Record::NoIntent, Record::Intent, Record::Started];
+    let record = prop::sample::select(records);
+    let process = prop_oneof![
+        // Nothing is older than its host, and a history has no beginning.
+        any::<i32>().prop_map(|pid| Process::Held { pid: Pid(pid), age_ms: 0 }),
+        Just(Process::Executing),
+        Just(Process::Hidden),
+        Just(Process::None(Group::Gone)),
+        Just(Process::None(Group::Alive)),
+    ];
+    let verdicts = vec![None, None, Some(Verdict::Completed), Some(Verdict::RateLimited)];
+    (record, process, prop::sample::select(verdicts))
+        .prop_map(|(record, process, noted)| Evidence { record, process, noted })
+}
+
 fn worker_event() -> impl Strategy<Value = Event> {
     let pid = || any::<i32>().prop_map(Pid);
     let group = prop::sample::select(vec![Group::Gone, Group::Alive]);
@@ -211,6 +232,9 @@ fn worker_event() -> impl Strategy<Value = Event> {
         1 => any_spawn().prop_map(|spawn| Event::SpawnCancelled { spawn }),
         3 => (any_spawn(), pid(), any_status(), group).prop_map(|(spawn, pid, status, group)| {
             Event::ChildExited { spawn, pid, status, group }
+        }),
+        3 => (any_spawn(), any_evidence()).prop_map(|(spawn, evidence)| {
+            Event::Found { spawn, evidence }
         }),
         2 => (any_spawn(), any_signal(), outcome).prop_map(|(spawn, signal, outcome)| {
             Event::Signalled { spawn, signal, outcome }
@@ -295,6 +319,8 @@ struct Watched {
     connecting: BTreeMap<BoardId, u64>,
     /// What each exchange under way carries.
     changes: BTreeMap<BoardId, Vec<Change>>,
+    adopted: BTreeSet<SpawnId>,
+    noted: BTreeSet<SpawnId>,
     spawned: BTreeSet<SpawnId>,
     forgotten: BTreeSet<SpawnId>,
 }
@@ -312,6 +338,8 @@ impl Watched {
             connecting: BTreeMap::new(),
             changes: BTreeMap::new(),
             spawned: BTreeSet::new(),
+            adopted: BTreeSet::new(),
+            noted: BTreeSet::new(),
             forgotten: BTreeSet::new(),
         }
     }
@@ -364,6 +392,11 @@ impl Watched {
                 assert_eq!(self.exchanging.insert(board, seq), None, "two exchanges at a time");
                 assert_eq!(self.connecting.get(&board), None, "an exchange while connecting");
                 self.seqs.insert(board, seq);
+                let adopted = request.changes.iter().filter_map(|change| match change {
+                    Change::Adopt { spawn, .. } => Some(*spawn),
+                    _ => None,
+                });
+                self.adopted.extend(adopted);
                 self.changes.insert(board, request.changes);
             }
             Effect::Connect { board, seq, .. } => {
@@ -378,8 +411,15 @@ impl Watched {
                 assert!(self.spawned.insert(spawn), "spawned twice: {spawn:?}");
             }
             Effect::Signal { spawn, .. } | Effect::CancelSpawn { spawn } => {
-                assert!(self.spawned.contains(&spawn), "never spawned: {spawn:?}");
+                let known = self.spawned.contains(&spawn) || self.adopted.contains(&spawn);
+                assert!(known, "neither spawned nor adopted: {spawn:?}");
                 assert!(!self.forgotten.contains(&spawn), "forgotten: {spawn:?}");
+            }
+            Effect::Find { spawn } => {
+                assert!(self.adopted.contains(&spawn), "never adopted: {spawn:?}");
+            }
+            Effect::Note { spawn, .. } => {
+                assert!(self.noted.insert(spawn), "noted twice: {spawn:?}");
             }
             Effect::Forget { spawn } => {
                 assert!(self.forgotten.insert(spawn), "forgotten twice: {spawn:?}");
@@ -388,12 +428,14 @@ impl Watched {
                 assert!(at > self.mono || at == u64::MAX, "a wake that is over");
                 self.wake = Some(at);
             }
-            Effect::Reap { .. } | Effect::ListBoards | Effect::Report(_) => {}
+            Effect::Reap { .. } | Effect::ListBoards | Effect::SyncNotes | Effect::Report(_) => {}
         }
     }
 
     fn check(&self) {
-        let slots = self.dispatcher.attempts().filter(|(_, a)| a.stage().uses_host_slot()).count();
+        // What is adopted runs already, whatever the limits are.
+        let own = self.dispatcher.attempts().filter(|(_, a)| !self.adopted.contains(&a.id()));
+        let slots = own.filter(|(_, a)| a.stage().uses_host_slot()).count();
         assert!(slots <= MAX_WORKERS as usize, "{slots} slots in use");
         let mut attempts = BTreeSet::new();
         for (board, attempt) in self.dispatcher.attempts() {
@@ -424,7 +466,9 @@ impl Watched {
         }
         for (board, seq) in self.exchanging.clone() {
             let taken = |change: &Change| match change {
-                Change::Claim { .. } => Taken::Claimed { run: RunId(1), max_runtime_s: None },
+                Change::Claim { .. } | Change::Adopt { .. } => {
+                    Taken::Claimed { run: RunId(1), max_runtime_s: None }
+                }
                 _ => Taken::Yes,
             };
             let taken = self.changes.get(&board).unwrap().iter().map(taken).collect();
@@ -437,6 +481,10 @@ impl Watched {
             let pid = Pid(1);
             let event = match stage {
                 Stage::Claiming { .. } => continue,
+                Stage::Finding(_) => {
+                    let (record, process) = (Record::Started, Process::Held { pid, age_ms: 1 });
+                    Event::Found { spawn, evidence: Evidence { record, process, noted: None } }
+                }
                 Stage::Preparing(_) | Stage::Cancelling(_) => Event::SpawnCancelled { spawn },
                 Stage::Running(_) | Stage::Ending(_) => {
                     let status = ExitStatus::Signal(9);

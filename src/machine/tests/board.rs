@@ -284,6 +284,7 @@ fn the_slots_of_a_board_that_hangs_go_to_others_and_its_late_claim_is_given_back
         world.answer(B, &[claimed(1)], Some(ours(&[1]))),
         [
             report(Report::BoardWell(B)),
+            note(1, Verdict::Released(Release::NotStarted)),
             report(Report::Claimed(fence(1), B)),
             world.exchange(4, false, 64, &[release(1, Release::NotStarted)]),
         ]

@@ -201,6 +201,7 @@ fn a_claim_that_took_after_the_shutdown_began_is_given_back_without_a_spawn() {
     assert_eq!(
         effects,
         [
+            note(1, Verdict::Released(Release::Shutdown)),
             report(Report::Claimed(fence(1), B)),
             world.exchange(4, false, 64, &[release(1, Release::Shutdown)]),
         ]
@@ -253,7 +254,8 @@ fn spawns_that_fail_together_are_one_refusal_of_the_host() {
     assert_eq!(world.dispatcher.host_hold(Mono(999)), Some(hold));
     assert_eq!(world.dispatcher.host_hold(Mono(1_000)), None, "it ends when it says");
     let told = Report::NotStarted(SpawnId(2), Blame::Host, 11);
-    assert_eq!(world.step(host_refuses(2)), [report(told)]);
+    let noted = note(2, Verdict::Released(Release::HostRefused));
+    assert_eq!(world.step(host_refuses(2)), [report(told), noted]);
 }
 
 #[test]

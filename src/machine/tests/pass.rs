@@ -159,6 +159,7 @@ fn an_exit_is_sent_to_its_board_immediately() {
         effects,
         [
             report(Report::Exited(SpawnId(1), status)),
+            note(1, Verdict::Crashed(status)),
             world.exchange(5, false, 72, &[finish(1, Verdict::Crashed(status))]),
         ]
     );
@@ -207,7 +208,8 @@ fn a_finish_whose_exchange_failed_is_sent_again_and_applied_once() {
         let mut world = World::running();
         let change = [finish(1, Verdict::Completed)];
         assert_eq!(sent(&world.exits(1, 0)), change);
-        assert_eq!(world.exchange_failed(B, FaultClass::Busy, commit), []);
+        let failed = world.exchange_failed(B, FaultClass::Busy, commit);
+        assert_eq!(failed, [Effect::SyncNotes], "it may be long until the board takes it");
         assert_eq!(world.after(24, Event::Wake), []);
         assert_eq!(sent(&world.after(1, Event::Wake)), change);
         let effects = world.answer(B, &[Taken::Yes], None);
@@ -464,6 +466,7 @@ fn a_spawn_that_fails_by_its_task_is_recorded_as_its_failure() {
         effects,
         [
             report(Report::NotStarted(SpawnId(1), Blame::Task, 2)),
+            note(1, verdict),
             world.exchange(4, false, 72, &[change]),
         ]
     );

@@ -279,6 +279,11 @@ pub fn release(n: u64, why: Release) -> Change {
     Change::Finish { fence: fence(n), pid: None, verdict, failure_limit: 2 }
 }
 
+/// The end of attempt `n` is noted.
+pub fn note(n: u64, verdict: Verdict) -> Effect {
+    Effect::Note { spawn: SpawnId(n), verdict }
+}
+
 pub fn pid(n: u64) -> Pid {
     Pid(100 + i32::try_from(n).unwrap())
 }

@@ -45,7 +45,7 @@ impl Children {
         let Some(cells) = table.births.remove(&spawn) else { return };
         let Some(pid) = cells.pid() else { return };
         let pidfd = cells.take_pidfd().map(Arc::new);
-        let child = Child { pid, pidfd, start: None, reaped: false, birth: Some(cells) };
+        let child = Child { pid, pidfd, birth: Some(cells), ..Child::default() };
         self.take_in(table, spawn, child);
     }
 

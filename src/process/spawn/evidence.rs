@@ -23,7 +23,7 @@ pub struct Evidence<'a> {
 
 /// The place for a pid in an intent record.
 ///
-/// It takes 8 bytes, little-endian: the pid in the lower half, its complement in the upper. So
+/// It takes 8 bytes in the host's order: the pid in the lower half, its complement in the upper. So
 /// neither zeros nor half of it can be taken for a pid.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -48,7 +48,7 @@ const _: () = assert!(size_of::<c_long>() == size_of::<u64>());
 impl Record<'_> {
     /// Writes the pid of the calling process.
     pub(super) fn write(&self, pid: Pid) -> Result<(), Errno> {
-        let word = word(pid).to_le_bytes();
+        let word = word(pid).to_ne_bytes();
         let file = self.file.as_raw_fd();
         // SAFETY: reads the word only, which outlives the call.
         let written = call(unsafe {

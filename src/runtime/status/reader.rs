@@ -41,7 +41,9 @@ impl Told {
             Kind::DirectoriesFail | Kind::HostRefuses => {
                 self.until.is_some_and(|until| until < now)
             }
-            Kind::Quarantined | Kind::Hung | Kind::SpawnThreadsStuck => false,
+            Kind::Quarantined | Kind::Hung | Kind::SpawnThreadsStuck | Kind::WorkersUnclear => {
+                false
+            }
         }
     }
 }

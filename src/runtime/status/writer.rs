@@ -142,6 +142,7 @@ fn standing(machine: &Dispatcher, boards: &Boards, now: Mono) -> Standing {
     for board in machine.boards().filter(|board| board.is_listed()) {
         let id = Some(board.id());
         standing.extend(board.file_hold().map(|hold| (id, hold)));
+        standing.extend(board.worker_hold().map(|hold| (id, hold)));
         let stuck = boards.spawns(board.id()).is_some_and(SpawnThreads::are_stuck);
         let directories =
             if stuck { Some(BoardHold::SpawnThreadsStuck) } else { board.directory_hold(now) };
@@ -160,6 +161,10 @@ pub(super) fn told(board: Option<BoardId>, hold: BoardHold, names: &Names, now: 
         BoardHold::Hung => (Kind::Hung, None, None),
         BoardHold::SpawnThreadsStuck => {
             (Kind::SpawnThreadsStuck, None, Some(SpawnThreadsError::Stuck.to_string()))
+        }
+        BoardHold::WorkersUnclear { count, task } => {
+            let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            (Kind::WorkersUnclear, None, Some(format!("{task}{others}")))
         }
         BoardHold::DirectoriesFail { .. } => (Kind::DirectoriesFail, None, None),
         BoardHold::HostRefuses { errno, .. } => {

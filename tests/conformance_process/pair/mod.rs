@@ -263,7 +263,7 @@ impl Pair {
         let mut reaped = Reaped::default();
         for uid in zombies {
             let (process, status, group) = self.model.reap(uid).expect("a zombie");
-            if process.spawn.is_some() {
+            if process.worker.is_some() {
                 reaped.exits.push((numbers[&uid], status, group));
             } else if self.deviation != Deviation::OrphansFallToOthers {
                 reaped.orphans.insert(numbers[&uid]);
@@ -287,7 +287,7 @@ impl Pair {
                 same(&format!("a look at the group of {number}"), &real, &expected)?;
             }
         }
-        let workers = self.model.processes().iter().filter(|p| p.spawn.is_some()).count();
+        let workers = self.model.processes().iter().filter(|p| p.worker.is_some()).count();
         same("how many were not reaped", &self.host.unreaped(), &workers)?;
         let mut groups = None;
         for (pid, real) in self.pids.all() {

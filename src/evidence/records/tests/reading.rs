@@ -207,6 +207,18 @@ fn is_true(found: &Found, truth: &Found) -> bool {
 }
 
 #[test]
+fn a_record_that_is_missing_proves_nothing_once_a_gap_was_noted() {
+    let state = tempfile::tempdir().unwrap();
+    let records = small(state.path());
+    write_whole(&records, 1);
+    let foreign = Foreign::open(state.path(), NAME).unwrap().unwrap();
+    assert_eq!(foreign.read(SpawnId(2)).unwrap(), Found::NoIntent);
+    records.note_gap().unwrap();
+    assert_eq!(foreign.read(SpawnId(2)).unwrap(), Found::Damaged);
+    assert_eq!(foreign.read(SpawnId(1)).unwrap(), whole(1));
+}
+
+#[test]
 fn no_change_of_one_byte_is_misread() {
     let state = tempfile::tempdir().unwrap();
     let records = small(state.path());
@@ -221,6 +233,12 @@ fn no_change_of_one_byte_is_misread() {
                 assert!(at < header::LEN, "{at}");
                 continue;
             };
+            if (header::GAPS as usize..header::LEN).contains(&at) {
+                // Anything there says that a record may be missing.
+                assert_eq!(image.find(SpawnId(3)), Found::Damaged, "{at}");
+                assert_eq!(image.find(SpawnId(1)), whole(1), "{at}");
+                continue;
+            }
             assert!(at >= header::LEN, "{at} is not checked");
             let found = image.find(SpawnId(1));
             assert!(is_true(&found, &whole(1)), "{at} ^ {change}: {found:?}");

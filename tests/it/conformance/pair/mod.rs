@@ -34,17 +34,35 @@ pub type Step<T> = Result<T, String>;
 #[derive(Clone, Default)]
 pub struct Host {
     pub workers: BTreeSet<i32>,
+    /// Those that live.
     pub dispatchers: BTreeSet<u32>,
+    /// Those that are of another pid namespace.
+    pub elsewhere: BTreeSet<u32>,
+    /// Those that are dead and have left their records.
+    pub recorded: BTreeSet<u32>,
+    /// The attempts that have a worker, by the records of their dispatchers.
+    pub attempts: BTreeSet<u64>,
 }
 
 impl board::Liveness for Host {
-    fn worker(&self, pid: Pid, _: Option<&str>) -> bool {
-        self.workers.contains(&pid.0)
+    fn worker(&self, pid: Pid, _: Option<&str>) -> board::Worker {
+        may_live(self.workers.contains(&pid.0))
     }
 
-    fn dispatcher(&self, pid: Pid, instance: &str) -> bool {
-        let named = |n: &&u32| owner(**n).pid() == pid && owner(**n).instance() == instance;
-        self.dispatchers.iter().any(|n| named(&n))
+    fn attempt(&self, _: Pid, _: &str, attempt: SpawnId) -> board::Worker {
+        may_live(self.attempts.contains(&attempt.0))
+    }
+
+    fn dispatcher(&self, _: Pid, instance: &str) -> board::Dispatcher {
+        let number = instance.rsplit('.').next().and_then(|number| number.parse().ok());
+        let is_one_of = |these: &BTreeSet<u32>| number.is_some_and(|n| these.contains(&n));
+        if is_one_of(&self.dispatchers) {
+            board::Dispatcher::Lives
+        } else if is_one_of(&self.elsewhere) {
+            board::Dispatcher::CannotTell
+        } else {
+            board::Dispatcher::Dead { recorded: is_one_of(&self.recorded) }
+        }
     }
 }
 
@@ -53,15 +71,29 @@ impl model::Liveness for Host {
         self.workers.contains(&pid.0)
     }
 
-    fn dispatcher(&self, instance: Instance) -> bool {
-        self.dispatchers.contains(&instance.0)
+    fn attempt(&self, _: Instance, spawn: SpawnId) -> bool {
+        self.attempts.contains(&spawn.0)
     }
+
+    fn dispatcher(&self, instance: Instance) -> model::Dispatcher {
+        if self.dispatchers.contains(&instance.0) {
+            model::Dispatcher::Lives
+        } else if self.elsewhere.contains(&instance.0) {
+            model::Dispatcher::CannotTell
+        } else {
+            model::Dispatcher::Dead { recorded: self.recorded.contains(&instance.0) }
+        }
+    }
+}
+
+fn may_live(may_live: bool) -> board::Worker {
+    if may_live { board::Worker::MayLive } else { board::Worker::Gone }
 }
 
 /// A dispatcher as it signs real boards.
 pub fn owner(instance: u32) -> Owner {
     let pid = 77 + i32::try_from(instance).expect("a small number");
-    Owner::new("vm", Pid(pid), &format!("boot:ns:{instance}"))
+    Owner::new("vm", Pid(pid), &format!("boot.1.1.{instance}"))
 }
 
 pub fn task(id: &str) -> TaskId {

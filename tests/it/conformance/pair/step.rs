@@ -2,7 +2,7 @@
 //! hit a task that they can do something to.
 
 use proptest::prelude::*;
-use sexton::machine::exchange::{Change, Expired, Fence, LeaseEnd, Observation, Request};
+use sexton::machine::exchange::{Change, Expired, Fence, LeaseEnd, Observation, Orphan, Request};
 use sexton::machine::hold::Lane;
 use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId, WorkerId};
 use sexton::machine::verdict::{ExitStatus, Release, Verdict};
@@ -22,7 +22,8 @@ pub enum Op {
     Wait(i64),
     Sit(u32),
     Lives { pid: i32, alive: bool },
-    Attends { dispatcher: u32, alive: bool },
+    Stands { dispatcher: u32, how: u8 },
+    Has { attempt: u64, worker: bool },
     Policy { failure_limit: u32, default_worker: Option<u16> },
 }
 
@@ -41,7 +42,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let ask = (0..12_u8, any::<u8>(), 0..12_u8, any::<u8>()).prop_map(|(kind, task, off, n)| Ask {
+    let ask = (0..13_u8, any::<u8>(), 0..12_u8, any::<u8>()).prop_map(|(kind, task, off, n)| Ask {
         kind,
         task,
         off,
@@ -61,8 +62,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => waits.prop_map(Op::Wait),
         1 => (0..2_u32).prop_map(Op::Sit),
         1 => (PIDS, any::<bool>()).prop_map(|(pid, alive)| Op::Lives { pid, alive }),
-        1 => (0..2_u32, any::<bool>())
-            .prop_map(|(dispatcher, alive)| Op::Attends { dispatcher, alive }),
+        1 => (0..2_u32, 0..4_u8).prop_map(|(dispatcher, how)| Op::Stands { dispatcher, how }),
+        1 => (0..8_u64, any::<bool>())
+            .prop_map(|(attempt, worker)| Op::Has { attempt, worker }),
         1 => (1..4_u32, prop::option::of(0..2_u16)).prop_map(|(failure_limit, default_worker)| {
             Op::Policy { failure_limit, default_worker }
         }),
@@ -120,7 +122,8 @@ impl Walk {
             Op::Wait(_)
             | Op::Sit(_)
             | Op::Lives { .. }
-            | Op::Attends { .. }
+            | Op::Stands { .. }
+            | Op::Has { .. }
             | Op::Policy { .. } => {
                 *trace += &format!("{op:?}\n");
                 self.turn(op);
@@ -140,11 +143,22 @@ impl Walk {
             Op::Lives { pid, alive: false } => {
                 self.pair.host.workers.remove(pid);
             }
-            Op::Attends { dispatcher, alive: true } => {
-                self.pair.host.dispatchers.insert(*dispatcher);
+            Op::Stands { dispatcher, how } => {
+                let host = &mut self.pair.host;
+                let sets = [&mut host.dispatchers, &mut host.elsewhere, &mut host.recorded];
+                for (n, set) in sets.into_iter().enumerate() {
+                    set.remove(dispatcher);
+                    // The fourth way is to be dead without records.
+                    if n == usize::from(*how) {
+                        set.insert(*dispatcher);
+                    }
+                }
             }
-            Op::Attends { dispatcher, alive: false } => {
-                self.pair.host.dispatchers.remove(dispatcher);
+            Op::Has { attempt, worker: true } => {
+                self.pair.host.attempts.insert(*attempt);
+            }
+            Op::Has { attempt, worker: false } => {
+                self.pair.host.attempts.remove(attempt);
             }
             Op::Policy { failure_limit, default_worker } => {
                 self.pair.policy.failure_limit = *failure_limit;
@@ -168,7 +182,7 @@ impl Walk {
         let ready = |task: &Task| task.status == Status::Ready && task.claim.holder.is_none();
         let owner = Instance(self.pair.owner);
         let ours =
-            |task: &Task| matches!(task.claim.holder, Some(Holder::Sexton(o, _)) if o == owner);
+            |task: &Task| matches!(task.claim.owner(), Some(Holder::Sexton(o, _)) if o == owner);
         let run = self.pick(ask.task, ours);
         let fence = self.fence(run, ask.off);
         match ask.kind {
@@ -180,7 +194,8 @@ impl Walk {
                 let promotable = |task: &Task| self.seen.promotable.contains(&task.id);
                 Change::Promote { task: self.pick(ask.task, promotable), failure_limit }
             }
-            _ => Change::Reclaim { expired: self.expired(ask), failure_limit },
+            10 => Change::Reclaim { expired: self.expired(ask), failure_limit },
+            _ => self.adopt(ask),
         }
     }
 
@@ -195,6 +210,19 @@ impl Walk {
         Change::Claim { spawn: SpawnId(self.spawn), task: id, worker, ttl_s: 900, cap }
     }
 
+    /// The adoption of a claim that is shown as an orphan, or of any.
+    fn adopt(&mut self, ask: &Ask) -> Change {
+        self.spawn += u64::from(ask.off < 10);
+        let seen = &self.seen.orphans;
+        let orphan = if !ask.n.is_multiple_of(4) && !seen.is_empty() {
+            seen[usize::from(ask.task) % seen.len()]
+        } else {
+            let task = self.pick(ask.task, |task| task.status == Status::Running);
+            Orphan { task, run: current_run(&self.pair.model, task), worker: WorkerId(0) }
+        };
+        Change::Adopt { spawn: SpawnId(self.spawn), orphan, ttl_s: 900 }
+    }
+
     fn expired(&self, ask: &Ask) -> Expired {
         let seen = &self.seen.expired;
         if !ask.n.is_multiple_of(4) && !seen.is_empty() {
@@ -202,12 +230,13 @@ impl Walk {
         }
         let id = self.pick(ask.task, |task| task.status == Status::Running);
         let run = self.pair.model.task(id).and_then(|task| task.claim.run);
-        let by = if ask.n.is_multiple_of(2) { LeaseEnd::Expired } else { LeaseEnd::WorkerGone };
+        let by = [LeaseEnd::Expired, LeaseEnd::WorkerGone, LeaseEnd::Neglected];
+        let by = by[usize::from(ask.n) % by.len()];
         Expired { task: id, run: run.filter(|_| ask.off > 0), by }
     }
 
     fn fence(&self, id: TaskId, off: u8) -> Fence {
-        let holder = self.pair.model.task(id).and_then(|task| task.claim.holder);
+        let holder = self.pair.model.task(id).and_then(|task| task.claim.owner());
         let spawn = match holder {
             Some(Holder::Sexton(_, spawn)) => spawn.0,
             Some(Holder::Neighbour | Holder::Elsewhere) | None => self.spawn,
@@ -308,7 +337,7 @@ fn verdict(n: u8) -> Verdict {
     match n % 10 {
         0 | 1 => Verdict::Completed,
         2 => Verdict::Crashed(ExitStatus::Code(1)),
-        3 => Verdict::Crashed(ExitStatus::Unknown),
+        3 => Verdict::Unknown,
         4 | 5 => Verdict::ProtocolViolation,
         6 => Verdict::RateLimited,
         7 => Verdict::CredentialsRefused,
