@@ -20,18 +20,19 @@ use crate::process::identity::Instance;
 /// The file, in the root's directory.
 const FILE: &str = ".sexton.lifelines";
 
-/// The lock of this dispatcher, released when this is dropped or the process ends.
+/// The file, opened once: the kernel drops all locks of a process on a file when it closes any descriptor
+/// of it.
 #[derive(Debug)]
-pub struct Lifeline {
-    _file: File,
+pub struct Lifelines {
+    file: File,
 }
 
-impl Lifeline {
-    /// Locks the byte of this dispatcher.
+impl Lifelines {
+    /// Opens the file; makes it if it is not there.
     ///
     /// # Errors
-    /// What opening or locking the file returns.
-    pub fn hold(root: &Path, instance: &Instance) -> io::Result<Lifeline> {
+    /// What opening it returns.
+    pub fn open(root: &Path) -> io::Result<Lifelines> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -39,25 +40,37 @@ impl Lifeline {
             .truncate(false)
             .mode(0o600)
             .open(root.join(FILE))?;
-        fcntl(&file, FcntlArg::F_SETLK(&byte_of(instance, libc::F_WRLCK)))?;
-        Ok(Lifeline { _file: file })
+        Ok(Lifelines { file })
     }
-}
 
-/// Whether the dispatcher that is this instance holds its lock. `None` if that cannot be told: it never
-/// had one, the file cannot be read, or its locks may not be those of all hosts that use it.
-#[must_use]
-pub fn is_held(root: &Path, instance: &Instance) -> Option<bool> {
-    if !instance.lifeline {
-        return None;
+    /// Opens the file, only to look at it.
+    ///
+    /// # Errors
+    /// What opening it returns.
+    pub fn open_to_look(root: &Path) -> io::Result<Lifelines> {
+        Ok(Lifelines { file: File::open(root.join(FILE))? })
     }
-    let file = File::open(root.join(FILE)).ok()?;
-    if !is_of_this_host(&file) {
-        return None;
+
+    /// Locks the byte of this dispatcher, until this is dropped or the process ends.
+    ///
+    /// # Errors
+    /// What locking returns.
+    pub fn hold(&self, instance: &Instance) -> io::Result<()> {
+        fcntl(&self.file, FcntlArg::F_SETLK(&byte_of(instance, libc::F_WRLCK)))?;
+        Ok(())
     }
-    let mut lock = byte_of(instance, libc::F_RDLCK);
-    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).ok()?;
-    Some(i32::from(lock.l_type) != libc::F_UNLCK)
+
+    /// Whether the dispatcher that is this instance holds its lock. `None` if that cannot be told: it
+    /// never had one, or the locks may not be those of all hosts that use the file.
+    #[must_use]
+    pub fn is_held(&self, instance: &Instance) -> Option<bool> {
+        if !instance.lifeline || !is_of_this_host(&self.file) {
+            return None;
+        }
+        let mut lock = byte_of(instance, libc::F_RDLCK);
+        fcntl(&self.file, FcntlArg::F_GETLK(&mut lock)).ok()?;
+        Some(i32::from(lock.l_type) != libc::F_UNLCK)
+    }
 }
 
 fn byte_of(instance: &Instance, kind: libc::c_int) -> libc::flock {
@@ -93,14 +106,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_lock_or_its_file_nothing_is_said() {
+    fn of_a_dispatcher_without_a_lock_nothing_is_said() {
         let root = tempfile::tempdir().unwrap();
+        assert!(Lifelines::open_to_look(root.path()).is_err(), "there is no file");
+        let lifelines = Lifelines::open(root.path()).unwrap();
         let without = Instance::own().unwrap();
         let with = Instance { lifeline: true, ..without.clone() };
-        assert_eq!(is_held(root.path(), &with), None, "there is no file");
-        let _held = Lifeline::hold(root.path(), &without).unwrap();
-        assert_eq!(is_held(root.path(), &without), None, "it never had one");
-        // What is locked by another process is shown by tests with real ones.
-        assert_eq!(is_held(root.path(), &with), Some(false), "a process is not told of its own");
+        lifelines.hold(&without).unwrap();
+        assert_eq!(lifelines.is_held(&without), None, "it never had one");
+        assert_eq!(lifelines.is_held(&with), Some(false), "a process is not told of its own");
+    }
+
+    #[test]
+    fn a_lock_is_still_held_after_its_process_has_looked_at_another() {
+        let root = tempfile::tempdir().unwrap();
+        let lifelines = Lifelines::open(root.path()).unwrap();
+        let own = Instance { lifeline: true, ..Instance::own().unwrap() };
+        lifelines.hold(&own).unwrap();
+        let other = Instance { start: own.start + 1, ..own };
+        assert_eq!(lifelines.is_held(&other), Some(false));
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let me = std::process::id().to_string();
+        let is_ours =
+            |line: &str| line.contains("POSIX") && line.split_whitespace().any(|w| w == me);
+        assert!(locks.lines().any(is_ours), "{locks}");
     }
 }

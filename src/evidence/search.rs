@@ -53,6 +53,8 @@ pub struct Search<'a> {
     pub here: &'a Domain,
     /// The keeper, if one is there.
     pub keeper: Option<Arc<Keeper>>,
+    /// A keeper that does not answer is asked again later.
+    pub is_patient: bool,
 }
 
 /// What is known of a worker before it is looked for.
@@ -78,12 +80,9 @@ impl Search<'_> {
     #[must_use]
     pub fn look(&self, claim: &Claim<'_>) -> Found {
         let file = record_name(claim.dispatcher, claim.instance);
-        let foreign = self.state.and_then(|state| Foreign::open(state, &file).ok().flatten());
         // Before the record is read: what a child writes after that is missing in it.
-        let is_executing = foreign.as_ref().is_some_and(|foreign| {
-            // What cannot be told counts as held.
-            foreign.is_executing().unwrap_or(true)
-        });
+        let is_executing = self.state.is_some_and(|state| Foreign::may_execute(state, &file));
+        let foreign = self.state.and_then(|state| Foreign::open(state, &file).ok().flatten());
         let recorded = foreign.and_then(|foreign| foreign.read(claim.attempt).ok());
         let noted = recorded.as_ref().and_then(end);
         let leader = leader(claim, recorded.as_ref());
@@ -104,8 +103,11 @@ impl Search<'_> {
 
     fn process(&self, claim: &Claim<'_>, known: Known) -> (Process, Option<Adopted>) {
         let Known { record, leader, is_noted, is_executing } = known;
-        if let Some(pidfd) = self.keeper.as_ref().and_then(|keeper| keeper.get(claim.lock).ok()?) {
-            return kept(pidfd, leader, is_noted);
+        match self.keeper.as_ref().map(|keeper| keeper.get(claim.lock)) {
+            Some(Ok(Some(pidfd))) => return kept(pidfd, leader, is_noted),
+            // What it holds may be all that tells how the worker ended.
+            Some(Err(_)) if self.is_patient && !is_noted => return (Process::Hidden, None),
+            Some(Ok(None) | Err(_)) | None => {}
         }
         let Some(leader) = leader else {
             return match record {
@@ -116,10 +118,12 @@ impl Search<'_> {
             };
         };
         match hold(claim, leader, is_executing) {
-            Look::Same(pidfd) if !is_noted => held(pidfd, leader),
-            // Its end was noted, so this cannot be it.
-            Look::Same(_) | Look::Hidden => (Process::Hidden, None),
+            // Its end may have been noted although its parent never reaped it.
+            Look::Same(pidfd) => kept(pidfd, Some(leader), is_noted),
+            Look::Hidden => (Process::Hidden, None),
             Look::Executing => (Process::Executing, None),
+            // A number is given again only when no group has it.
+            Look::Replaced => (Process::None(Group::Gone), None),
             Look::Gone => (left_behind(leader.pid), None),
         }
     }
@@ -198,7 +202,7 @@ fn unrecorded(claim: &Claim<'_>) -> (Process, Option<Adopted>) {
     match environment::search(claim.lock, claim.since) {
         Ok(Some(pid)) => match hold(claim, Leader { pid, start: None }, false) {
             Look::Same(pidfd) => held(pidfd, Leader { pid, start: None }),
-            Look::Executing | Look::Hidden | Look::Gone => (Process::Hidden, None),
+            Look::Executing | Look::Hidden | Look::Replaced | Look::Gone => (Process::Hidden, None),
         },
         Ok(None) => (Process::None(Group::Gone), None),
         Err(_) => (Process::Hidden, None),
@@ -211,6 +215,8 @@ enum Look {
     /// It may be the worker, which has not executed its program.
     Executing,
     Hidden,
+    /// Another process has the number.
+    Replaced,
     Gone,
 }
 
@@ -231,7 +237,7 @@ fn hold(claim: &Claim<'_>, leader: Leader, is_executing: bool) -> Look {
     };
     match leader.start {
         Some(start) if start == stat.start => return Look::Same(pidfd),
-        Some(_) => return Look::Gone,
+        Some(_) => return Look::Replaced,
         None => {}
     }
     match environment::bears(leader.pid, claim.lock) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SendError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::host::Host;
@@ -19,6 +20,9 @@ use crate::machine::ids::SpawnId;
 use crate::machine::verdict::Verdict;
 use crate::process::children::Children;
 use crate::process::identity;
+
+/// Looks for a worker while a keeper does not answer: about half a minute.
+const PATIENCE: u32 = 30;
 
 /// Threads that look for workers.
 const SEARCHES: usize = 2;
@@ -42,6 +46,8 @@ struct Shared {
     fingerprints: Fingerprints,
     /// The claims that were adopted, by our number.
     adopted: Mutex<BTreeMap<SpawnId, Inherited>>,
+    /// How often the worker of each of them was looked for.
+    looks: Mutex<BTreeMap<SpawnId, u32>>,
     /// The attempts whose end was noted. One that is over without was left to the next dispatcher.
     noted: Mutex<BTreeSet<SpawnId>>,
 }
@@ -55,6 +61,8 @@ enum Note {
     Sync,
     /// An attempt is over, and recorded.
     Over(SpawnId),
+    /// No worker was started after all.
+    Withdrawn(SpawnId),
     /// What earlier dispatchers left and nothing needs any more is to be removed.
     Sweep,
     /// This dispatcher ends.
@@ -71,8 +79,9 @@ impl EvidenceThreads {
         children: Children,
         post: Post,
     ) -> EvidenceThreads {
-        let (adopted, noted, fingerprints) = Default::default();
-        let shared = Shared { host, records, keeper, children, fingerprints, adopted, noted };
+        let (adopted, looks, noted, fingerprints) = Default::default();
+        let shared =
+            Shared { host, records, keeper, children, fingerprints, adopted, looks, noted };
         let shared = Arc::new(shared);
         let (noting, looking) = (Arc::clone(&shared), Arc::clone(&shared));
         let write = move |note| noting.write(note);
@@ -86,11 +95,25 @@ impl EvidenceThreads {
     }
 
     /// Writes down that a worker is about to be started. `None`: no records are kept, or this one could
-    /// not be, and then the file says that it is incomplete.
-    pub fn intend(&self, spawn: SpawnId, intent: &Intent) -> Option<Slot> {
-        let records = self.shared.records.as_ref()?;
-        let intended = records.intend(spawn, intent);
-        intended.inspect_err(|error| tell(error, || records.note_gap())).ok()
+    /// not be, and then the file says that it has gaps.
+    ///
+    /// # Errors
+    /// If not even that could be written: then no worker may be started.
+    pub fn intend(&self, spawn: SpawnId, intent: &Intent) -> Result<Option<Slot>, RecordsError> {
+        let Some(records) = &self.shared.records else { return Ok(None) };
+        match records.intend(spawn, intent) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(error) => {
+                records.note_gap()?;
+                tracing::warn!("{error}; {GAP}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Drops the record of a worker that was called off.
+    pub fn withdraw(&self, spawn: SpawnId) {
+        self.ask(Note::Withdrawn(spawn));
     }
 
     /// The records, for the worker that writes its own pid.
@@ -171,13 +194,8 @@ impl EvidenceThreads {
 /// Nothing is known: the machine asks again.
 const NOTHING: Evidence = Evidence { record: Record::Lost, process: Process::Hidden, noted: None };
 
-/// Says that something could not be written down, unless `also` fails as well, which says it itself.
-fn tell(error: &RecordsError, also: impl FnOnce() -> Result<(), RecordsError>) {
-    let _says_the_same = also();
-    tracing::warn!(
-        "{error}; if this dispatcher is killed now, the next one waits for a lease to end"
-    );
-}
+/// What it means that an attempt has no record.
+const GAP: &str = "if this dispatcher is killed now, the next one waits for a lease to end";
 
 impl Shared {
     fn adopted(&self) -> MutexGuard<'_, BTreeMap<SpawnId, Inherited>> {
@@ -196,6 +214,7 @@ impl Shared {
             }
             Note::Sync => self.records.as_ref().map_or(Ok(()), Records::sync),
             Note::Over(spawn) => self.over(spawn),
+            Note::Withdrawn(spawn) => self.clear_own(spawn),
             Note::Sweep => self.sweep(),
             Note::Finish => self.records.as_ref().map_or(Ok(()), Records::finish),
         };
@@ -219,6 +238,7 @@ impl Shared {
     /// What was left to the next dispatcher is kept for it.
     fn over(&self, spawn: SpawnId) -> Result<(), RecordsError> {
         let inherited = self.adopted().remove(&spawn);
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).remove(&spawn);
         if !self.noted().remove(&spawn) {
             return Ok(());
         }
@@ -227,12 +247,16 @@ impl Shared {
                 self.keeper.forget(&inherited.claim_lock);
                 self.with_foreign(&inherited, Foreign::clear)
             }
-            (None, records) => {
+            (None, _) => {
                 self.keeper.forget(&self.host.owner().lock(spawn));
-                let records = records.as_ref().filter(|records| records.has(spawn));
-                records.map_or(Ok(()), |records| records.clear(spawn))
+                self.clear_own(spawn)
             }
         }
+    }
+
+    fn clear_own(&self, spawn: SpawnId) -> Result<(), RecordsError> {
+        let records = self.records.as_ref().filter(|records| records.has(spawn));
+        records.map_or(Ok(()), |records| records.clear(spawn))
     }
 
     /// Removes the records of dead dispatchers that are all cleared, and has the keeper drop what no
@@ -261,9 +285,8 @@ impl Shared {
         }
         match Foreign::open(state, &search::record_name(pid, instance)) {
             Ok(Some(foreign)) => matches!(foreign.read(attempt), Ok(records::Found::NoIntent)),
-            // They are removed when all of them are cleared.
-            Ok(None) => true,
-            Err(_) => false,
+            // Perhaps it could not keep any.
+            Ok(None) | Err(_) => false,
         }
     }
 
@@ -287,7 +310,7 @@ impl Shared {
     fn look(&self, spawn: SpawnId, inherited: &Inherited) -> Evidence {
         let Some((dispatcher, instance, attempt)) = inherited.dispatcher() else { return NOTHING };
         let (state, here, keeper) = (self.host.state(), self.host.here(), self.keeper.get());
-        let search = Search { state, here, keeper };
+        let search = Search { state, here, keeper, is_patient: self.count_look(spawn) <= PATIENCE };
         let claim = Claim {
             lock: &inherited.claim_lock,
             dispatcher,
@@ -300,11 +323,19 @@ impl Shared {
         let Found { evidence, held } = search.look(&claim);
         if let Some(held) = held {
             let fingerprint = inherited.fingerprint.clone();
-            let fingerprint = fingerprint.unwrap_or_else(|| identity::fingerprint(held.pid));
-            self.fingerprints.note(spawn, fingerprint);
+            let seen = || identity::fingerprint_of_start(held.start?);
+            let fingerprint = fingerprint.or_else(seen);
+            fingerprint.into_iter().for_each(|text| self.fingerprints.note(spawn, text));
             self.children.adopt(spawn, held);
         }
         evidence
+    }
+
+    fn count_look(&self, spawn: SpawnId) -> u32 {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = looks.entry(spawn).or_default();
+        *count += 1;
+        *count
     }
 
     /// A worker is no older than its claim. A second more, since seconds are cut off.
@@ -331,9 +362,12 @@ fn is_young(state: &Path, name: &str) -> bool {
 
 /// Opens the records of this dispatcher in a state directory, but does not wait for one that hangs.
 pub fn open_records(state: PathBuf, name: String, patience_ms: u64) -> Option<Records> {
-    let (send, opened) = std::sync::mpsc::channel();
+    let (send, opened) = channel();
     let create = move || {
-        let _gone = send.send(Records::create(&state, &name));
+        if let Err(SendError(Ok(late))) = send.send(Records::create(&state, &name)) {
+            // Nothing will be written there, and a sound file without an intent would be a proof.
+            let _as_good_as_it_gets = late.finish();
+        }
     };
     let thread = std::thread::Builder::new().name("records".to_owned()).spawn(create);
     let patience = std::time::Duration::from_millis(patience_ms);

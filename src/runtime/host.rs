@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::gethostname;
 
 use crate::board::{Dispatcher, Liveness, Owner, Worker};
-use crate::evidence::lifeline::{self, Lifeline};
+use crate::evidence::lifeline::Lifelines;
 use crate::evidence::records::{Foreign, Found as Recorded};
 use crate::evidence::search;
 use crate::machine::ids::{Pid, SpawnId};
@@ -18,10 +18,10 @@ use crate::process::identity::{self, Alive, Domain, Instance};
 pub struct Host {
     owner: Owner,
     instance: Instance,
-    root: PathBuf,
     /// Where dispatchers keep their records.
     state: Option<PathBuf>,
-    _lifeline: Option<Lifeline>,
+    /// Holds our own lock, and shows those of others.
+    lifelines: Option<Lifelines>,
 }
 
 impl Host {
@@ -29,19 +29,19 @@ impl Host {
     pub fn of_this_process(root: &Path, state: Option<&Path>) -> io::Result<Host> {
         let host = gethostname()?;
         let own = Instance::own()?;
-        let lifeline = Lifeline::hold(root, &own).ok();
-        let instance = Instance { lifeline: lifeline.is_some(), ..own };
+        let lifelines = Lifelines::open(root).ok();
+        let holds = lifelines.as_ref().is_some_and(|lifelines| lifelines.hold(&own).is_ok());
+        let instance = Instance { lifeline: holds, ..own };
         let owner = Owner::new(&host.to_string_lossy(), own_pid(), &instance.to_string());
-        let (root, state) = (root.to_owned(), state.map(Path::to_owned));
-        Ok(Host { owner, instance, root, state, _lifeline: lifeline })
+        Ok(Host { owner, instance, state: state.map(Path::to_owned), lifelines })
     }
 
     /// One that only looks: it signs nothing.
     pub fn observer(root: &Path, state: Option<&Path>) -> io::Result<Host> {
         let instance = Instance::own()?;
         let owner = Owner::new("", own_pid(), &instance.to_string());
-        let (root, state) = (root.to_owned(), state.map(Path::to_owned));
-        Ok(Host { owner, instance, root, state, _lifeline: None })
+        let lifelines = Lifelines::open_to_look(root).ok();
+        Ok(Host { owner, instance, state: state.map(Path::to_owned), lifelines })
     }
 
     /// Who signs its claims.
@@ -77,14 +77,15 @@ impl Host {
 
     fn has_records(&self, pid: Pid, instance: &str) -> bool {
         let name = search::record_name(pid, instance);
-        self.state().is_some_and(|state| Foreign::exists(state, &name))
+        self.state()
+            .is_some_and(|state| Foreign::open(state, &name).is_ok_and(|foreign| foreign.is_some()))
     }
 
     /// A dispatcher whose pid means nothing here. What it holds on a file beside the boards shows
     /// whether it lives; and if it does not, its workers cannot either if they ended with it.
     fn elsewhere(&self, pid: Pid, there: &Instance) -> Dispatcher {
         let ended_with_it = pid == Pid(1) || there.domain.boot_id != self.here().boot_id;
-        match lifeline::is_held(&self.root, there) {
+        match self.lifelines.as_ref().and_then(|lifelines| lifelines.is_held(there)) {
             Some(true) => Dispatcher::Lives,
             Some(false) if ended_with_it => Dispatcher::Dead { recorded: true },
             Some(false) | None => Dispatcher::CannotTell,
@@ -133,7 +134,8 @@ impl Liveness for Host {
         match identity::alive(pid, Some(&there.start.to_string())) {
             Alive::Yes => Dispatcher::Lives,
             Alive::No => Dispatcher::Dead { recorded: self.has_records(pid, instance) },
-            Alive::CannotTell => Dispatcher::CannotTell,
+            // It may live, and then it renews its claims.
+            Alive::CannotTell => Dispatcher::Lives,
         }
     }
 }

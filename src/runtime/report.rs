@@ -101,6 +101,15 @@ pub fn log(report: &Report, names: &Names) {
             let (board, task) = names.run(*spawn);
             info!(board, task, "{}", how(*status));
         }
+        Report::Recorded(spawn, Verdict::Unknown) => {
+            let (board, task) = names.run(*spawn);
+            warn!(
+                board,
+                task,
+                "recorded: {}; its work may be done again",
+                meaning(Verdict::Unknown)
+            );
+        }
         Report::Recorded(spawn, verdict) => {
             let (board, task) = names.run(*spawn);
             info!(board, task, "recorded: {}", meaning(*verdict));

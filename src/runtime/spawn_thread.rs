@@ -208,10 +208,16 @@ impl Spawner {
     fn start(&self, job: &Job) -> Option<Message> {
         match self.prepare(job) {
             Ok(command) => {
-                // Before the gate: what was written down in vain is dropped with the attempt.
                 let intent = self.intent(job);
                 let slot = self.spawning.evidence.intend(job.spawn, &intent);
-                job.gate.pass().then(|| self.make(job.spawn, &command, &intent, slot))
+                if !job.gate.pass() {
+                    self.spawning.evidence.withdraw(job.spawn);
+                    return None;
+                }
+                Some(match slot {
+                    Ok(slot) => self.make(job.spawn, &command, &intent, slot),
+                    Err(error) => Failed::host(&error.to_string()).message(job.spawn),
+                })
             }
             Err(failed) => job.gate.pass().then(|| failed.message(job.spawn)),
         }
@@ -332,6 +338,10 @@ struct Failed {
 impl Failed {
     fn task(text: &str) -> Failed {
         Failed { blame: Blame::Task, errno: 0, text: text.to_owned() }
+    }
+
+    fn host(text: &str) -> Failed {
+        Failed { blame: Blame::Host, errno: 0, text: text.to_owned() }
     }
 
     fn message(self, spawn: SpawnId) -> Message {

@@ -73,6 +73,19 @@ fn an_unseen_end_names_no_exit_code() {
 }
 
 #[test]
+fn three_unknown_ends_in_a_row_block_for_good_and_count_no_failure_before() {
+    let mut world = World::new();
+    world.add("t_1", "ready");
+    let status = |world: &World| world.task("t_1").split('|').next().unwrap_or_default().to_owned();
+    for (attempt, after) in [(1, "ready"), (2, "ready"), (3, "blocked")] {
+        let fence = world.start("t_1", attempt, 50);
+        world.finish(fence, 50, Verdict::Unknown);
+        assert_eq!(status(&world), after, "after {attempt}");
+        assert!(world.run("t_1").contains("reclaimed"), "{}", world.run("t_1"));
+    }
+}
+
+#[test]
 fn three_protocol_violations_block_for_good() {
     let mut world = World::new();
     world.add("t_1", "ready");

@@ -56,9 +56,11 @@ impl Pass<'_> {
     pub(super) fn orphan(&self, task: &Task) -> Option<Orphan> {
         let worker = match task.lane {
             Lane::Worker(worker) => worker,
-            Lane::Unassigned => self.env.policy.default_worker?,
-            Lane::Foreign if task.claim.adopter.is_some() => WorkerId(u16::MAX),
-            Lane::Foreign => return None,
+            Lane::Unassigned | Lane::Foreign => {
+                let default = self.env.policy.default_worker;
+                let default = default.filter(|_| task.lane == Lane::Unassigned);
+                default.or(task.claim.adopter.map(|_| WorkerId(u16::MAX)))?
+            }
         };
         Some(Orphan { task: task.id, run: task.claim.run?, worker })
     }

@@ -54,8 +54,9 @@ pub(super) fn finish(
 fn unknown(tx: &Tx<'_>, ending: Ending<'_>, failure_limit: u32) -> Result<()> {
     const WHY: &str = "sexton: how the worker ended is unknown: it ended while no dispatcher lived";
     own_runs::create(tx.conn)?;
-    reclaimed(tx, ending, WHY, false)?;
+    // Before this run is closed, too.
     let streak = history::unknown_ends(tx.conn, ending.row.id)?.saturating_add(1);
+    reclaimed(tx, ending, WHY, false)?;
     if let Some(run) = ending.run {
         own_runs::set_unknown(tx.conn, run)?;
     }

@@ -57,10 +57,12 @@ pub(super) fn ours(tx: &Tx<'_>, row: &TaskRow) -> Option<Fence> {
 pub(super) fn orphan(tx: &Tx<'_>, row: &TaskRow) -> Option<Orphan> {
     let worker = match row.lane(tx.context.workers) {
         Lane::Worker(worker) => worker,
-        Lane::Unassigned => tx.context.policy.default_worker?,
-        // It has been ours since it was configured.
-        Lane::Foreign if row.adopter.is_some() => WorkerId(u16::MAX),
-        Lane::Foreign => return None,
+        Lane::Unassigned | Lane::Foreign => {
+            let default = tx.context.policy.default_worker;
+            let default = default.filter(|_| row.lane(tx.context.workers) == Lane::Unassigned);
+            // It has been ours since it was configured.
+            default.or(row.adopter.as_ref().map(|_| WorkerId(u16::MAX)))?
+        }
     };
     Some(Orphan { task: row.id, run: row.current_run?, worker })
 }

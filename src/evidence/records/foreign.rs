@@ -29,10 +29,15 @@ impl Foreign {
         Ok(Some(foreign))
     }
 
-    /// Whether a dispatcher has kept records, sound or not.
+    /// Whether dispatcher `name` may live, or a child of it may not have executed its program, by the
+    /// lock of its records, which may be damaged.
     #[must_use]
-    pub fn exists(directory: &Path, name: &str) -> bool {
-        RecordsFile::open(directory, name).is_ok_and(|file| file.is_some())
+    pub fn may_execute(directory: &Path, name: &str) -> bool {
+        match RecordsFile::open(directory, name) {
+            Ok(Some(file)) => file.is_locked().unwrap_or(true),
+            Ok(None) => false,
+            Err(_) => true,
+        }
     }
 
     /// True while its dispatcher lives, or a child of it has not executed its program yet. Asked

@@ -70,11 +70,17 @@ impl Acts<'_> {
         self.report(Report::Found(self.id, pid));
     }
 
-    /// An adopted process has ended, and others of its group live: they are ended.
-    pub fn left_behind(&mut self, verdict: Verdict) -> Draining {
+    /// An adopted process has ended, and others of its group live: they are ended, unless they may stay.
+    pub fn left_behind(&mut self, verdict: Verdict) -> Stage {
+        if !verdict.may_requeue() {
+            self.debt.owe(verdict, self.now);
+            if self.worker.keep_leftovers {
+                return Stage::Gone { answered: true };
+            }
+        }
         let escalation = self.end(EndCause::Leftovers);
         let probes = Probes::after_signal(self.now);
-        Draining { verdict, escalation, probes, answered: true }
+        Stage::Draining(Draining { verdict, escalation, probes, answered: true })
     }
 
     /// Leaves an adopted attempt to the next dispatcher: its claim stays as it is.

@@ -32,9 +32,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         (S::Finding(_), I::Found(Finding::Ended(verdict))) => {
             act.owe(verdict, S::Gone { answered: true })
         }
-        (S::Finding(_), I::Found(Finding::LeftOver(verdict))) => {
-            S::Draining(act.left_behind(verdict))
-        }
+        (S::Finding(_), I::Found(Finding::LeftOver(verdict))) => act.left_behind(verdict),
         (S::Finding(_), I::Found(Finding::NeverStarted)) => {
             act.owe(Verdict::Released(Release::NotStarted), S::Gone { answered: true })
         }

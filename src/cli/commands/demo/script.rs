@@ -13,7 +13,7 @@ pub const BOARDS: [&str; 4] = ["default", "second", FALLING, TORN];
 pub const CAUGHT: [&str; 4] = ["caught-1", "caught-2", "caught-3", "caught-4"];
 
 pub const CONFIG: &str = r#"
-dispatch = { interval = "1s", max_workers = 12, max_in_progress = 4, failure_limit = 2 }
+dispatch = { interval = "1s", max_workers = 12, max_in_progress = 4, failure_limit = 2, keeper = false }
 worker.shell = { command = ["sh", "-c", "{body}"], kill_after = "500ms" }
 "#;
 
