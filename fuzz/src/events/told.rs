@@ -6,7 +6,7 @@ use sexton::machine::event::{Event, Group, SignalOutcome};
 use sexton::machine::exchange::{Change, Fence, Refusal, Taken};
 use sexton::machine::ids::{BoardId, SpawnId};
 use sexton::machine::policy::Completion;
-use sexton::machine::verdict::ExitStatus;
+use sexton::machine::verdict::{ExitStatus, Verdict};
 
 use super::{Told, Watch};
 
@@ -75,8 +75,10 @@ impl Watch {
                 })
             }
             Event::Found { spawn, evidence } => {
+                let completed = evidence.noted == Some(Verdict::Completed);
+                let may_stay = completed && self.keeps_leftovers(*spawn);
                 let _late_is_fine = self.hears(*spawn, |told| match told {
-                    Told::Sought => found(*evidence),
+                    Told::Sought => found(*evidence, may_stay),
                     Told::Nothing | Told::Lives | Told::LeaderGone | Told::Ended => told,
                 });
                 true
@@ -144,7 +146,13 @@ impl Watch {
                 && !matches!(attempt.stage(), Stage::Ending(_))
                 && status == ExitStatus::Code(0)
                 && worker.completion == Completion::ExitStatus
-                && worker.keep_leftovers
+        }) && self.keeps_leftovers(spawn)
+    }
+
+    /// Whether the worker of this attempt may leave processes behind once it has completed.
+    fn keeps_leftovers(&self, spawn: SpawnId) -> bool {
+        self.dispatcher.attempts().any(|(_, attempt)| {
+            attempt.id() == spawn && self.policy.worker(attempt.worker()).keep_leftovers
         })
     }
 
@@ -160,12 +168,14 @@ impl Watch {
     }
 }
 
-/// What evidence shows, read strictly: a worker is gone only where nothing of it can be left.
-fn found(evidence: Evidence) -> Told {
+/// What evidence shows, read strictly: a worker is gone only where nothing of it can be left, or
+/// what is left may stay.
+fn found(evidence: Evidence, may_stay: bool) -> Told {
     match (evidence.process, evidence.record) {
         (Process::Held { .. }, _) => Told::Lives,
         (Process::Executing | Process::Hidden, _) => Told::Sought,
         (Process::None(Group::Gone), _) => Told::Ended,
+        (Process::None(Group::Alive), _) if may_stay => Told::Ended,
         (Process::None(Group::Alive), Record::Started) => Told::LeaderGone,
         (Process::None(Group::Alive), _) if evidence.noted.is_some() => Told::LeaderGone,
         (Process::None(Group::Alive), _) => Told::Sought,
