@@ -1,9 +1,8 @@
 //! Dispatchers that are killed: whatever moment it hits, the next one finds every worker, every end
 //! and every claim again.
 //!
-//! A program of its own: its tests load the host for a minute, beside no other test. How many kills
-//! the long story has is said by `SEXTON_KILLS`; the one with 100 is run by
-//! `cargo test --test kill -- --ignored a_hundred_kills`.
+//! A program of its own: its tests load the host for two minutes, beside no other test. `SEXTON_KILLS`
+//! and `SEXTON_WORKERS` make the long ones longer, as `SEXTON_KILLS=100 cargo test --test kill story`.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -30,6 +29,7 @@ mod namespaces;
 mod pids;
 mod processes;
 mod scene;
+mod sizes;
 mod spawning;
 mod story;
 mod traced;

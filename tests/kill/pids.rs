@@ -1,7 +1,5 @@
 //! Pids that go round: those of workers that have ended are soon those of strangers, which must never
 //! get a signal that was meant for a worker.
-//!
-//! The long one is run by `cargo test --test kill -- --ignored five_thousand`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +12,7 @@ use nix::unistd::Pid;
 use crate::claims::Claim;
 use crate::processes;
 use crate::scene::Scene;
+use crate::sizes;
 use crate::support::gate::Gate;
 use crate::support::process::children_of;
 use crate::support::running::Running;
@@ -126,9 +125,12 @@ fn kill_there(mut sexton: Running) {
     assert_eq!(sexton.code(), -1);
 }
 
-/// So many workers, and dispatchers that are killed after each part of them. Then strangers take the
-/// pids of those that had not been recorded, before the next dispatcher looks for them.
-fn no_stranger_gets_a_signal(workers: u64, kills: u64) {
+/// Dispatchers are killed after each part of the workers. Then strangers take the pids of those whose end
+/// was not recorded, before the next dispatcher looks for them.
+#[test]
+fn no_stranger_gets_a_signal_that_was_meant_for_a_worker_before_it() {
+    let workers = sizes::workers();
+    let kills = 4.max(workers / 250);
     let settings = "interval = \"1h\"\nmax_workers = 8\nmax_in_progress = 8";
     let scene = Scene::new(settings, "");
     let Some(namespace) = Namespace::new(&scene) else { return };
@@ -178,15 +180,4 @@ fn no_stranger_gets_a_signal(workers: u64, kills: u64) {
     began.dedup();
     assert_eq!((began.len() as u64, namespace.lines("log").len() as u64), (workers, workers));
     assert_eq!(scene.rows("SELECT count(*) FROM sexton_runs WHERE outcome = 'unknown'"), ["0"]);
-}
-
-#[test]
-fn no_stranger_gets_a_signal_that_was_meant_for_a_worker_before_it() {
-    no_stranger_gets_a_signal(300, 4);
-}
-
-#[test]
-#[ignore = "takes a minute; run it with `cargo test --test kill -- --ignored five_thousand`"]
-fn no_stranger_gets_a_signal_among_five_thousand_workers() {
-    no_stranger_gets_a_signal(5_000, 20);
 }

@@ -11,6 +11,7 @@ use crate::dice::Dice;
 use crate::moments::{self, Moment, Moments};
 use crate::processes;
 use crate::scene::{self, Scene};
+use crate::sizes::kills;
 use crate::support::process::stat;
 use crate::support::running::Running;
 use crate::support::wait::wait_until;
@@ -179,10 +180,6 @@ fn wait_until_idle(scene: &Scene, last: &mut Running) {
     assert_eq!(last.code(), 0, "{}", last.log());
 }
 
-fn kills() -> u64 {
-    std::env::var("SEXTON_KILLS").map_or(15, |text| text.parse().unwrap())
-}
-
 fn told(width: usize, kills: u64, unkept: bool) -> Story {
     let mut story = Story::new(width, unkept);
     story.tell(kills);
@@ -211,12 +208,6 @@ fn nothing_is_lost_or_done_twice_with_8_tasks_in_progress() {
 #[test]
 fn nothing_is_lost_or_done_twice_with_64_tasks_in_progress() {
     nothing_is_lost(64, kills());
-}
-
-#[test]
-#[ignore = "takes minutes; run it with `cargo test --test kill -- --ignored a_hundred_kills`"]
-fn nothing_is_lost_or_done_twice_by_a_hundred_kills() {
-    nothing_is_lost(8, 100);
 }
 
 /// A task may run again after a success that nothing saw.
