@@ -3,19 +3,22 @@
 //! for orphans.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::process::Child;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::evidence::keeper::client::Keeper;
 use crate::evidence::keeper::tag::Tag;
-use crate::machine::ids::SpawnId;
+use crate::machine::ids::{Pid, SpawnId};
 use crate::process::children::Children;
+use crate::process::pidfd;
 
 /// Milliseconds after which a keeper that cannot be reached is tried again.
 const AGAIN_MS: u16 = 1_000;
@@ -82,20 +85,18 @@ impl KeeperLink {
     }
 
     fn serve(&self, state: &Path, children: &Children, ready: &Sender<()>) {
-        let mut said = false;
+        let (mut said, mut started) = (false, Started::default());
         loop {
             match Keeper::connect_or_start(Path::new(PROGRAM), state) {
                 Ok((keeper, child)) => {
                     said = false;
+                    started.0.extend(child);
                     let keeper = Arc::new(keeper);
                     self.publish(&keeper, children);
                     let _only_the_first_is_waited_for = ready.send(());
-                    wait_for_end(&keeper);
+                    started.wait(Some(keeper.socket()), PollTimeout::NONE);
                     self.shared().keeper = None;
-                    tracing::warn!("the keeper is gone; another one is started");
-                    if let Some(mut child) = child {
-                        let _reaped = child.wait();
-                    }
+                    tracing::warn!("the connection to the keeper has ended; it is made again");
                 }
                 Err(error) if !said => {
                     said = true;
@@ -103,8 +104,7 @@ impl KeeperLink {
                 }
                 Err(_) => {}
             }
-            // Nothing is waited for but the time.
-            let _time = poll(&mut [], PollTimeout::from(AGAIN_MS));
+            started.wait(None, PollTimeout::from(AGAIN_MS));
         }
     }
 
@@ -131,13 +131,65 @@ fn hand_over(keeper: &Keeper, spawn: SpawnId, tag: &Tag, children: &Children) {
     }
 }
 
-/// Returns when the other end of the connection is gone.
-fn wait_for_end(keeper: &Keeper) {
-    loop {
-        let mut fds = [PollFd::new(keeper.socket(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) | Err(_) => return,
+/// The keepers that this thread has started and not reaped. One may outlive the connection to it.
+#[derive(Default)]
+struct Started(Vec<Child>);
+
+impl Started {
+    /// Waits for the end of the connection or of the time, and reaps the keepers that end meanwhile.
+    fn wait(&mut self, connection: Option<BorrowedFd<'_>>, timeout: PollTimeout) {
+        loop {
+            self.0.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            let pids = self.0.iter().map(|child| Pid(child.id().cast_signed()));
+            let keepers: Vec<OwnedFd> = pids.filter_map(|pid| pidfd::open(pid).ok()).collect();
+            let mut fds: Vec<PollFd<'_>> = keepers
+                .iter()
+                .map(|keeper| PollFd::new(keeper.as_fd(), PollFlags::POLLIN))
+                .collect();
+            fds.extend(connection.map(|socket| PollFd::new(socket, PollFlags::empty())));
+            let ready = poll(&mut fds, timeout);
+            let has_ended = connection.is_some() && fds.last().is_some_and(is_ready);
+            if has_ended || !(ready.is_ok_and(|count| count > 0) || ready == Err(Errno::EINTR)) {
+                return;
+            }
         }
+    }
+}
+
+fn is_ready(fd: &PollFd<'_>) -> bool {
+    fd.revents().is_some_and(|flags| !flags.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::pidfd::Stage;
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_keeper_that_outlives_its_connection_is_reaped_during_the_next() {
+        let command = &mut Command::new("cat");
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let input = keeper.stdin.take();
+        let pid = Pid(keeper.id().cast_signed());
+        let pidfd = pidfd::open(pid).unwrap();
+        let mut started = Started(vec![keeper]);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        started.wait(Some(ours.as_fd()), PollTimeout::NONE);
+        assert_eq!(started.0.len(), 1);
+
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| started.wait(Some(ours.as_fd()), PollTimeout::NONE));
+            drop(input);
+            while pidfd::stage(pidfd.as_fd()) != Ok(Stage::Reaped) {
+                thread::yield_now();
+            }
+            drop(theirs);
+            waiting.join().unwrap();
+        });
+        assert!(started.0.is_empty());
     }
 }

@@ -413,17 +413,40 @@ fn ends_of_different_versions_part() {
     say(&newer, &[1, 99, 0], MsgFlags::empty()).unwrap();
     assert_eq!(packets_to_the_end(&newer), 1, "the answer, then the end");
     drop(keeper);
-    let path = directory.path().join("keeper.sock");
-    fs::remove_file(&path).unwrap();
-    let listener = packets();
-    bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
-    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    fs::remove_file(directory.path().join("keeper.sock")).unwrap();
+    let listener = impostor(directory.path());
     thread::scope(|scope| {
         let dispatcher = scope.spawn(|| Keeper::connect(directory.path()));
         let theirs = accept(&listener).unwrap();
         say(&theirs, &[1, 99, 0], MsgFlags::empty()).unwrap();
         let error = dispatcher.join().unwrap().unwrap_err();
         assert!(matches!(error, KeeperError::Version { theirs: 99, .. }), "{error:?}");
+    });
+}
+
+/// Listens in place of a keeper.
+fn impostor(state: &Path) -> OwnedFd {
+    let listener = packets();
+    let address = UnixAddr::new(&state.join("keeper.sock")).unwrap();
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    listener
+}
+
+#[test]
+fn a_dispatcher_hangs_up_on_a_keeper_that_it_does_not_understand() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = impostor(directory.path());
+    thread::scope(|scope| {
+        let dispatcher = scope.spawn(|| Keeper::connect(directory.path()).unwrap());
+        let theirs = accept(&listener).unwrap();
+        say(&theirs, &HELLO, MsgFlags::empty()).unwrap();
+        let keeper = dispatcher.join().unwrap();
+        say(&theirs, &[77], MsgFlags::empty()).unwrap();
+        let error = keeper.list().unwrap_err();
+        assert!(matches!(error, KeeperError::Garbled(_)), "{error:?}");
+        let mut fds = [PollFd::new(keeper.socket(), PollFlags::empty())];
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(1));
     });
 }
 

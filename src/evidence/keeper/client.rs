@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::connect;
+use nix::sys::socket::{Shutdown, connect, shutdown};
 use nix::unistd::geteuid;
 
 use super::COMMAND;
@@ -271,7 +271,9 @@ impl Keeper {
         KeeperError::Silent { socket: self.path.clone(), ms: ANSWER_MS }
     }
 
+    /// Ends the connection too, so that whoever watches it makes another.
     fn garbled(&self) -> KeeperError {
+        let _already_ended = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         KeeperError::Garbled(self.path.clone())
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::sys::socket::UnixAddr;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::error::KeeperError;
@@ -26,6 +26,11 @@ impl Directory {
         let fd = open(path, flags, Mode::empty());
         let fd = fd.map_err(KeeperError::call("open the state directory", path))?;
         Ok(Directory { path: path.to_owned(), fd })
+    }
+
+    /// Whether it was removed. Then no dispatcher can come here any more.
+    pub fn is_removed(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Returns the socket's path, for messages.

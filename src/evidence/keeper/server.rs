@@ -16,7 +16,8 @@ use super::kept::Kept;
 use super::socket::{self, uninterrupted};
 use crate::machine::ids::Pid;
 
-/// How long the keeper stays when it holds nothing and nobody is connected, in milliseconds.
+/// How long the keeper waits for a dispatcher when none is connected, in milliseconds. Then it ends if
+/// it holds nothing.
 pub const IDLE_MS: u16 = 60_000;
 
 /// Most pidfds that are held.
@@ -28,8 +29,9 @@ const OTHER_DESCRIPTORS: u64 = 2 * MOST_CONNECTIONS as u64;
 /// How long nobody is let in when the host is short of descriptors or memory, in milliseconds.
 const SHORTAGE_MS: u16 = 1000;
 
-/// Makes this process the keeper of the directory `state`. Returns when nothing is left to keep and
-/// nobody has been connected for `idle_ms`, and at once if the directory has a keeper.
+/// Makes this process the keeper of the directory `state`. Returns when no dispatcher has been connected
+/// for `idle_ms` and it holds nothing or the directory was removed, and at once if the directory has a
+/// keeper.
 ///
 /// # Errors
 /// See [`KeeperError`]. None comes after the keeper could be reached, but for a failing `poll`.
@@ -52,7 +54,8 @@ pub fn run(state: &Path, idle_ms: u16) -> Result<(), KeeperError> {
     })?;
     let limit = descriptors.saturating_sub(OTHER_DESCRIPTORS).min(MOST_KEPT);
     let kept = Kept::new(usize::try_from(limit).unwrap_or(0));
-    let server = Server { listener, connections: Vec::new(), kept, shortage: false };
+    let connections = Vec::new();
+    let server = Server { directory: &directory, listener, connections, kept, shortage: false };
     let end = server.run(idle_ms).map_err(failed("wait for the dispatchers of"));
     // While the lock is held: a later keeper's socket must not be removed.
     directory.remove_socket().and(end)
@@ -70,7 +73,8 @@ fn open_door(directory: &Directory) -> Result<OwnedFd, KeeperError> {
     Ok(listener)
 }
 
-struct Server {
+struct Server<'a> {
+    directory: &'a Directory,
     listener: OwnedFd,
     connections: Vec<Connection>,
     kept: Kept,
@@ -78,12 +82,12 @@ struct Server {
     shortage: bool,
 }
 
-impl Server {
+impl Server<'_> {
     fn run(mut self, idle_ms: u16) -> Result<(), Errno> {
         loop {
             let ready = self.wait(idle_ms)?;
             let Some((door, connections)) = ready.split_first() else { return Ok(()) };
-            if ready.iter().all(|flags| flags.is_empty()) && self.is_idle() {
+            if ready.iter().all(|flags| flags.is_empty()) && self.is_of_no_use() {
                 return Ok(());
             }
             self.shortage = false;
@@ -94,15 +98,17 @@ impl Server {
         }
     }
 
-    /// Nothing is held, nobody is connected, and somebody could have been.
-    fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.kept.is_empty() && !self.shortage
+    /// No dispatcher is connected although one could be, and there is nothing for one that comes, or no
+    /// way for it to come.
+    fn is_of_no_use(&self) -> bool {
+        let is_alone = self.connections.is_empty() && !self.shortage;
+        is_alone && (self.kept.is_empty() || self.directory.is_removed())
     }
 
     /// Waits until something is to be done. Returns what is ready: the listener, then each
     /// connection; nothing is, if the time is over.
     fn wait(&self, idle_ms: u16) -> Result<Vec<PollFlags>, Errno> {
-        let timeout = match (self.shortage, self.is_idle()) {
+        let timeout = match (self.shortage, self.connections.is_empty()) {
             (true, _) => PollTimeout::from(SHORTAGE_MS),
             (false, true) => PollTimeout::from(idle_ms),
             (false, false) => PollTimeout::NONE,
@@ -171,25 +177,43 @@ mod tests {
         assert_eq!(poll(&mut fds, PollTimeout::from(45_000_u16)), Ok(1));
     }
 
-    #[test]
-    fn it_stays_while_it_holds_something_and_ends_when_it_does_not() {
+    /// Has the keeper hold this process under the lock `lock`.
+    fn keep_something(directory: &Directory) {
+        let dispatcher = greeted(directory);
+        let keep = protocol::keep(&Tag::new("board", 1, "lock").unwrap());
+        let pidfd = pidfd::open(Pid(std::process::id().cast_signed())).unwrap();
+        socket::send(dispatcher.as_fd(), &keep, Some(pidfd.as_fd())).unwrap();
+        part(&dispatcher);
+    }
+
+    /// Runs a keeper that ends as soon as it may, once a dispatcher has left something there.
+    fn served(act: impl FnOnce(&Directory, &Path)) {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::open(place.path()).unwrap();
         let listener = open_door(&directory).unwrap();
-        let first = greeted(&directory);
-        let keep = protocol::keep(&Tag::new("board", 1, "lock").unwrap());
-        let pidfd = pidfd::open(Pid(std::process::id().cast_signed())).unwrap();
-        socket::send(first.as_fd(), &keep, Some(pidfd.as_fd())).unwrap();
-        let connections = Vec::new();
-        let server = Server { listener, connections, kept: Kept::new(8), shortage: false };
+        let (connections, kept) = (Vec::new(), Kept::new(8));
+        let server = Server { directory: &directory, listener, connections, kept, shortage: false };
         thread::scope(|scope| {
-            // Would end at once if it did not hold anything.
+            let first = greeted(&directory);
             let end = scope.spawn(|| server.run(0));
+            keep_something(&directory);
             part(&first);
-            let second = greeted(&directory);
-            socket::send(second.as_fd(), &Ask::Drop("lock".to_owned()).packet(), None).unwrap();
-            part(&second);
+            act(&directory, place.path());
             assert_eq!(end.join().unwrap(), Ok(()));
         });
+    }
+
+    #[test]
+    fn it_stays_while_it_holds_something_and_ends_when_it_does_not() {
+        served(|directory, _| {
+            let second = greeted(directory);
+            socket::send(second.as_fd(), &Ask::Drop("lock".to_owned()).packet(), None).unwrap();
+            part(&second);
+        });
+    }
+
+    #[test]
+    fn it_ends_with_what_it_holds_when_its_directory_is_removed() {
+        served(|_, path| std::fs::remove_dir_all(path).unwrap());
     }
 }
