@@ -6,9 +6,10 @@
 //! ask of them. That both agree is shown in `tests/it/conformance.rs` of the main package.
 //!
 //! Left out on purpose: reviews, fingerprints of processes, names of workers (a task carries its
-//! [`Lane`]), transactions that fail, and two bounds that no small board reaches. More than 4096
-//! events between two looks make SQLite boards look at every waiting task; so does the deletion of a
-//! board's newest event, which is noticed here only with the next such look that is due anyway.
+//! [`Lane`](hold::Lane)), transactions that fail, and two bounds that no small board reaches. More
+//! than 4096 events between two looks make SQLite boards look at every waiting task; so does the
+//! deletion of a board's newest event, which is noticed here only with the next such look that is due
+//! anyway.
 //!
 //! Equal boards behave alike, and what does not matter is not counted up, so that a search through
 //! all states meets the same one again. That is why a board itself knows which of its readers have
@@ -17,6 +18,8 @@
 mod change;
 mod lease;
 mod look;
+mod run;
+mod task;
 mod verb;
 
 #[cfg(test)]
@@ -26,12 +29,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sexton::machine::exchange::{Answer, Change, Request, Taken};
 use sexton::machine::hold;
-use sexton::machine::hold::{Candidate, Lane, LastEnd};
-use sexton::machine::ids::{Pid, RunId, SpawnId, TaskId};
+use sexton::machine::hold::{Candidate, LastEnd};
+use sexton::machine::ids::{Pid, SpawnId, TaskId};
 use sexton::machine::policy::Policy;
 use sexton::machine::verdict::Verdict;
 
 pub use look::Memory;
+pub use run::{Outcome, Run, RunEnd};
+pub use task::{BlockKind, Claim, Holder, Status, Task};
 pub use verb::{Block, Complete, NewTask};
 
 /// One dispatcher process of our kind. All of them are on this host.
@@ -71,205 +76,6 @@ pub enum Dispatcher {
     },
     /// It is of another pid namespace.
     CannotTell,
-}
-
-/// Where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "named as they are in the boards")]
-pub enum Status {
-    Triage,
-    Todo,
-    Scheduled,
-    Ready,
-    Running,
-    Blocked,
-    Done,
-    Archived,
-}
-
-impl Status {
-    /// As it stands in a board.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Triage => "triage",
-            Status::Todo => "todo",
-            Status::Scheduled => "scheduled",
-            Status::Ready => "ready",
-            Status::Running => "running",
-            Status::Blocked => "blocked",
-            Status::Done => "done",
-            Status::Archived => "archived",
-        }
-    }
-
-    /// True if nothing waits for such a task any more.
-    fn is_over(self) -> bool {
-        matches!(self, Status::Done | Status::Archived)
-    }
-}
-
-/// A task, with what a real board would keep in its row and events.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Task {
-    /// Its `tasks.id`.
-    pub id: TaskId,
-    /// Insertion order, like a rowid.
-    pub order: i64,
-    /// Its `tasks.status`.
-    pub status: Status,
-    /// Whose work it is.
-    pub lane: Lane,
-    /// Priority: larger runs first.
-    pub priority: i64,
-    /// Older runs first among equals.
-    pub created_at: i64,
-    /// When it was claimed for the first time.
-    pub started_at: Option<i64>,
-    /// Whether there is a body to hand to a worker.
-    pub has_body: bool,
-    /// Consecutive failures so far.
-    pub failures: u32,
-    /// Its own failure limit.
-    pub max_retries: Option<u32>,
-    /// Its own time limit.
-    pub max_runtime_s: Option<u32>,
-    /// Who works on it.
-    pub claim: Claim,
-    /// True if its events show that a person blocked it, or created it blocked, and that it was not
-    /// unblocked since.
-    pub held: bool,
-    /// True if its events show that the breaker tripped for good, and that it was not unblocked
-    /// since.
-    pub sticky: bool,
-    /// Why it was last blocked, and how often in a row for that.
-    pub blocks: Option<(BlockKind, u32)>,
-    /// The board refuses every run of it (a trigger can).
-    pub refuses: bool,
-}
-
-/// The columns of a task that speak of its current run. All of them are empty in a free task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// The dispatcher that the lock names.
-    pub holder: Option<Holder>,
-    /// The dispatcher that adopted the run, by its attempt.
-    pub adopter: Option<(Instance, SpawnId)>,
-    /// When it ends unless renewed.
-    pub expires: Option<i64>,
-    /// Pid of the worker's leader.
-    pub pid: Option<Pid>,
-    /// The run that the claim opened.
-    pub run: Option<RunId>,
-    /// When the worker last gave a sign of life.
-    pub heartbeat: Option<i64>,
-}
-
-impl Claim {
-    /// The dispatcher that sees to its run.
-    #[must_use]
-    pub fn owner(&self) -> Option<Holder> {
-        let adopter = self.adopter.map(|(instance, spawn)| Holder::Sexton(instance, spawn));
-        // Without the lock for which it was adopted it is no longer.
-        self.holder.map(|holder| adopter.unwrap_or(holder))
-    }
-}
-
-/// The claimer of a task, as the text of a lock names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Holder {
-    /// A dispatcher of our kind, by this attempt.
-    Sexton(Instance, SpawnId),
-    /// A dispatcher of another kind on this host.
-    Neighbour,
-    /// Somebody on another host.
-    Elsewhere,
-}
-
-/// One attempt. A closed one keeps who made it, as evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Run {
-    /// Its `task_runs.id`.
-    pub id: RunId,
-    /// The task that it belongs to.
-    pub task: TaskId,
-    /// The claimer; `None` if the run was inserted only to keep a result or a summary.
-    pub holder: Option<Holder>,
-    /// Pid of the worker's leader.
-    pub pid: Option<Pid>,
-    /// True if an event records that its worker was started.
-    pub spawned: bool,
-    /// When it was claimed.
-    pub started_at: i64,
-    /// How it ended; `None` while it is open.
-    pub end: Option<RunEnd>,
-}
-
-impl Run {
-    /// Its outcome as it stands in a board; `None` while it is open.
-    #[must_use]
-    pub fn outcome(&self) -> Option<&'static str> {
-        self.end.map(|end| end.outcome.as_str())
-    }
-}
-
-/// How and when a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunEnd {
-    /// When it ended, in seconds since 1970.
-    pub at: i64,
-    /// The outcome that was recorded.
-    pub outcome: Outcome,
-}
-
-/// The outcomes of runs, as in `task_runs.outcome`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "named as they are in the boards")]
-pub enum Outcome {
-    Completed,
-    Blocked,
-    Scheduled,
-    Reclaimed,
-    /// Stands in a board as `reclaimed`, with a mark in a table of our own.
-    Unknown,
-    Crashed,
-    /// Stands in a board as `crashed`, with a mark.
-    Violation,
-    RateLimited,
-    TimedOut,
-    SpawnFailed,
-    GaveUp,
-}
-
-impl Outcome {
-    /// As it stands in a board.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Completed => "completed",
-            Outcome::Blocked => "blocked",
-            Outcome::Scheduled => "scheduled",
-            Outcome::Reclaimed | Outcome::Unknown => "reclaimed",
-            Outcome::Crashed | Outcome::Violation => "crashed",
-            Outcome::RateLimited => "rate_limited",
-            Outcome::TimedOut => "timed_out",
-            Outcome::SpawnFailed => "spawn_failed",
-            Outcome::GaveUp => "gave_up",
-        }
-    }
-}
-
-/// Why a task cannot go on, as reported by its worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BlockKind {
-    /// Other tasks must be done first.
-    Dependency,
-    /// A person must answer.
-    NeedsInput,
-    /// The worker lacks an ability.
-    Capability,
-    /// A condition that will pass without action.
-    Transient,
 }
 
 /// What one reader has not seen yet.
@@ -451,57 +257,6 @@ impl ModelBoard {
         });
         let (at, _, rate_limited) = ends.max()?;
         Some(LastEnd { at, rate_limited })
-    }
-
-    /// Closes a run, if there is one and it is still open.
-    fn close_run(&mut self, run: Option<RunId>, outcome: Outcome, at: i64) {
-        if let Some(run) = self.runs.iter_mut().find(|r| Some(r.id) == run && r.end.is_none()) {
-            run.end = Some(RunEnd { at, outcome });
-        }
-    }
-
-    fn has_open_run(&self, task: TaskId) -> bool {
-        self.runs.iter().any(|run| run.task == task && run.end.is_none())
-    }
-
-    /// Closes runs that are still open although their task is ready again.
-    fn close_leaked(&mut self, task: TaskId, at: i64) {
-        let end = RunEnd { at, outcome: Outcome::Reclaimed };
-        for run in self.runs.iter_mut().filter(|run| run.task == task && run.end.is_none()) {
-            run.end = Some(end);
-        }
-    }
-
-    /// Opens a run of a task that is ready and free.
-    fn open_run(&mut self, id: TaskId, holder: Holder, ttl_s: u32, unix: i64) -> RunId {
-        self.close_leaked(id, unix);
-        let run = self.new_run(id, Some(holder), unix);
-        let expires = Some(unix.saturating_add(i64::from(ttl_s)));
-        if let Some(task) = self.task_mut(id) {
-            task.status = Status::Running;
-            task.started_at = task.started_at.or(Some(unix));
-            task.claim =
-                Claim { holder: Some(holder), expires, run: Some(run), ..Claim::default() };
-        }
-        run
-    }
-
-    fn new_run(&mut self, task: TaskId, holder: Option<Holder>, started_at: i64) -> RunId {
-        self.last_run += 1;
-        let id = RunId(self.last_run);
-        self.runs.push(Run { id, task, holder, pid: None, spawned: false, started_at, end: None });
-        id
-    }
-
-    /// The worker of an open run exists.
-    fn store_pid(&mut self, id: TaskId, run: RunId, pid: Pid) {
-        if let Some(task) = self.task_mut(id) {
-            task.claim.pid = Some(pid);
-        }
-        if let Some(run) = self.runs.iter_mut().find(|r| r.id == run) {
-            run.pid = Some(pid);
-            run.spawned = true;
-        }
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use sexton::machine::exchange::{Expired, Fence, LeaseEnd, Observation, Orphan, Refusal};
-use sexton::machine::hold::Hold;
-use sexton::machine::ids::WorkerId;
+use sexton::machine::hold::{Hold, Lane};
+use sexton::machine::ids::{RunId, WorkerId};
 use sexton::machine::policy::WorkerPolicy;
 use sexton::machine::verdict::{ExitStatus, Release};
 
