@@ -75,6 +75,10 @@ impl Watch {
                 let settled = self.settled.contains(&spawn) || left;
                 let recorded = settled || !self.taken.contains_key(&spawn);
                 assert!(recorded, "{spawn:?} forgotten before its board took its end");
+                if left {
+                    // From here on its board alone says whose it is.
+                    self.taken.remove(&spawn);
+                }
             }
             Effect::WakeAt(Mono(at)) => {
                 assert!(at > self.latest || at == u64::MAX, "a wake at {at} is over");
