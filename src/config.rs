@@ -36,7 +36,7 @@ pub struct Config {
     pub workers: Workers,
     /// What each worker executes, in the order of the policy's workers.
     pub commands: Vec<WorkerCommand>,
-    /// Whether a keeper holds the workers' pidfds while no dispatcher lives.
+    /// Whether a keeper holds the workers' pidfds while no dispatcher runs.
     pub keeper: bool,
     /// How log files are rotated.
     pub logs: Rotation,

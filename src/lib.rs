@@ -75,12 +75,12 @@
 //!   written. The machine then observes again before it starts anything.
 //! * **An exit waits until its board has taken it**, in memory and in a record that outlives this
 //!   dispatcher, and is applied once: each write is guarded by status, run id and owner.
-//! * **What is about to be done is written down first.** A record says that a process is about to be
-//!   made; the process itself writes its pid there before it executes its program. So the next
-//!   dispatcher knows of each worker, and a record without a pid proves that there was none.
-//! * **Absence of evidence is no evidence of absence.** No pid in a row, a process that is not shown,
-//!   another pid namespace: each means that it cannot be told, and the task waits.
-//!   [`machine::adoption`] is the table of what follows from record, process and exit.
+//! * **Intent is recorded before action.** An intent record says that a process is about to be
+//!   started; the process itself writes its pid there before it executes its program. So the next
+//!   dispatcher knows of each worker, and a record without a pid proves that no program was executed.
+//! * **Missing evidence proves nothing.** A row without a pid, a process that is not shown, another
+//!   pid namespace: in each case the worker may be alive, and the task waits. [`machine::adoption`] is
+//!   the table of what follows from record, process and exit.
 //! * **Threads may answer in any order, late, or never.** Each answer carries the number of its
 //!   question, and each question to a thread has a deadline. A board that hangs holds up no other board.
 //! * **Nothing is charged to a task that the host or a disk caused.** A failed spawn carries its
@@ -99,7 +99,7 @@
 //!        └─▶ Finding ─▶────────────┘
 //! ```
 //!
-//! *Finding*: the claim of a dead dispatcher was adopted, and its worker is looked for.
+//! *Finding*: the claim of a dead dispatcher was adopted, and its worker is being looked for.
 //!
 //! *Draining*: the leader is reaped, other processes of its group are alive. A completed task is
 //! recorded at once. Every verdict that would make the task ready again waits until the whole group

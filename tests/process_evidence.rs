@@ -1,6 +1,7 @@
-//! What a worker leaves behind before it executes its program, and what can be done to it until then.
+//! The evidence that a worker leaves before it executes its program, and what can happen to it until
+//! then.
 //!
-//! A program of its own: it catches a signal, in the whole process.
+//! A test binary of its own, because it installs a signal handler for the whole process.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "what helps a test may panic")]
 
@@ -37,7 +38,7 @@ use skip::skipped;
 
 const SPAWN: SpawnId = SpawnId(1);
 
-/// A child of another test shares, until it executes its program, what this one has open: its locks
+/// Until it executes its program, a child of another test shares the open files of this one: its locks
 /// and its ends of sockets.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -53,7 +54,7 @@ fn null() -> File {
     File::options().write(true).open("/dev/null").unwrap()
 }
 
-/// Starts a worker, returns what it printed and its pid, and whether it was handed over.
+/// Starts a worker. Returns what it printed, its pid, and whether its pidfd was handed over.
 fn run(script: &str, evidence: Evidence<'_>) -> Result<(String, Pid, bool), SpawnError> {
     let (mut output, log) = io::pipe().unwrap();
     let children = Children::new().unwrap();
@@ -86,7 +87,7 @@ fn packets() -> [OwnedFd; 2] {
     pair.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits for a packet. Returns its bytes, and the descriptor that it carries.
+/// Waits for a packet. Returns its bytes, and the attached descriptor.
 fn receive(socket: &OwnedFd) -> (Vec<u8>, OwnedFd) {
     let (mut bytes, mut control) = ([0_u8; 256], [0_u64; 8]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -110,7 +111,7 @@ fn receive(socket: &OwnedFd) -> (Vec<u8>, OwnedFd) {
     (bytes[..length].to_vec(), unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The process that a pidfd stands for; -1 if it was reaped.
+/// Returns the process that a pidfd refers to; -1 if it was reaped.
 fn pid_of(pidfd: &OwnedFd) -> i32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap()
@@ -135,7 +136,7 @@ fn a_pid_stands_in_its_record_before_the_program_runs() {
     let word = pid | (!pid & 0xffff_ffff) << 32;
     let words: Vec<_> = printed
         .split_ascii_whitespace()
-        // As this machine holds them.
+        // In the byte order of this machine.
         .map(|word| u64::from_str_radix(word, 16).unwrap().to_le())
         .collect();
     let other = 0x0707_0707_0707_0707;
@@ -162,7 +163,7 @@ fn a_worker_whose_record_cannot_be_written_does_not_run() {
     assert!(error.to_string().contains("intent record in the state directory"), "{error}");
     assert!(!ran.exists());
     drop(theirs);
-    // Nobody was told of it.
+    // The keeper was not told of it.
     assert_eq!(File::from(ours).read(&mut [0; 8]).unwrap(), 0);
 }
 
@@ -198,7 +199,7 @@ fn a_keeper_that_does_not_read_does_not_keep_a_worker_from_running() {
     let _turn = one_at_a_time();
     let [ours, theirs] = packets();
     let fill = || {
-        // SAFETY: reads the eight bytes only.
+        // SAFETY: reads only the eight bytes.
         let sent = unsafe {
             let bytes = b"packet..".as_ptr().cast();
             libc::send(theirs.as_raw_fd(), bytes, 8, libc::MSG_DONTWAIT)
@@ -224,7 +225,7 @@ fn a_keeper_that_is_gone_does_not_keep_a_worker_from_running() {
     assert_eq!((printed.as_str(), handed_over), ("up\n", false));
 }
 
-/// From here on, reading `/dev/null` waits on this thread until the FIFO has a writer.
+/// From now on, a read of `/dev/null` on this thread waits until the FIFO has a writer.
 fn put_in_place_of_null(fifo: &Path) -> Result<(), Errno> {
     let none: Option<&Path> = None;
     unshare(CloneFlags::CLONE_NEWNS)?;
@@ -234,8 +235,8 @@ fn put_in_place_of_null(fifo: &Path) -> Result<(), Errno> {
 
 type Spawning<'scope> = ScopedJoinHandle<'scope, Result<Spawned, SpawnError>>;
 
-/// Calls `scene` with a child that has left its evidence, and waits before it executes its program
-/// until `go` is called. Then the spawn returns.
+/// Calls `scene` with a child that has left its evidence, and that does not execute its program until
+/// `go` is called. Then the spawn returns.
 fn while_held(scene: impl FnOnce(&Children, &OwnedFd, &dyn Fn(), Spawning<'_>)) {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("fifo");
@@ -248,7 +249,7 @@ fn while_held(scene: impl FnOnce(&Children, &OwnedFd, &dyn Fn(), Spawning<'_>)) 
     let command = command("kill -STOP $$", null());
     let record = Some(Record { file: file.as_fd(), offset: 0 });
     let evidence = Evidence { record, ..keeper(&theirs, b"run 7") };
-    // Tried on a thread of its own, which is then thrown away.
+    // Tried on a thread that ends right after that.
     if let Err(errno) = thread::scope(|s| s.spawn(|| put_in_place_of_null(&fifo)).join().unwrap()) {
         return skipped(format!("this needs to mount a file system: {errno}"));
     }
@@ -283,7 +284,7 @@ fn what_is_killed_before_it_executes_is_known_and_an_exit() {
     });
 }
 
-/// The process in which the handler ran last.
+/// The process in which the handler last ran.
 static CAUGHT_IN: AtomicI32 = AtomicI32::new(0);
 
 extern "C" fn catch(_: i32) {
@@ -300,7 +301,7 @@ fn a_handler_of_ours_never_runs_in_a_child() {
     while_held(|children, pidfd, go, spawning| {
         pidfd::send(pidfd.as_fd(), libc::SIGUSR1, Reach::Process).unwrap();
         go();
-        // It has the default effect, right before the program is executed.
+        // The signal has its default effect, right before the program is executed.
         let child = spawning.join().unwrap().unwrap();
         assert!(child.handed_over);
         drop(child);
@@ -326,7 +327,7 @@ fn what_holds_a_lock_holds_it_until_the_program_is_executed() {
         assert!(other.try_lock().is_err(), "the child has it");
         go();
         drop(spawning.join().unwrap().unwrap());
-        // The spawn returns a moment before the kernel closes what is marked.
+        // The spawn returns slightly before the kernel closes the marked descriptors.
         other.lock().unwrap();
         pidfd::send(pidfd.as_fd(), libc::SIGKILL, Reach::Process).unwrap();
         assert_eq!(end_of(children), ExitStatus::Signal(libc::SIGKILL));

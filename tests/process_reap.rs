@@ -46,7 +46,7 @@ fn command(argv: &[&str], log: File) -> Command {
     Command { argv, env, cwd: "/".into(), log }
 }
 
-/// Starts a worker. It is registered when what is returned is dropped, or by the reaper.
+/// Starts a worker. It is registered when the returned value is dropped, or by the reaper.
 fn start(children: &Children, id: u64, script: &str, log: File) -> Spawned {
     let command = command(&["/bin/sh", "-c", script], log);
     spawn(&command, Evidence::default(), children.birth(SpawnId(id))).unwrap()
@@ -56,7 +56,7 @@ fn null() -> File {
     File::options().write(true).open("/dev/null").unwrap()
 }
 
-/// A child that is not announced, leads a group of its own, and has `log` for its output.
+/// Starts a child that is not announced, leads its own group, and has `log` as its output.
 #[expect(clippy::zombie_processes, reason = "the table of children reaps it")]
 fn unannounced(script: &str, log: File) -> Pid {
     let mut shell = process::Command::new("/bin/sh");
@@ -232,13 +232,13 @@ fn a_child_without_a_pidfd_is_reaped_and_gets_one_later() {
     assert!(children.reap(Whom::Hinted).exits.is_empty());
 }
 
-/// A thread is held between the birth of its child and the registration. Returns what the reaper
-/// finds meanwhile.
+/// Holds a thread between the start of its child and the registration. Returns what the reaper finds
+/// meanwhile.
 fn reaped_while_the_thread_is_held(children: &Children) -> Vec<Exit> {
     let held = start(children, 1, "exit 5", null());
     wait_until_dead(&pidfd::open(held.pid).unwrap());
     let exits = children.reap(Whom::All).exits;
-    // It never comes back.
+    // It never returns.
     std::mem::forget(held);
     exits
 }
@@ -263,7 +263,7 @@ fn a_registration_only_after_the_spawn_is_caught() {
 
 #[test]
 fn a_thread_that_comes_back_late_registers_nothing_again() {
-    // The reaper was there while the child ran, or after it ended.
+    // The reaper runs while the child runs, or after it has ended.
     for script in ["echo up; kill -STOP $$", "echo up"] {
         let children = Children::new().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -746,7 +746,7 @@ fn birth_without_a_thread() {
         std::mem::forget(child);
     });
     lane.join().unwrap();
-    // It is the main thread's now.
+    // It is a child of the main thread now.
     assert_eq!(children.adopt_orphans(16), Ok(vec![]));
     assert_eq!(children.reap(Whom::All).exits[0].status, ExitStatus::Code(5));
 }
@@ -814,7 +814,7 @@ fn scene_with_a_birth_without_descriptors() {
     expect(&mut reader, "up\n");
     assert!(children.reap(Whom::Hinted).exits.is_empty());
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-    // Asked without a hint, and watched from now on.
+    // Checked without a hint, and watched from now on.
     assert!(children.reap(Whom::Hinted).exits.is_empty());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.0), nix::sys::signal::Signal::SIGKILL)
         .unwrap();

@@ -37,7 +37,7 @@ fn command(argv: &[&str], cwd: &Path, log: File) -> Command {
     Command { argv, env: vec![("PATH".into(), PATH.into())], cwd: cwd.into(), log }
 }
 
-/// A worker, and the table in which it is the only one.
+/// A worker, and a table that holds only that worker.
 struct Worker {
     pid: Pid,
     children: Children,
@@ -49,7 +49,7 @@ fn start(command: &Command) -> Result<Worker, SpawnError> {
     Ok(Worker { pid, children })
 }
 
-/// Starts a worker, and waits until it and all its output are there.
+/// Starts a worker, and waits until it has ended and all its output is there.
 fn run(argv: &[&str], cwd: &Path) -> (Pid, String, ExitStatus) {
     let (mut output, log) = std::io::pipe().unwrap();
     let worker = start(&command(argv, cwd, File::from(OwnedFd::from(log)))).unwrap();
@@ -106,7 +106,7 @@ fn a_worker_has_no_signal_blocked_ignored_or_caught() {
     assert_eq!(masks, [("SigBlk", 0), ("SigIgn", 0), ("SigCgt", 0)]);
 }
 
-/// From here on this thread sees no `/proc`.
+/// From now on this thread sees no `/proc`.
 fn lose_proc() -> Result<(), Errno> {
     let none: Option<&Path> = None;
     unshare(CloneFlags::CLONE_NEWNS)?;
@@ -130,7 +130,7 @@ fn without_proc_a_worker_still_has_no_signal_ignored() {
     }
 }
 
-/// Set in the process that is traced.
+/// Set in the traced process.
 const TRACED: &str = "SEXTON_TEST_TRACED";
 
 #[test]
@@ -161,7 +161,7 @@ fn a_spawn_resets_only_the_signals_that_need_it() {
     let its = lines().filter(|(pid, _)| *pid == worker).map(|(_, call)| call.trim_start());
     let resets = its.take_while(|call| !executes(call)).filter(|c| c.starts_with("rt_sigaction("));
     let resets = resets.count();
-    // SIGPIPE is ignored, and Rust catches two. By way of the library there would be 64.
+    // SIGPIPE is ignored, and Rust catches two signals. Through the library it would be 64.
     assert!((1..=8).contains(&resets), "{resets}:\n{trace}");
 }
 

@@ -64,7 +64,7 @@ struct Watch {
     workers: BTreeMap<SpawnId, Told>,
     /// Attempts whose claim was asked for, and whose claim took.
     asked: BTreeSet<SpawnId>,
-    /// Those that it adopted, or tried to.
+    /// Attempts whose claim it adopted, or asked to adopt.
     adopted: BTreeSet<SpawnId>,
     newest: u64,
     taken: BTreeMap<SpawnId, (BoardId, Fence, WorkerId)>,
@@ -95,7 +95,7 @@ enum Told {
     LeaderGone,
     /// Nothing of it is alive.
     Ended,
-    /// It is another dispatcher's, and is looked for.
+    /// It was started by another dispatcher, and is being looked for.
     Sought,
 }
 
@@ -266,7 +266,7 @@ impl Watch {
     }
 
     fn must_hold(&self, before: &Before) {
-        // What is adopted lives already, whatever the limits are.
+        // Adopted workers already run, so limits do not apply to them.
         let adopted = |id: &SpawnId| self.adopted.contains(id);
         let slots = self
             .dispatcher

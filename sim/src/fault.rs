@@ -100,20 +100,20 @@ faults! {
     Suspended 4 "suspended",
     /// A dispatcher dies with all its threads, and another takes its place. Adoption handles it.
     Crash 5 "dispatcher crash",
-    /// A dispatcher dies while a spawn thread makes a process: the child comes to life, and executes
-    /// its program, only after that. Its claim waits for it.
+    /// A dispatcher dies while a spawn thread creates a process: the child is created, and executes
+    /// its program, only after that. The claim is not resolved before.
     DiesInSpawn 10 "dies in a spawn",
-    /// The state directory of a dispatcher is gone when it dies. The board's rows and the kernel must
-    /// do.
+    /// The state directory of a dispatcher is lost when it dies. Only the board's rows and the kernel
+    /// are left.
     RecordsLost 40 "records lost",
-    /// The keeper dies, and is away for a while. Exits of that time end as unknown.
+    /// The keeper dies and is not replaced for a while. Exits during that time end as unknown.
     KeeperDies 6 "keeper dies",
-    /// The host does not show the process of an adopted claim for a while. It is looked for again.
+    /// The host hides the process of an adopted claim for a while. The dispatcher looks for it again.
     ProcessHidden 48 "process hidden",
-    /// Looking for the process of an adopted claim takes long. Nothing else waits for it.
+    /// Looking for the process of an adopted claim takes long. Nothing else waits for the answer.
     FindHangs 16 "find hangs",
-    /// The second dispatcher is in another pid namespace, perhaps as its first process. The lease
-    /// decides between them.
+    /// The second dispatcher is in another pid namespace, perhaps as its pid 1. Only the lease decides
+    /// between the two.
     Namespaces 80 "another pid namespace",
     /// A dispatcher is asked to stop, and sometimes asked again. Nothing of its own outlives it.
     Shutdown 6 "shutdown",

@@ -33,7 +33,8 @@ pub struct Process {
     pub group: Pid,
     /// The dispatcher that must reap it. `None`: its parent or pid 1, which does so immediately.
     pub parent: Option<Instance>,
-    /// Whose attempt it is, if it is a worker: that of the dispatcher that made it, dead or alive.
+    /// The attempt that it belongs to, if it is a worker: by the dispatcher that started it, running
+    /// or dead.
     pub worker: Option<(Instance, SpawnId)>,
     /// How it ended, once it has.
     pub zombie: Option<ExitStatus>,
@@ -273,7 +274,7 @@ impl Kernel {
         (outcome, ends)
     }
 
-    /// The dispatcher that made this process is dead: pid 1 takes it in.
+    /// The dispatcher that started this process is dead: pid 1 becomes its parent.
     pub fn disown(&mut self, uid: Uid) {
         if let Some(process) = self.get_mut(uid) {
             process.parent = None;

@@ -29,26 +29,26 @@ pub struct Attempt {
     pub status: Option<ExitStatus>,
     /// True once the leader is reaped.
     pub reaped: bool,
-    /// It was asked to end, or was killed, by a dispatcher of ours.
+    /// The last signal that one of our dispatchers sent to it, TERM or KILL.
     pub signalled: Option<Signal>,
-    /// The dispatcher that did so last.
+    /// The dispatcher that sent that signal.
     pub signaller: Option<Instance>,
     /// Why its process could not be made.
     pub failed: Option<Blame>,
     /// How often its end was recorded.
     pub recorded: u32,
-    /// A dispatcher has put its task back.
+    /// A dispatcher has made its task ready again.
     pub freed: bool,
-    /// It ended, and nothing that outlived its dispatcher could tell how.
+    /// It ended, and no evidence of how was left.
     pub lost: bool,
 }
 
-/// A worker's life, and whose attempt it was.
+/// A worker's lifetime, and the attempt that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
-    /// The dispatcher that made it.
+    /// The dispatcher that started it.
     pub of: Instance,
-    /// The number of the attempt there.
+    /// The number that the attempt has there.
     pub spawn: SpawnId,
     /// When it began, in milliseconds.
     pub began: u64,
@@ -56,11 +56,11 @@ pub struct Life {
     pub ended: Option<u64>,
 }
 
-/// What a number of a dispatcher stands for.
+/// What an attempt number of a dispatcher refers to.
 #[derive(Clone, Debug)]
 enum Entry {
     Own(Attempt),
-    /// It was adopted: the dispatcher that made the claim, and the number of the attempt there.
+    /// It was adopted: the dispatcher that made the claim, and the number that the attempt has there.
     Adopted(Instance, SpawnId),
 }
 
@@ -99,28 +99,28 @@ pub enum News {
     Reclaimed {
         /// Its worker is alive.
         living: bool,
-        /// Its dispatcher is dead, and something that outlived it tells how its worker ended.
+        /// Its dispatcher is dead, and there is evidence of how its worker ended.
         told: bool,
-        /// Its board had come back so short a time before that its holder had not had its turn.
+        /// Its board came back so recently that the dispatcher could not renew it or record an end.
         hasty: bool,
     },
     /// The claim of another dispatcher was adopted.
     Adopted {
-        /// That dispatcher is alive.
+        /// Its dispatcher is alive.
         living: bool,
     },
-    /// At a tick, the claim of a dead dispatcher had been left alone for this long.
+    /// At a tick, the claim of a dead dispatcher had not been adopted for this long.
     LeftAlone {
         /// Milliseconds since it could first have been adopted.
         ms: u64,
-        /// Milliseconds within which it must be.
+        /// Milliseconds within which it must be adopted.
         most_ms: u64,
     },
-    /// An adopted worker was found to have run out of time.
+    /// A dispatcher found that an adopted worker had exceeded its time limit.
     RanOut {
-        /// For how many seconds it is said to have run.
+        /// Seconds that it ran, according to the dispatcher.
         said_s: u64,
-        /// For how many seconds it has run.
+        /// Seconds that it ran.
         true_s: u64,
     },
     /// A write on a run took.
@@ -144,7 +144,7 @@ pub enum News {
         claimed: bool,
         /// Its worker was in the configuration when it was asked for.
         configured: bool,
-        /// Something of another worker of the same task is alive.
+        /// A process of another worker of the same task is alive.
         twin: bool,
     },
     /// A group was signalled.
@@ -166,13 +166,13 @@ pub enum News {
         attempt: Option<Attempt>,
         /// Consecutive failures before and after.
         failures: (u32, u32),
-        /// Neither its row nor a record says that it ever had a worker.
+        /// Neither its row nor a record shows that it had a worker.
         unrecorded: bool,
-        /// It was adopted, and something of its worker is alive.
+        /// It was adopted, and a process of its worker is alive.
         adopted_living: bool,
         /// The task is blocked now.
         blocked: bool,
-        /// Unknown ends in a row, this one included, and how many of them block the task.
+        /// Number of unknown ends in a row, including this one, and how many of them block the task.
         unknown: (u32, u32),
     },
     /// A request was sent to a board.
@@ -219,7 +219,7 @@ pub struct Ledger {
     pub news: Vec<News>,
     /// Every attempt, by dispatcher and number.
     attempts: BTreeMap<Instance, Vec<Option<Entry>>>,
-    /// Every worker there ever was.
+    /// All workers that were ever started.
     lives: BTreeMap<Uid, Life>,
     /// Processes ever made, and reaped by dispatchers or by pid 1.
     pub spawned: u64,
@@ -245,7 +245,7 @@ impl Ledger {
         *entry = entry.take().or(Some(Entry::Own(attempt)));
     }
 
-    /// An attempt was adopted: from now on it goes by this number, too.
+    /// Registers that an attempt was adopted, and has this number there from now on.
     pub fn adopt(&mut self, of: Instance, spawn: SpawnId, from: (Instance, SpawnId)) {
         let (maker, number) = self.resolve(from.0, from.1);
         // An adoption whose answer was lost is repeated under a new number.
@@ -264,7 +264,7 @@ impl Ledger {
         &mut entries[place]
     }
 
-    /// The dispatcher that made the claim of this attempt, and its number there.
+    /// Returns the dispatcher that made the claim of this attempt, and its number there.
     #[must_use]
     pub fn resolve(&self, of: Instance, spawn: SpawnId) -> (Instance, SpawnId) {
         let place = usize::try_from(spawn.0).unwrap_or_default();
@@ -293,7 +293,7 @@ impl Ledger {
         }
     }
 
-    /// All attempts of a dispatcher, those that it has adopted included.
+    /// Returns all attempts of a dispatcher, including those that it has adopted.
     pub fn of(&self, instance: Instance) -> impl Iterator<Item = (SpawnId, &Attempt)> {
         let entries = self.attempts.get(&instance).into_iter().flatten();
         (0..).map(SpawnId).zip(entries).filter_map(|(id, entry)| match entry.as_ref()? {
@@ -302,7 +302,7 @@ impl Ledger {
         })
     }
 
-    /// A worker came to life.
+    /// Registers that a worker started.
     pub fn born(&mut self, uid: Uid, (of, spawn): (Instance, SpawnId), began: u64) {
         self.lives.insert(uid, Life { of, spawn, began, ended: None });
         if let Some(attempt) = self.get_mut(of, spawn) {
@@ -310,7 +310,7 @@ impl Ledger {
         }
     }
 
-    /// A worker ended.
+    /// Registers that a worker ended.
     pub fn ended(&mut self, uid: Uid, status: ExitStatus, at: u64) {
         let Some(life) = self.lives.get_mut(&uid) else { return };
         life.ended = Some(at);
@@ -320,7 +320,7 @@ impl Ledger {
         }
     }
 
-    /// Whose worker this process is, or was.
+    /// Returns whose worker this process is, or was.
     #[must_use]
     pub fn life(&self, uid: Uid) -> Option<Life> {
         self.lives.get(&uid).copied()

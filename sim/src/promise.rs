@@ -86,9 +86,9 @@ fn no_zombie_outlives_a_tick(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// A task is never spawned again while an earlier worker of it, or any process of that worker's
-/// group, may still be alive: of the same dispatcher, or of any other of its pid namespace, dead or
-/// alive, whose claim a dispatcher has ended.
+/// A task is never spawned again while an earlier worker of it, or any process of that worker's group,
+/// may be alive. This includes workers of any other dispatcher of the same pid namespace, running or
+/// dead, whose claim a dispatcher has ended.
 fn no_task_has_two_workers(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Spawned { twin: true, .. } => {
@@ -108,8 +108,8 @@ fn a_worker_follows_a_claim(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// No dispatcher ends the claim of another, whether that lives or died, while the worker of that claim
-/// is alive, nor adopts one whose dispatcher is alive: no second worker is started beside it.
+/// No dispatcher ends another's claim while its worker is alive, or adopts it while its dispatcher is
+/// alive. So no second worker is started beside it.
 fn a_claim_of_the_living_stands(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Reclaimed { living: true, .. } | News::Recorded { adopted_living: true, .. } => {
@@ -122,8 +122,9 @@ fn a_claim_of_the_living_stands(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// A claim whose dispatcher lives is not ended before that had its turn after an outage, and one whose
-/// dispatcher died is adopted, not ended, as long as something tells how its worker ended.
+/// After an outage, a claim whose dispatcher is alive is not ended before that dispatcher could renew
+/// it. One whose dispatcher died is adopted, not ended, while there is evidence of how its worker
+/// ended.
 fn holders_record_before_rivals_free(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Reclaimed { hasty: true, .. } => Some(
@@ -136,7 +137,8 @@ fn holders_record_before_rivals_free(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// The claim of a dead dispatcher is adopted within a tick or two of one that lives and sees it.
+/// The claim of a dead dispatcher is adopted within a few ticks by a running dispatcher that can see
+/// it.
 fn claims_of_the_dead_are_adopted(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::LeftAlone { ms, most_ms } => when(ms > most_ms, || {
@@ -146,7 +148,7 @@ fn claims_of_the_dead_are_adopted(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// The time of a worker begins when it starts, whoever has adopted it since.
+/// The time limit of a worker counts from the worker's start, even after it is adopted.
 fn a_limit_counts_from_the_start(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::RanOut { said_s, true_s } => when(said_s + 2 < *true_s, || {
@@ -185,7 +187,7 @@ fn caps_hold(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// A write to a run that has changed hands is refused.
+/// A write to a run that has another owner now is refused.
 fn every_write_is_fenced(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Wrote { ours: false } => Some("a run was written that is not ours".to_owned()),
@@ -324,7 +326,7 @@ fn no_budget_pays_for_the_host(ledger: &Ledger) -> Option<String> {
     })
 }
 
-/// Unknown ends in a row block a task at the third, or at its own limit, and not before.
+/// Unknown ends block a task at the third in a row, or at the task's own limit, and not before.
 fn unknown_ends_block_in_the_end(ledger: &Ledger) -> Option<String> {
     first(ledger, |news| match news {
         News::Recorded { verdict: Verdict::Unknown, blocked, unknown: (streak, limit), .. } => {

@@ -55,29 +55,29 @@ saboteurs! {
     KillAtOnce "KILL without TERM" breaks ["term_comes_before_kill"],
     /// A worker that was removed from the configuration is started for what it was claimed for.
     StartRemoved "removed worker started" breaks ["a_worker_is_configured"],
-    /// Workers of others are taken for dead.
+    /// Workers of other dispatchers are taken for dead.
     FreeTheLiving "claims of the living ended" breaks ["a_claim_of_the_living_stands"],
-    /// Dispatchers are taken for dead.
+    /// Other dispatchers are taken for dead.
     AdoptTheLiving "claims of the living adopted" breaks ["a_claim_of_the_living_stands"],
-    /// A claim is adopted without a look at whose it is by now.
+    /// A claim is adopted without a check of its present owner.
     AdoptTwice "a claim adopted by two" breaks ["a_claim_of_the_living_stands"],
     /// A worker that the host does not show is taken for gone.
     HiddenIsGone "hidden taken for gone" breaks ["a_claim_of_the_living_stands"],
     /// A child that has not executed its program is taken for gone.
     ExecutingIsGone "executing taken for gone"
         breaks ["a_claim_of_the_living_stands", "no_task_has_two_workers"],
-    /// A claim whose row has no pid is freed, whatever its record says.
+    /// A claim whose row has no pid is freed without a look at its record.
     NoPidIsNoProcess "no pid taken for no process"
         breaks ["a_verdict_is_what_happened", "a_claim_of_the_living_stands"],
-    /// A worker whose end is unknown is said to have crashed.
+    /// A worker whose end is unknown is recorded as crashed.
     UnknownIsCrash "unknown recorded as a crash" breaks ["a_verdict_is_what_happened"],
-    /// A worker whose end is unknown is said to have completed its task.
+    /// A worker whose end is unknown is recorded as having completed its task.
     UnknownIsSuccess "unknown recorded as a success" breaks ["a_verdict_is_what_happened"],
-    /// The end that was noted is applied again when the board has it already.
+    /// A noted end is applied again although the board already has it.
     ApplyNotedTwice "a noted end applied twice" breaks ["an_exit_is_recorded_once"],
-    /// The time of an adopted worker begins anew.
+    /// The time limit of an adopted worker counts from the adoption.
     AgeIsForgotten "a limit counted from the adoption" breaks ["a_limit_counts_from_the_start"],
-    /// Claims of the dead are not seen.
+    /// Claims of dead dispatchers are not listed.
     LeaveOrphans "claims of the dead left alone" breaks ["claims_of_the_dead_are_adopted"],
     /// Writes do not ask whose run it is.
     IgnoreFence "fence ignored" breaks ["every_write_is_fenced"],

@@ -78,35 +78,35 @@ states! {
     TwoDispatchersWorked "two dispatchers had workers at once",
     /// The claim of a dead dispatcher was adopted.
     AClaimWasAdopted "a claim was adopted",
-    /// A claim was adopted whose adopter had died, too.
+    /// A claim was adopted from a dispatcher that had itself adopted it.
     AnAdoptersClaimWasAdopted "an adopter's claim was adopted",
     /// The worker of an adopted claim was found alive.
     AnAdoptedWorkerWasFound "an adopted worker was found",
-    /// An adopter learned from a pidfd how a worker had ended that was never its child.
+    /// An adopter learned from a pidfd how a worker ended that was never its child.
     AnAdoptedExitWasReaped "an adopted worker's exit was reaped",
-    /// The end that a dead dispatcher had noted was recorded.
+    /// An end that a dead dispatcher had noted was recorded.
     ANotedEndWasRecorded "a noted end was recorded",
-    /// How a worker ended was lost.
+    /// The evidence of how a worker ended was lost.
     AnEndWasUnknown "an end was unknown",
     /// A task was blocked after too many unknown ends in a row.
     UnknownEndsBlocked "unknown ends blocked a task",
     /// An adopted claim turned out to have no process.
     AnAdoptedClaimHadNoProcess "an adopted claim had no process",
-    /// A child of a dead dispatcher had not executed its program when it was looked for.
+    /// A child of a dead dispatcher had not yet executed its program when it was looked for.
     AChildWasExecuting "a child was executing when it was looked for",
     /// A group was adopted without its leader.
     AGroupWasAdopted "a group was adopted without its leader",
-    /// A dispatcher that stopped left an adopted claim to the next.
+    /// A dispatcher that stopped left an adopted claim to the next one.
     AnAdoptionWasLeft "an adopted claim was left to the next",
-    /// A dispatcher that had to end at once left a spawn to its child.
+    /// A dispatcher that had to stop immediately left a spawn to finish on its own.
     AShutdownLeftASpawn "a shutdown left a spawn under way",
-    /// An adopted worker got a pid that another had before.
+    /// An adopted worker got a pid that another process had used before.
     AnAdoptedPidHadComeBack "an adopted worker's pid had come back",
-    /// A claim was reclaimed whose dispatcher lives, and was out of reach of its board.
+    /// A claim was reclaimed whose dispatcher was alive but could not reach its board.
     ANeglectedClaimEnded "a neglected claim ended",
-    /// A claim of another pid namespace ended with its lease.
+    /// A claim of another pid namespace ended when its lease expired.
     AClaimElsewhereEnded "a claim of another namespace ended",
-    /// The first process of a pid namespace died, and all others of it.
+    /// The pid 1 of a pid namespace died, and all other processes of the namespace with it.
     ANamespaceEnded "a pid namespace ended",
 }
 

@@ -157,7 +157,7 @@ struct World {
     pids: BTreeMap<Uid, Pid>,
     boards: Vec<Seen>,
     seats: Vec<Seat>,
-    /// Where each dispatcher lives, or lived.
+    /// The pid namespace of each dispatcher, running or dead.
     places: Vec<Place>,
     domains: u32,
     estate: Estate,

@@ -43,8 +43,8 @@ pub fn begin(place: &Place<'_>, globals: &Globals, once: bool) -> Result<Daemon,
     Daemon::new(settings).map_err(|error| Failure::Refused(error.to_string()))
 }
 
-/// The state directory of the root. Without one the work goes on; what that costs is said where records
-/// would be made.
+/// The state directory of the root. A dispatcher can work without one; a message says what that costs
+/// when records would be created.
 fn state_of(place: &Place<'_>) -> Option<PathBuf> {
     let state = state_directory(&place.root.path, &place.env);
     state.inspect_err(|error| tracing::warn!("no state directory: {error}")).ok()

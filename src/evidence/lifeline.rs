@@ -1,9 +1,9 @@
-//! A lock that a dispatcher holds on a file beside the boards for as long as it lives: the kernel
-//! releases it, whatever kills the dispatcher, and it shows across pid namespaces, where pids do not.
+//! A lock that a dispatcher holds, until it ends, on a file beside the boards. The kernel releases it
+//! however the dispatcher ends, and it is visible across pid namespaces, where pids are not.
 //!
-//! Each dispatcher locks one byte of the file, at a place drawn from what it is. The lock is one of the
-//! process, which no child inherits. It counts only on file systems of this host: a lock on a network's
-//! file system may be known to one host alone.
+//! Each dispatcher locks one byte of the file, at an offset computed from its instance. The lock
+//! belongs to the process, and no child inherits it. It counts only on file systems of this host: a
+//! lock on a network file system may be visible to one host only.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,21 +17,21 @@ use sha2::{Digest, Sha256};
 
 use crate::process::identity::Instance;
 
-/// The file, in the root's directory.
+/// The file's name, in the root's directory.
 const FILE: &str = ".sexton.lifelines";
 
-/// The file, opened once: the kernel drops all locks of a process on a file when it closes any descriptor
-/// of it.
+/// The file, opened once: when a process closes any descriptor of a file, the kernel drops all its
+/// locks on that file.
 #[derive(Debug)]
 pub struct Lifelines {
     file: File,
 }
 
 impl Lifelines {
-    /// Opens the file; makes it if it is not there.
+    /// Opens the file, and creates it if it does not exist.
     ///
     /// # Errors
-    /// What opening it returns.
+    /// The error of opening it.
     pub fn open(root: &Path) -> io::Result<Lifelines> {
         let file = OpenOptions::new()
             .read(true)
@@ -43,25 +43,25 @@ impl Lifelines {
         Ok(Lifelines { file })
     }
 
-    /// Opens the file, only to look at it.
+    /// Opens the file for reading locks only.
     ///
     /// # Errors
-    /// What opening it returns.
+    /// The error of opening it.
     pub fn open_to_look(root: &Path) -> io::Result<Lifelines> {
         Ok(Lifelines { file: File::open(root.join(FILE))? })
     }
 
-    /// Locks the byte of this dispatcher, until this is dropped or the process ends.
+    /// Locks the byte of this dispatcher, until the value is dropped or the process ends.
     ///
     /// # Errors
-    /// What locking returns.
+    /// The error of locking.
     pub fn hold(&self, instance: &Instance) -> io::Result<()> {
         fcntl(&self.file, FcntlArg::F_SETLK(&byte_of(instance, libc::F_WRLCK)))?;
         Ok(())
     }
 
-    /// Whether the dispatcher that is this instance holds its lock. `None` if that cannot be told: it
-    /// never had one, or the locks may not be those of all hosts that use the file.
+    /// Returns whether the dispatcher of this instance holds its lock. `None` if that cannot be told:
+    /// it never had one, or the locks may not be visible to all hosts that use the file.
     #[must_use]
     pub fn is_held(&self, instance: &Instance) -> Option<bool> {
         if !instance.lifeline || !is_of_this_host(&self.file) {
@@ -86,7 +86,7 @@ fn byte_of(instance: &Instance, kind: libc::c_int) -> libc::flock {
     }
 }
 
-/// True for file systems that only one kernel mounts at a time.
+/// Returns true for file systems that only one kernel mounts at a time.
 fn is_of_this_host(file: &File) -> bool {
     const LOCAL: [i64; 8] = [
         0xEF53,      // ext2, ext3, ext4

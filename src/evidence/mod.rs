@@ -1,11 +1,11 @@
-//! What outlives a dispatcher, so that the next one need not guess what became of its workers.
+//! What outlives a dispatcher, so that the next one need not guess what happened to its workers.
 //!
-//! * [`records`]: what a dispatcher was about to start, which process that became, and how it ended.
-//! * [`keeper`]: a process that holds the workers' pidfds while no dispatcher lives.
-//! * [`lifeline`]: a lock beside the boards that shows whether a dispatcher lives.
-//! * [`search`]: looks for the worker of a claim that was adopted.
+//! * [`records`]: what a dispatcher was about to start, which process it became, and how it ended.
+//! * [`keeper`]: a process that holds the workers' pidfds while no dispatcher runs.
+//! * [`lifeline`]: a lock beside the boards that shows whether a dispatcher is alive.
+//! * [`search`]: looks for the worker of an adopted claim.
 //!
-//! What lies in the state directory, and how it is read, is in `README.md` beside this file.
+//! `README.md` beside this file describes the files in the state directory, and how to read them.
 
 pub mod keeper;
 pub mod lifeline;

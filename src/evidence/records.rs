@@ -1,24 +1,24 @@
 //! Intent records and the exit journal: one file for each dispatcher, one slot for each attempt.
 //!
-//! A dispatcher can be killed at any moment. What it wrote here is in the page cache and survives
-//! that without an fsync. A crash of the host does lose it, and ends every worker as well.
+//! A dispatcher can be killed at any moment. What it wrote here is in the page cache and survives that
+//! without an fsync. A crash of the host loses it, but ends every worker as well.
 //!
 //! An attempt's slot is written in this order:
 //!
 //! | written | by | when | its absence proves |
 //! |---|---|---|---|
-//! | intent | dispatcher | before a process is begun | no process was begun, or its board has recorded the end |
+//! | intent | dispatcher | before a process is started | none was started, or its board has its end |
 //! | pid | the new process | before it executes its program | no program was executed, once the lock is free |
-//! | start time | dispatcher | after that | nothing: the pid may have another process behind it by now |
+//! | start time | dispatcher | after that | nothing: the pid may belong to another process now |
 //! | verdict | dispatcher | when the attempt has ended | nothing: it may have ended since |
-//! | cleared | dispatcher | when its board has recorded the end | nothing: the board may have it already |
+//! | cleared | dispatcher | when its board has recorded the end | nothing: the board may have it |
 //!
-//! The lock is an `flock` on the file, from before the first record until the dispatcher ends. A
-//! child shares it until it executes its program. So a free lock says that the dispatcher is dead
-//! and that no child of it is still on its way to an `exec`.
+//! The lock is an `flock` on the file, held from before the first record until the dispatcher ends. A
+//! child shares it until it executes its program. So a free lock means that the dispatcher is dead and
+//! that no child of it is still before its `exec`.
 //!
-//! Everything is written with `pwrite` into blocks that were allocated beforehand. A mapping would
-//! turn a full disk or a truncated file into a SIGBUS.
+//! Everything is written with `pwrite` into blocks that were allocated beforehand. With a mapping, a
+//! full disk or a truncated file would raise SIGBUS.
 
 mod check;
 mod end;
@@ -50,48 +50,48 @@ pub use self::sweep::sweep;
 use crate::machine::ids::{Pid, SpawnId};
 use crate::machine::verdict::Verdict;
 
-/// By how many slots a file grows: 256 KiB.
+/// Number of slots by which a file grows: 256 KiB.
 const CHUNK: u32 = 1024;
 
-/// The most slots of a file, 256 MiB: far more than a host has processes.
+/// Maximum number of slots of a file, 256 MiB: far more than a host has processes.
 const MAX_SLOTS: u32 = 1 << 20;
 
-/// The file of this dispatcher. Its lock is held until this is dropped and every child that was
-/// begun before has executed its program.
+/// The file of this dispatcher. Its lock is held until the value is dropped and every child started
+/// before has executed its program.
 pub struct Records {
     file: RecordsFile,
     chunk: u32,
-    /// Held while a slot is written, so that nothing lands in one that is reused meanwhile.
+    /// Held while a slot is written, so that a late write cannot land in a reused slot.
     table: Mutex<Table>,
 }
 
-/// Which slot is whose.
+/// Which slot belongs to which attempt.
 #[derive(Default)]
 struct Table {
     used: BTreeMap<SpawnId, u32>,
     free: Vec<u32>,
-    /// Slots that the file has. One that could not be emptied is in neither list.
+    /// Number of slots of the file. A slot that could not be emptied is in neither list.
     slots: u32,
 }
 
-/// Where the record of an attempt lies.
+/// Where the record of an attempt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// The attempt.
     pub spawn: SpawnId,
-    /// Where in the file the new process writes its pid, in bytes from the beginning: a word of 8
-    /// bytes in the host's byte order, `pid | (!pid) << 32`, in one `pwrite`.
+    /// The offset in the file at which the new process writes its pid, in bytes: a word of 8 bytes in
+    /// the host's byte order, `pid | (!pid) << 32`, in one `pwrite`.
     pub pid_offset: u64,
 }
 
 impl Records {
     /// Creates and locks `<directory>/records/<name>`, with room for the first attempts.
     ///
-    /// `name` identifies this process beyond its pid, and among all that ever use this directory:
-    /// at most 128 bytes, of `0-9`, `a-z`, `.` and `-`.
+    /// `name` identifies this process beyond its pid, among all processes that ever use this
+    /// directory: at most 128 bytes, of `0-9`, `a-z`, `.` and `-`.
     ///
     /// # Errors
-    /// See [`RecordsError`]. No file is left behind then.
+    /// See [`RecordsError`]. Then no file is left behind.
     pub fn create(directory: &Path, name: &str) -> Result<Records, RecordsError> {
         Records::create_with(directory, name, CHUNK)
     }
@@ -106,10 +106,10 @@ impl Records {
         grown.map(|()| records)
     }
 
-    /// Writes down that a process is about to be begun. Only after this may it be.
+    /// Writes the intent to start a process. The process may be started only after this.
     ///
     /// # Errors
-    /// See [`RecordsError`]. No process may be begun then.
+    /// See [`RecordsError`]. Then no process may be started.
     pub fn intend(&self, spawn: SpawnId, intent: &Intent) -> Result<Slot, RecordsError> {
         let mut table = self.table();
         if table.used.contains_key(&spawn) {
@@ -117,7 +117,7 @@ impl Records {
         }
         let index = self.take_free(&mut table)?;
         if let Err(error) = self.file.write(offset(index), &slot::intended(spawn, intent)) {
-            // What was written of it must not be taken for another attempt's intent.
+            // A partly written record must not be taken for another attempt's intent.
             if self.empty(index).is_ok() {
                 table.free.push(index);
             }
@@ -127,8 +127,8 @@ impl Records {
         Ok(Slot { spawn, pid_offset: offset(index) + slot::PID })
     }
 
-    /// Notes that an attempt is begun without a record, so that no reader concludes anything from a
-    /// record that is missing.
+    /// Notes that an attempt is started without a record, so that readers conclude nothing from a
+    /// missing record.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -136,19 +136,19 @@ impl Records {
         self.file.write(header::GAPS, &header::HAS_GAPS)
     }
 
-    /// Whether an attempt has a record.
+    /// Returns whether an attempt has a record.
     #[must_use]
     pub fn has(&self, spawn: SpawnId) -> bool {
         self.table().used.contains_key(&spawn)
     }
 
-    /// The file, for the process that writes its own pid. It closes when a program is executed.
+    /// Returns the file, for the process that writes its own pid. It is closed on exec.
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.file().as_fd()
     }
 
-    /// Writes the pid of a process that did not do so itself.
+    /// Writes the pid of a process that did not write it itself.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -164,7 +164,8 @@ impl Records {
         self.write(spawn, slot::started(spawn, start))
     }
 
-    /// Writes how the attempt ended. Once: a second verdict that is cut short leaves none.
+    /// Writes how the attempt ended. Must be called once: a second verdict that is cut short leaves
+    /// none.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -172,8 +173,8 @@ impl Records {
         self.write(spawn, slot::ended(spawn, verdict))
     }
 
-    /// Waits until all that was written is on the disk. For verdicts that their board did not take:
-    /// its disk is failing, and this one may outlive it.
+    /// Waits until everything written is on the disk. Used for verdicts that their board did not take:
+    /// the board's disk is failing, and this one may outlive it.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -181,8 +182,8 @@ impl Records {
         self.file.sync()
     }
 
-    /// Gives up the slot: the attempt's board has recorded its end, or no process was begun and
-    /// none will be. After an error it is still in use, and this can be called again.
+    /// Clears the slot: the attempt's board has recorded its end, or no process was or will be
+    /// started. After an error the slot is still in use, and this can be called again.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -195,7 +196,8 @@ impl Records {
         Ok(())
     }
 
-    /// The good end of a dispatcher: removes the file, unless a record in it is still needed.
+    /// Called when a dispatcher ends in order: removes the file, unless a record in it is still
+    /// needed.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -225,7 +227,7 @@ impl Records {
         table.free.pop().ok_or_else(|| self.file.error("grow", Errno::EFBIG.into()))
     }
 
-    /// Blocks first, then their number: a reader must never count slots that are not there.
+    /// Blocks first, then their number: a reader must never count slots that do not exist.
     fn grow(&self, table: &mut Table) -> Result<(), RecordsError> {
         let slots = table.slots + self.chunk;
         if slots > MAX_SLOTS {
@@ -233,7 +235,7 @@ impl Records {
         }
         self.file.allocate(offset(table.slots), u64::from(self.chunk) * SLOT as u64)?;
         self.file.write(header::SLOTS, &header::slots(slots))?;
-        // The lowest is taken first.
+        // The lowest slot is used first.
         table.free.extend((table.slots..slots).rev());
         table.slots = slots;
         Ok(())
@@ -254,13 +256,13 @@ impl fmt::Debug for Records {
     }
 }
 
-/// Where a slot begins, in bytes from the beginning of the file.
+/// Returns where a slot begins, in bytes from the beginning of the file.
 fn offset(index: u32) -> u64 {
     header::LEN as u64 + u64::from(index) * SLOT as u64
 }
 
-/// Makes a slot as if it had never been used. In this order: were its pid to stay for a moment after
-/// the next intent is there, that attempt would have the process of this one.
+/// Empties a slot. The order matters: if the old pid remained for a moment after the next intent is
+/// written, the new attempt would seem to have the old process.
 fn empty(file: &RecordsFile, index: u32) -> Result<(), RecordsError> {
     file.write(offset(index) + slot::FREE.at, &slot::FREE.bytes)?;
     file.write(offset(index) + slot::EMPTY.at, &slot::EMPTY.bytes)

@@ -88,7 +88,7 @@ impl Attempt {
         self.stage == Stage::Gone { answered: true } && self.debt.end() == End::Settled
     }
 
-    /// What its end means, if its board is owed that.
+    /// The verdict of its end, if the board has yet to record it.
     pub(super) fn owed_end(&self) -> Option<Verdict> {
         match self.debt.end() {
             End::Owed { verdict, .. } => Some(verdict),

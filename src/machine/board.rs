@@ -154,7 +154,7 @@ impl Board {
             Key::Reclaim(_) => self.view.end_turns(now),
             // These only give reason for a pass.
             Key::Directories(_) | Key::Send(_) | Key::Lease(_) => {}
-            // Not of a board.
+            // These belong to no board.
             Key::Reaper | Key::Drain | Key::Host => {}
         }
     }
@@ -225,12 +225,12 @@ impl Board {
         }
     }
 
-    /// Something happened to an attempt that concerns nothing else of the board.
+    /// Hands an attempt an input that concerns nothing else of the board.
     pub(super) fn attempt(&mut self, id: SpawnId, input: Input, turn: &mut Turn<'_>) {
         let owed = self.attempts.owes_end(id);
         self.attempts.take_in(id, input, turn);
         if !owed && self.attempts.owes_end(id) && self.file.is_sick() {
-            // It may be long until the board takes it.
+            // It may take long until the board records it.
             turn.effects.push(Effect::SyncNotes);
         }
         self.attempts.forget_over(turn);
@@ -303,7 +303,7 @@ impl Board {
         self.directories.until(now).map(|until| BoardHold::DirectoriesFail { until })
     }
 
-    /// Whether it cannot be told of adopted tasks whether their workers live.
+    /// Returns a hold if it cannot be told whether the workers of adopted tasks are alive.
     #[must_use]
     pub fn worker_hold(&self) -> Option<BoardHold> {
         let mut unclear = self.attempts.iter().filter(|attempt| attempt.stage().is_unclear());

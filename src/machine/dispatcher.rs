@@ -175,7 +175,8 @@ impl Dispatcher {
                 });
             }
             Event::Found { spawn, evidence } => {
-                // It may have been left to the next dispatcher by now, which is expected.
+                // The attempt may have been left to the next dispatcher meanwhile, so it need not be
+                // known.
                 if let Some(board) = self.shared.owners.get(&spawn).copied() {
                     let found = Input::Found(adoption::judge(evidence));
                     self.on_board(board, now, effects, |board, turn| {
@@ -348,7 +349,7 @@ impl Dispatcher {
             self.shared.mode = Mode::Draining { deadline: None };
             self.stop(Input::Stop, now, effects);
         }
-        // This event may have done what the reaper waited for.
+        // The reaper may have waited for this event.
         self.set_own_timers(now);
         for key in self.shared.timers.due(now) {
             match key {
@@ -365,7 +366,7 @@ impl Dispatcher {
                 | Key::Lease(board) => {
                     self.on_board(board, now, effects, |board, turn| board.timer(key, turn));
                 }
-                // The one was served above; the other gives the boards that wait a turn, below.
+                // `Drain` was served above; `Host` gives the waiting boards a turn, below.
                 Key::Drain | Key::Host => {}
             }
         }

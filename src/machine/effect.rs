@@ -76,18 +76,18 @@ pub enum Effect {
         /// The attempt.
         spawn: SpawnId,
     },
-    /// Note how an attempt ended, for the dispatcher that comes next. Not answered.
+    /// Note how an attempt ended, for the next dispatcher. Not answered.
     Note {
         /// The attempt.
         spawn: SpawnId,
-        /// What its end means.
+        /// The verdict.
         verdict: Verdict,
     },
-    /// Make what was noted survive the host, since a board does not take it. Not answered.
+    /// Sync the notes to the disk, since a board does not take the ends. Not answered.
     SyncNotes,
     /// No effect will name this attempt again: release what is kept for it. If its end was noted, its
-    /// board took that, and its record can go. If not, it was adopted and its worker not found: its
-    /// record and its worker are left to the next dispatcher.
+    /// board has recorded it, and its record can be cleared. If not, it was adopted and its worker not
+    /// found: its record and its worker are left to the next dispatcher.
     Forget {
         /// The attempt.
         spawn: SpawnId,
@@ -134,7 +134,7 @@ pub enum Report {
     Claimed(Fence, BoardId),
     /// The claim of a dead dispatcher was adopted.
     Adopted(Fence, BoardId),
-    /// It cannot be told whether the worker of an adopted claim lives.
+    /// It cannot be told whether the worker of an adopted claim is alive.
     CannotTell(SpawnId),
     /// The worker of an adopted claim was found.
     Found(SpawnId, Pid),

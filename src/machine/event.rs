@@ -36,8 +36,7 @@ pub enum Event {
         /// Pid of the orphan.
         pid: Pid,
     },
-    /// Last answer to `Reap`: every child that it asked and that had exited before it
-    /// began is reaped.
+    /// Last answer to `Reap`: every child in its scope that had exited before it began is reaped.
     Reaped {
         /// Number of the `Reap` that this answers.
         seq: u64,
@@ -130,7 +129,7 @@ pub enum Event {
     Found {
         /// The attempt.
         spawn: SpawnId,
-        /// What was found of it.
+        /// The evidence of what became of its worker.
         evidence: Evidence,
     },
     /// Answer to `Signal`.
@@ -143,8 +142,8 @@ pub enum Event {
         outcome: SignalOutcome,
     },
 
-    /// The configuration was read again. Attempts that run keep their time limit; claims that are on
-    /// their way are judged by the new configuration; every board is looked at.
+    /// The configuration was read again. Running attempts keep their time limit; claims under way are
+    /// judged by the new configuration; every board is looked at.
     PolicyChanged(Box<Policy>),
     /// Start nothing new; let the workers finish for this long, then end them.
     Drain {

@@ -44,8 +44,8 @@ pub enum Change {
         /// Most running rows of this board, this one included.
         cap: u32,
     },
-    /// Adopt the claim of a dispatcher that is dead: become its owner, if nobody else did. The
-    /// claim's own token stays as it is, since its worker may be alive and use it.
+    /// Adopt the claim of a dead dispatcher: become its owner, unless another dispatcher already has.
+    /// The claim's own token stays, since its worker may be alive and use it.
     Adopt {
         /// The attempt; its number is our token.
         spawn: SpawnId,
@@ -111,7 +111,7 @@ impl Change {
     }
 
     /// Whether it waits while another dispatcher is at work. News of our own runs is recorded
-    /// immediately, and of several that adopt a claim one wins.
+    /// immediately, and of several dispatchers that adopt a claim only one succeeds.
     #[must_use]
     pub fn waits_for_others(&self) -> bool {
         match self {
@@ -205,10 +205,10 @@ pub struct Observation {
     pub promotable: Vec<TaskId>,
     /// Claims of others that have ended by the rules.
     pub expired: Vec<Expired>,
-    /// Claims of dispatchers that are dead. Also those that this dispatcher has adopted: the answer
+    /// Claims of dead dispatchers. Includes those that this dispatcher has adopted, since the answer
     /// to its request may have been lost.
     pub orphans: Vec<Orphan>,
-    /// Every running row that carries a claim of this dispatcher, or one that it has adopted.
+    /// All running rows with a claim that this dispatcher made or adopted.
     pub ours: Vec<Fence>,
     /// The next second at which time alone changes something here: a lease ends, a cooldown is
     /// over.
@@ -235,7 +235,7 @@ pub struct Expired {
     pub by: LeaseEnd,
 }
 
-/// A claim of a dispatcher that is dead. Its worker may be alive.
+/// The claim of a dead dispatcher. Its worker may be alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Orphan {
     /// The claimed task.
@@ -251,7 +251,7 @@ pub struct Orphan {
 pub enum LeaseEnd {
     /// Its time is over and no living process is known to stand behind it.
     Expired,
-    /// The same, but its dispatcher lives, and has not renewed it for a whole further lease.
+    /// The same, but its dispatcher is alive, and has not renewed it for another whole lease.
     Neglected,
     /// Its worker was on this host and is gone, and so is its parent, the only process that could
     /// report how it ended.

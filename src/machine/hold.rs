@@ -119,10 +119,10 @@ pub enum BoardHold {
         /// When a worker is started on this board again.
         until: Mono,
     },
-    /// It cannot be told whether the workers of adopted tasks live. These tasks wait; the operator can
-    /// end that by ending what is left of their workers.
+    /// It cannot be told whether the workers of adopted tasks are alive. These tasks wait; the
+    /// operator can end the wait by ending the processes that are left of their workers.
     WorkersUnclear {
-        /// Number of the tasks.
+        /// Number of such tasks.
         count: u32,
         /// One of them.
         task: TaskId,

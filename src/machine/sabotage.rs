@@ -9,8 +9,8 @@ pub struct Sabotage {
     pub reap_inside_the_pass: bool,
     /// A timer of an attempt that is moved is forgotten: nothing kills what ignores TERM.
     pub forget_a_timer: bool,
-    /// Boards that wait for a slot of the host are forgotten: a slot that comes free stays empty.
+    /// Boards that wait for a slot of the host are forgotten: a freed slot stays empty.
     pub forget_who_waits: bool,
-    /// Claims are reclaimed as soon as their board is back: their holders get no turn.
+    /// Claims are reclaimed as soon as their board is back: their owners get no time to renew them.
     pub reclaim_at_once: bool,
 }

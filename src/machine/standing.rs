@@ -32,8 +32,8 @@ impl Dispatcher {
             })
     }
 
-    /// True when a second stop has nothing left to wait for. A spawn under way may hang with a disk: it
-    /// is left to the next dispatcher, whose records tell of it.
+    /// True when there is nothing left to wait for after a second stop. A spawn under way may hang
+    /// with a disk: it is left to the next dispatcher, which finds it in the records.
     #[must_use]
     pub fn is_aborted(&self, now: Now, grace_ms: u64) -> bool {
         let is_left =
@@ -63,7 +63,7 @@ impl Dispatcher {
             board.attempts().all(|attempt| {
                 match attempt.stage() {
                     Stage::Running(_) => attempt.debt().owed_pid().is_none(),
-                    // Another dispatcher started it, if anything was started.
+                    // If a process was started, another dispatcher started it.
                     Stage::Finding(_) => true,
                     Stage::Claiming { .. }
                     | Stage::Preparing(_)

@@ -17,7 +17,7 @@ impl Mono {
         Mono(self.0.saturating_add(millis))
     }
 
-    /// `millis` earlier; stops at the start of time.
+    /// Returns the time `millis` earlier; at least zero.
     #[must_use]
     pub fn before(self, millis: u64) -> Mono {
         Mono(self.0.saturating_sub(millis))
@@ -84,7 +84,7 @@ pub enum Key {
     Lock(BoardId),
     /// A task about which the board refused something is asked about again.
     Refused(BoardId),
-    /// An ended claim of others may be reclaimed.
+    /// An expired claim of another dispatcher may be reclaimed.
     Reclaim(BoardId),
     /// A board's directories are tried again.
     Directories(BoardId),

@@ -25,7 +25,7 @@ pub struct Shared {
     pub next_attempt: u64,
     /// The board that claimed last: the others come before it.
     pub served: Option<BoardId>,
-    /// A planted bug: the holders of claims get no turn after an outage.
+    /// A planted bug: after an outage the owners of claims get no time to renew them.
     #[cfg(feature = "sabotage")]
     pub hasty: bool,
 }
@@ -70,7 +70,7 @@ impl Shared {
         self.policy.max_workers.saturating_sub(self.host.used())
     }
 
-    /// Allots the number of an attempt.
+    /// Allocates the number of an attempt.
     pub fn new_attempt(&mut self) -> SpawnId {
         self.next_attempt += 1;
         SpawnId(self.next_attempt - 1)

@@ -20,7 +20,7 @@ pub enum Verdict {
     Completed,
     /// It failed, or was killed.
     Crashed(ExitStatus),
-    /// It ended, and how is lost with the dispatcher that started it: neither a success nor a crash.
+    /// It ended, but no evidence of how is left: neither a success nor a crash.
     Unknown,
     /// It exited cleanly although it should have completed or blocked its task itself.
     ProtocolViolation,
@@ -89,8 +89,8 @@ impl Verdict {
     }
 }
 
-/// Protocol violations in a row, or unknown ends in a row, after which a task is blocked, unless it
-/// sets its own limit.
+/// Number of protocol violations in a row, or of unknown ends in a row, after which a task is blocked,
+/// unless it has its own limit.
 pub const STREAK_LIMIT: u32 = 3;
 
 /// What a task has used up so far, read in the transaction that records the verdict.
@@ -102,7 +102,7 @@ pub struct Budget {
     pub failure_limit: u32,
     /// `tasks.max_retries`: the task's own limit.
     pub max_retries: Option<u32>,
-    /// How many runs in a row ended like the one being recorded, that one included. Counted for
+    /// How many runs in a row ended like the one being recorded, including that one. Counted for
     /// protocol violations and for unknown ends.
     pub streak: u32,
 }
@@ -237,7 +237,7 @@ mod tests {
             let two = Budget { streak: 2, ..FRESH };
             assert_eq!(settle(verdict, two), Settlement::Ready { failures: 0 });
             let three = Budget { streak: 3, failure_limit: 5, ..FRESH };
-            // The counter is raised to the limit in force, or a promotion would undo the trip.
+            // The counter is raised to the limit in force, or a promotion would unblock the task.
             let blocked =
                 Settlement::Blocked { failures: 5, limit: 3, own_limit: false, sticky: true };
             assert_eq!(settle(verdict, three), blocked);

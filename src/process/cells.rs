@@ -1,4 +1,4 @@
-//! What a new process tells its parent: memory that both have until it executes its program.
+//! How a new process reports to its parent: memory that both share until it executes its program.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::machine::ids::Pid;
 
-/// Written by the kernel and the child, read by any thread of ours.
+/// Written by the kernel and the child, read by any of our threads.
 #[derive(Debug)]
 pub(super) struct Cells {
     pid: AtomicI32,
@@ -17,10 +17,10 @@ pub(super) struct Cells {
     errno: AtomicI32,
 }
 
-/// What the child was at when it failed.
+/// The step at which the child failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Making what a worker is given: session, signals, descriptors.
+    /// Setting up what a worker is given: session, signals, descriptors.
     Prepare,
     /// Writing its pid into its intent record.
     Record,
@@ -34,12 +34,12 @@ impl Step {
     const ALL: [Step; 4] = [Step::Prepare, Step::Record, Step::Enter, Step::Execute];
 }
 
-/// No process has this pid, and no descriptor this number.
+/// Values that are never a pid or a descriptor.
 const NO_PID: i32 = 0;
 const NO_PIDFD: i32 = -1;
 
 impl Cells {
-    /// Of a process that does not exist yet.
+    /// Returns the cells of a process that does not exist yet.
     pub fn new() -> Cells {
         Cells {
             pid: AtomicI32::new(NO_PID),
@@ -50,32 +50,32 @@ impl Cells {
         }
     }
 
-    /// Where the kernel puts the pid, before the child's first instruction.
+    /// Returns where the kernel writes the pid, before the child's first instruction.
     pub fn place_for_pid(&self) -> *mut i32 {
         self.pid.as_ptr()
     }
 
-    /// Where the kernel puts the pidfd, before it puts the pid.
+    /// Returns where the kernel writes the pidfd, before it writes the pid.
     pub fn place_for_pidfd(&self) -> *mut i32 {
         self.pidfd.as_ptr()
     }
 
-    /// `None` for as long as there is no process.
+    /// Returns the pid; `None` while there is no process.
     pub fn pid(&self) -> Option<Pid> {
         let pid = self.pid.load(Ordering::Acquire);
         (pid != NO_PID).then_some(Pid(pid))
     }
 
-    /// The pidfd, once. `None` if the kernel could make none.
+    /// Takes the pidfd, once. `None` if the kernel could create none.
     pub fn take_pidfd(&self) -> Option<OwnedFd> {
-        // A clone that fails late has put a number there that is no descriptor of ours any more.
+        // A clone that fails late may have written the number of a descriptor that is closed again.
         self.pid()?;
         let fd = self.pidfd.swap(NO_PIDFD, Ordering::AcqRel);
         // SAFETY: the kernel made this descriptor for us, and the swap returns it only once.
         (fd != NO_PIDFD).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// The keeper has the child's pidfd.
+    /// Notes that the keeper has the child's pidfd.
     pub fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
     }
@@ -85,13 +85,13 @@ impl Cells {
         self.handed_over.load(Ordering::Acquire)
     }
 
-    /// The child's last act, if it cannot execute its program.
+    /// Notes why the child cannot execute its program. The child does nothing after this but exit.
     pub fn fail(&self, step: Step, errno: Errno) {
         self.step.store(step as u8, Ordering::Relaxed);
         self.errno.store(errno as i32, Ordering::Release);
     }
 
-    /// Why the child has not executed its program, and will not. Final once the child is a zombie.
+    /// Returns why the child cannot execute its program. Final once the child is a zombie.
     pub fn failure(&self) -> Option<(Step, Errno)> {
         let errno = self.errno.load(Ordering::Acquire);
         let step = Step::ALL.get(usize::from(self.step.load(Ordering::Relaxed)))?;

@@ -1,5 +1,5 @@
-//! The environment of other processes, by which workers are recognised: a claim's lock text is in that
-//! of its worker, and in no other by chance.
+//! The environment of other processes, by which workers are recognised: a claim's lock text is in the
+//! environment of its worker, and in no other by chance.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,15 +10,15 @@ use crate::machine::ids::Pid;
 /// Whether a process has a text in its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bears {
-    /// It has.
+    /// The text is in its environment.
     It,
-    /// It has an environment without it, or has ended.
+    /// Its environment does not contain the text, or it has ended.
     Another,
-    /// Its environment is empty, as while a program is being executed, or cannot be read.
+    /// Its environment is empty, as during an exec, or cannot be read.
     CannotTell,
 }
 
-/// Whether the value of any variable of process `pid` is `text`.
+/// Returns whether the value of any variable of process `pid` is `text`.
 #[must_use]
 pub fn bears(pid: Pid, text: &str) -> Bears {
     match fs::read(format!("/proc/{}/environ", pid.0)) {
@@ -41,11 +41,11 @@ fn has_value(environment: &[u8], text: &[u8]) -> bool {
     })
 }
 
-/// Returns the leader of a session that has `text` in its environment, if there is one. Those that
-/// started before `since`, in ticks since boot, are not looked at.
+/// Returns a session leader that has `text` in its environment, if there is one. Leaders that started
+/// before `since`, in ticks since boot, are skipped.
 ///
 /// # Errors
-/// If a session leader does not show its environment: it may be the one.
+/// If a session leader's environment cannot be read: it may be the one.
 pub fn search(text: &str, since: u64) -> Result<Option<Pid>, LookError> {
     let (mut found, mut hidden) = (None, None);
     identity::each_process(|stat| {
@@ -79,7 +79,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // It has executed when it answers.
+        // Once it answers, it has executed its program.
         let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         std::io::Write::write_all(&mut input, b"x").unwrap();
         std::io::Read::read_exact(&mut output, &mut [0]).unwrap();

@@ -323,7 +323,7 @@ mod tests {
         let git = Git::new(LIMIT).unwrap();
         match git.run(&repo, &["init", "--quiet"]) {
             Err(WorkspaceError::Start(error)) => {
-                // Shown by the test harness only in this way.
+                // The test harness shows it only if it is written like this.
                 let line = format!("SKIPPED: git cannot be started: {error}\n");
                 let _no_other_place = io::stderr().write_all(line.as_bytes());
                 return None;

@@ -65,7 +65,7 @@ pub enum LookError {
         /// Why it could not be read.
         source: io::Error,
     },
-    /// A process does not show its environment.
+    /// The environment of a process cannot be read.
     #[error("process {} does not show its environment; nothing is concluded from that", .0.0)]
     Hidden(Pid),
     /// A file in `/proc` has an unknown form.
@@ -87,8 +87,8 @@ pub fn stat(pid: Pid) -> Result<Stat, LookError> {
     parse_stat(&bytes).ok_or(LookError::Garbled(path))
 }
 
-/// Returns how a zombie that is not our child ended, as far as the kernel shows that to us. Its parent
-/// may never reap it.
+/// Returns how a zombie that is not our child ended, if the kernel shows that to us. Its parent may
+/// never reap it.
 #[must_use]
 pub fn zombie_status(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     let is_zombie = || pidfd::stage(pidfd) == Ok(Stage::Zombie);
@@ -96,13 +96,13 @@ pub fn zombie_status(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
         return None;
     }
     let raw = exit_code(pid)?;
-    // To those who may not know it, the kernel shows 0.
+    // The kernel shows 0 to processes without permission.
     let counts = raw != 0 || is_of_our_users(pid);
-    // The number was its all the time, since it is not reaped.
+    // It is still not reaped, so the pid was its own all the time.
     (counts && is_zombie()).then(|| wait::from_raw(raw))
 }
 
-/// The last field of the file, in the form that `wait4` uses.
+/// Returns the last field of the file, in the form that `wait4` uses.
 fn exit_code(pid: Pid) -> Option<i32> {
     let bytes = read(Path::new(&format!("/proc/{}/stat", pid.0))).ok()?;
     let close = bytes.iter().rposition(|byte| *byte == b')')?;
@@ -110,7 +110,7 @@ fn exit_code(pid: Pid) -> Option<i32> {
     rest.split_ascii_whitespace().nth(52 - 3)?.parse().ok()
 }
 
-/// Whether all uids and gids of a process are ours, or we are root.
+/// Returns whether all uids and gids of a process are ours, or we are root.
 fn is_of_our_users(pid: Pid) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{}/status", pid.0)) else { return false };
     let all = |name: &str, own: u32| {
@@ -151,27 +151,28 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     })
 }
 
-/// This boot's id, which the kernel draws at each boot.
+/// Returns the id of this boot, which the kernel chooses at random at each boot.
 fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// Where pids and start times have one meaning: a boot of a kernel, and two namespaces of it. Host names
-/// decide nothing, since two containers may have one name.
+/// The scope in which pids and start times are unique: one boot of a kernel, and two of its
+/// namespaces. Host names are not used, since two containers may have the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {
-    /// What the kernel drew at its boot.
+    /// The id of the boot.
     pub boot_id: String,
-    /// Inode of the pid namespace: pids of another one mean nothing here.
+    /// Inode of the pid namespace: pids of another namespace prove nothing here.
     pub pid_namespace: u64,
-    /// Inode of the time namespace, by which start times are shifted; 0 before Linux 5.6.
+    /// Inode of the time namespace, which shifts start times; 0 before Linux 5.6.
     pub time_namespace: u64,
 }
 
 impl Domain {
     /// Returns the domain of this process.
     ///
-    /// # Errors If `/proc` cannot be read.
+    /// # Errors
+    /// If `/proc` cannot be read.
     pub fn own() -> io::Result<Domain> {
         use std::os::unix::fs::MetadataExt;
         let inode = |path| fs::metadata(path).map(|meta| meta.ino());
@@ -184,29 +185,31 @@ impl Domain {
     }
 }
 
-/// A process, distinguished from every other that ever had its pid, on any host. Its text, as it stands
-/// in claims: `<boot id>.<pid namespace>.<time namespace>.<start>`, and `+` if it holds a lifeline.
+/// Distinguishes a process from all others that ever had its pid, on any host. In claims it is written
+/// as `<boot id>.<pid namespace>.<time namespace>.<start>`, with a `+` if the process holds a
+/// lifeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// In which its pid has a meaning.
+    /// The scope in which its pid is unique.
     pub domain: Domain,
     /// When it started, in clock ticks since boot.
     pub start: u64,
-    /// Whether it holds a lock beside its boards for as long as it lives.
+    /// Whether it holds a lifeline.
     pub lifeline: bool,
 }
 
 impl Instance {
-    /// Returns that of this process, without a lifeline.
+    /// Returns the instance of this process, without a lifeline.
     ///
-    /// # Errors If `/proc` cannot be read.
+    /// # Errors
+    /// If `/proc` cannot be read.
     pub fn own() -> io::Result<Instance> {
         let pid = Pid(std::process::id().cast_signed());
         let start = stat(pid).map_err(io::Error::other)?.start;
         Ok(Instance { domain: Domain::own()?, start, lifeline: false })
     }
 
-    /// Reads the text; `None` if it is of another form.
+    /// Reads the text; `None` if it has another form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Instance> {
         let bare = text.strip_suffix('+');
@@ -228,7 +231,7 @@ impl fmt::Display for Instance {
     }
 }
 
-/// Returns the time since boot as start times count it, in clock ticks; `None` if it cannot be read.
+/// Returns the time since boot in clock ticks, as in start times; `None` if it cannot be read.
 #[must_use]
 pub fn ticks_now() -> Option<u64> {
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
@@ -237,7 +240,7 @@ pub fn ticks_now() -> Option<u64> {
     Some(hundredths * ticks_per_second()? / 100)
 }
 
-/// Returns how many ticks a second has; `None` if the system does not say.
+/// Returns the number of ticks per second; `None` if the system does not tell.
 #[must_use]
 pub fn ticks_per_second() -> Option<u64> {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok()??;
@@ -257,20 +260,21 @@ pub fn fingerprint(pid: Pid) -> String {
     whole().unwrap_or_else(|| UNVERIFIED.to_owned())
 }
 
-/// Returns the fingerprint of a process of this boot and pid namespace that started then.
+/// Returns the fingerprint of a process of this boot and pid namespace with this start time.
 #[must_use]
 pub fn fingerprint_of_start(start: u64) -> Option<String> {
     Some(format!("{}|{start}", host_epoch()?))
 }
 
-/// Returns the start time in a fingerprint, in ticks since boot; of older rows, it is all there is.
+/// Returns the start time in a fingerprint, in ticks since boot. A fingerprint in an older row has
+/// nothing else.
 #[must_use]
 pub fn start_of_fingerprint(fingerprint: &str) -> Option<u64> {
     let (_, start) = fingerprint.trim().rsplit_once('|').unwrap_or(("", fingerprint.trim()));
     start.parse().ok()
 }
 
-/// True if a fingerprint is of this boot, and of a pid namespace that is not ours.
+/// True if a fingerprint belongs to this boot and to another pid namespace.
 #[must_use]
 pub fn is_of_another_namespace(fingerprint: &str) -> bool {
     let epoch = fingerprint.split_once('|').map(|(epoch, _)| epoch);

@@ -6,7 +6,7 @@
 //! * [`wait`]: `waitid`, with every status that the kernel reports.
 //! * [`signal`]: a signal to a worker's whole group, never to a bare number.
 //! * [`identity`]: which process a pid is, and whether that one is alive.
-//! * [`environment`]: whether a process is a worker, by its environment.
+//! * [`environment`]: recognises workers by their environment.
 //! * [`workspace`]: the directory in which a worker runs.
 //! * [`logfile`]: the file that takes its output.
 //! * [`descriptors`]: what this process must not hand on.

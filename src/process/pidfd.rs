@@ -45,7 +45,7 @@ pub fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Returns the pid of the process; `None` if it has been reaped, or is of another pid namespace.
+/// Returns the pid of the process; `None` if it has been reaped, or belongs to another pid namespace.
 #[must_use]
 pub fn pid(pidfd: BorrowedFd<'_>) -> Option<Pid> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;

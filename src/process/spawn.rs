@@ -3,12 +3,12 @@
 //! It leads a session and a group of its own, has an empty signal mask, default dispositions,
 //! `/dev/null` for input, its log for output, and no other descriptor.
 //!
-//! The process is made by a clone of our own that shares our memory until the program is executed: a
-//! copy of our page tables would make every spawn from a large parent fifty times as slow, and the
-//! library's `posix_spawn` neither tells which step failed nor, before it returns, which process it
-//! made. In between, the child begins its session, resets its signals, leaves its [`Evidence`], takes
-//! its three descriptors, enters its directory, marks all other descriptors to be closed, and
-//! unblocks its signals.
+//! The process is created by our own clone call, which shares our memory until the program is
+//! executed. Copying our page tables would make every spawn from a large parent fifty times slower,
+//! and the library's `posix_spawn` tells neither which step failed nor, before it returns, which
+//! process it created. Before it executes its program, the child starts its session, resets its
+//! signals, leaves its [`Evidence`], sets up its three descriptors, enters its directory, marks all
+//! other descriptors close-on-exec, and unblocks its signals.
 
 mod child;
 mod clone;
@@ -48,28 +48,28 @@ pub struct Command {
     pub log: File,
 }
 
-/// A process that was started, and is announced to the reaper. Dropping this registers it.
+/// A started process that is announced to the reaper. Dropping this registers it.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its pid, which is also its group's and its session's. Another process may have it once the
     /// reaper has returned this one's exit.
     pub pid: Pid,
-    /// Whether it has sent its pidfd to the keeper. Also false if it was killed right after that.
+    /// Whether it has sent its pidfd to the keeper. Also false if it was killed right after sending.
     pub handed_over: bool,
     birth: Birth,
 }
 
 impl Spawned {
-    /// Calls `act` unless the process was reaped already. It is not reaped meanwhile: `act` must not
-    /// wait for anything.
+    /// Calls `act` unless the process was reaped already. The process is not reaped during the call,
+    /// so `act` must not block.
     pub fn unless_reaped(&self, act: impl FnOnce()) {
         self.birth.unless_reaped(act);
     }
 }
 
-/// Starts `command` as the child that `birth` announces, and that leaves `evidence` behind before it
-/// executes the program. Returns when the new process has executed
-/// its program, so a program on a disk that hangs holds the caller for as long.
+/// Starts `command` as the child that `birth` announces; the child leaves `evidence` before it
+/// executes the program. Returns when the new process has executed its program, so a program on a disk
+/// that hangs blocks the caller.
 ///
 /// # Errors
 /// See [`SpawnError`].
@@ -88,16 +88,16 @@ pub fn spawn(
     }
 }
 
-/// A process that its parent waits for by itself.
+/// A process that the caller itself waits for.
 #[derive(Debug)]
 pub(super) struct Unregistered {
     /// Its pid, which is also its group's and its session's.
     pub pid: Pid,
-    /// Its pidfd; `None` if the host had no descriptor left. The child exists nevertheless.
+    /// Its pidfd; `None` if the host had no descriptor left. The child runs in any case.
     pub pidfd: Option<OwnedFd>,
 }
 
-/// As [`spawn`], with two places for output and errors, and for the caller to reap.
+/// Like [`spawn`], but with separate output and error, and the caller reaps the child.
 pub(super) fn start(
     argv: &[OsString],
     env: &[(OsString, OsString)],
@@ -118,7 +118,7 @@ pub(super) fn start(
     }
 }
 
-/// Makes the process. If it could not execute its program, it is left to be reaped.
+/// Creates the process. If it cannot execute its program, the caller must reap it.
 fn make(
     argv: &[OsString],
     env: &[(OsString, OsString)],
@@ -157,7 +157,7 @@ mod tests {
     use crate::machine::effect::Whom;
     use crate::machine::ids::SpawnId;
 
-    /// A child that could not execute its program, whose thread is held before it reaps it.
+    /// Returns a child that could not execute its program, and that its thread has not reaped yet.
     fn failed(children: &Children) -> (Birth, Pid) {
         let birth = children.birth(SpawnId(1));
         let log = File::options().write(true).open("/dev/null").unwrap();
@@ -186,7 +186,7 @@ mod tests {
         let reaping = children.reap(Whom::All);
         assert_eq!((reaping.exits, reaping.error), (vec![], None));
         assert!(is_reaped(pid));
-        // Its thread comes back at last.
+        // Its thread continues at last.
         birth.fail();
         assert_eq!(children.unreaped(), 0);
     }

@@ -24,7 +24,7 @@ pub enum Which<'a> {
 }
 
 impl<'a> Which<'a> {
-    /// A process by its pidfd, or without one by its pid.
+    /// A process, by its pidfd or, without one, by its pid.
     pub(super) fn of(pid: Pid, pidfd: Option<&'a OwnedFd>) -> Which<'a> {
         pidfd.map_or(Which::Pid(pid), |fd| Which::PidFd(fd.as_fd()))
     }

@@ -112,8 +112,8 @@ impl Attempts {
         texts
     }
 
-    /// That of a worker that was reaped before its thread could look at it is made of what the reaper
-    /// saw: nothing will be compared with it any more.
+    /// If a worker was reaped before its thread could read its fingerprint, builds one from what the
+    /// reaper saw: no later process will be compared with it.
     fn fingerprint(&self, spawn: SpawnId) -> Option<String> {
         let seen = || identity::fingerprint_of_start(self.children.start(spawn)?);
         self.fingerprints.get(spawn).or_else(seen)
@@ -149,12 +149,12 @@ impl Attempts {
         threads.call_off(spawn, &claimed.gate).then_some(Event::SpawnCancelled { spawn })
     }
 
-    /// What outlives this dispatcher.
+    /// Returns the evidence that outlives this dispatcher.
     pub fn evidence(&self) -> &EvidenceThreads {
         &self.evidence
     }
 
-    /// Looks for the worker of an adopted claim; an event if that cannot be done now.
+    /// Looks for the worker of an adopted claim. Returns an event if that cannot be done now.
     pub fn find(&self, spawn: SpawnId) -> Option<Event> {
         self.evidence.find(spawn).map(|evidence| Event::Found { spawn, evidence })
     }

@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::machine::time::{Mono, Now};
 
-/// What the monotonic clock showed when it was first asked: what began before, as the workers of an
-/// earlier dispatcher, has a moment of its own.
+/// What the monotonic clock showed when it was first asked. It is large, so that earlier times, such
+/// as the start of an adopted worker, can be represented.
 const BEGAN_MS: u128 = 100 * 365 * 24 * 3_600_000;
 /// When it was first asked.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -30,7 +30,7 @@ pub fn now() -> Now {
     Now { mono: Mono(u64::try_from(millis).unwrap_or(u64::MAX)), unix: unix() }
 }
 
-/// How long ago a file was written; `None` if that lies ahead.
+/// Returns how long ago a file was written; `None` if its time is in the future.
 #[must_use]
 pub fn age_of(written: SystemTime) -> Option<std::time::Duration> {
     SystemTime::now().duration_since(written).ok()

@@ -40,7 +40,7 @@ use crate::root::Environment;
 const END_MS: u64 = 100;
 /// Time limit in milliseconds for threads to shut down.
 const SHUTDOWN_MS: u64 = 2_000;
-/// Milliseconds for which the state directory may take to answer at the start.
+/// Milliseconds that the state directory may take to answer at the start.
 const STATE_MS: u64 = 2_000;
 /// Milliseconds in which everything must have been killed and recorded after a second signal.
 const ABORT_MS: u64 = 3_000;
@@ -52,7 +52,7 @@ pub struct Settings {
     pub place: Place,
     /// The configuration at the start; SIGHUP replaces it.
     pub config: Config,
-    /// Where records are kept of what is started, and where the keeper is found; `None` for neither.
+    /// The directory of the records and of the keeper's socket; `None` for neither.
     pub state: Option<PathBuf>,
     /// One tick only: each board's ready tasks are claimed once.
     pub once: bool,
@@ -449,7 +449,7 @@ impl Drop for Daemon {
     }
 }
 
-/// What outlives this dispatcher, as far as its state directory lets it.
+/// Returns the evidence that outlives this dispatcher, as far as its state directory allows.
 fn evidence_of(
     host: &Arc<Host>,
     config: &Config,

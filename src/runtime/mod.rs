@@ -1,4 +1,4 @@
-//! The event loop and its threads, which carry out effects. Nothing here decides what becomes of a
+//! The event loop and its threads, which carry out effects. Nothing here decides what happens to a
 //! task, and the loop's own thread makes no call that can block.
 //!
 //! * [`daemon`]: the loop. It only makes calls that do not block.
@@ -7,8 +7,8 @@
 //! * `attempts`: the attempts, as the loop knows them.
 //! * [`board_thread`]: SQLite, one thread for each board.
 //! * [`spawn_thread`]: workspaces, worker logs and spawns, a few threads for each board.
-//! * [`host`]: who we are, and which processes live.
-//! * `evidence`: what is written down for the next dispatcher, and looked for from an earlier one.
+//! * [`host`]: this process's identity, and which processes are alive.
+//! * `evidence`: writes evidence for the next dispatcher, and searches that of an earlier one.
 //! * `keeper`: the connection to the process that holds the workers' pidfds.
 //! * [`cleaner`]: removes scratch workspaces that are no longer needed.
 //! * [`listing`]: which boards there are, and their directories watched.

@@ -33,7 +33,7 @@ pub enum Message {
     Spawned(SpawnId, Pid),
     /// A worker could not be started, and why, in words.
     SpawnFailed(SpawnId, Blame, i32, String),
-    /// What was found of the worker of an adopted claim.
+    /// The answer to a search for the worker of an adopted claim.
     Found(SpawnId, Evidence),
     /// The boards were listed.
     Listed(Listing),

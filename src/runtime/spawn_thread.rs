@@ -82,7 +82,8 @@ pub struct Spawning {
 }
 
 impl Spawning {
-    /// Children go into that table, answers to that post, and what is started is written down there.
+    /// Children are registered in `children`, answers go to `post`, and `evidence` records what is
+    /// started.
     pub fn new(children: Children, post: Post, evidence: EvidenceThreads) -> Spawning {
         Spawning { children, post, evidence }
     }
@@ -103,7 +104,7 @@ impl Fingerprints {
         self.all().remove(&spawn);
     }
 
-    /// Keeps that of one worker.
+    /// Stores the fingerprint of one worker.
     pub fn note(&self, spawn: SpawnId, fingerprint: String) {
         self.all().insert(spawn, fingerprint);
     }
@@ -223,7 +224,7 @@ impl Spawner {
         }
     }
 
-    /// What is written down before the process is made.
+    /// Returns the intent, which is written before the process is created.
     fn intent(&self, job: &Job) -> Intent {
         let SpawnFacts { task, run, .. } = *job.facts;
         Intent { board: self.board.slug.to_string(), task, run }
@@ -273,8 +274,8 @@ impl Spawner {
         })
     }
 
-    /// Makes the process. It is announced first: its exit is seen whatever becomes of this thread. It
-    /// writes its pid down and hands its pidfd over by itself, before it executes its program.
+    /// Creates the process. It is announced first, so that its exit is seen even if this thread is
+    /// held up. The process itself writes its pid and sends its pidfd before it executes its program.
     fn make(
         &self,
         spawn: SpawnId,
@@ -285,7 +286,7 @@ impl Spawner {
         let Spawning { children, evidence, .. } = &self.spawning;
         let tag = evidence.tag(spawn, intent);
         let message = tag.as_ref().map(Tag::keep_message);
-        // Before there is a process: its end drops it.
+        // Before there is a process, since its end drops the tag.
         tag.into_iter().for_each(|tag| evidence.keeper().expect(spawn, tag));
         let keeper = evidence.keeper().get();
         let record = slot.zip(evidence.records());
@@ -303,14 +304,14 @@ impl Spawner {
             Ok(spawned) => {
                 let fingerprint = identity::fingerprint(spawned.pid);
                 let mut start = None;
-                // Not reaped now means not reaped when it was read, so that the number was its; and
-                // what is noted is there when the exit is seen, and dropped after it.
+                // If it is not reaped now, it was not when the fingerprint was read, so the pid was its
+                // own. The note exists before the exit is seen, and is dropped after that.
                 spawned.unless_reaped(|| {
                     start = identity::start_of_fingerprint(&fingerprint);
                     evidence.fingerprints().note(spawn, fingerprint);
                 });
                 let (pid, handed_over) = (spawned.pid, spawned.handed_over);
-                // Registers it.
+                // Registers the child.
                 drop(spawned);
                 if let Some(start) = start {
                     evidence.started(spawn, start);

@@ -56,7 +56,7 @@ pub enum Kind {
     /// Workspaces or worker logs cannot be created.
     #[serde(rename = "folders_fail")]
     DirectoriesFail,
-    /// It cannot be told whether the workers of adopted tasks live.
+    /// It cannot be told whether the workers of adopted tasks are alive.
     WorkersUnclear,
     /// The host starts no processes.
     HostRefuses,

@@ -56,8 +56,8 @@ impl<K: Clone + Ord, J> State<K, J> {
 type Work<K, J> = dyn for<'a> Fn(J, AtWork<'a, K, J>) + Send + Sync;
 
 impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Threads<K, J> {
-    /// No thread yet: they are started when there is work. What `work` returns is handed to `answer`
-    /// when the job is no longer under way, so that its receiver finds the thread free.
+    /// Returns a pool without threads: they are started when there is work. What `work` returns is
+    /// handed to `answer` after the job has ended, so that the receiver finds the thread free.
     pub fn new<A>(
         name: String,
         limit: usize,
@@ -201,8 +201,8 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
     fn serve(&self) {
         while let Some((key, job)) = self.next() {
             let at_work = AtWork { shared: self, key };
-            // A job that panics is over too, and the next one finds the thread. The panic itself is
-            // printed where it happens.
+            // A job that panics has ended as well, and the thread takes the next one. The panic itself
+            // is printed where it happens.
             let _printed = panic::catch_unwind(AssertUnwindSafe(|| (self.work)(job, at_work)));
         }
     }
@@ -222,7 +222,7 @@ impl<K: Clone + Ord + Send + 'static, J: Send + 'static> Shared<K, J> {
     }
 }
 
-/// A job that is under way, until this is dropped.
+/// Marks a job as under way until it is dropped.
 struct AtWork<'a, K: Clone + Ord, J> {
     shared: &'a Shared<K, J>,
     key: K,

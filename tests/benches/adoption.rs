@@ -1,5 +1,5 @@
-//! How long the next dispatcher takes to find 500 workers of one that was killed, and what the
-//! records of a worker cost beside the worker itself.
+//! How long the next dispatcher takes to find 500 workers of a killed one, and what the records of a
+//! worker cost compared with the worker itself.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 use std::fs::{self, File};
@@ -15,9 +15,9 @@ use sexton::evidence::records::{Intent, Records};
 use sexton::machine::ids::{RunId, SpawnId, TaskId};
 use sexton::machine::verdict::Verdict;
 
-/// What the adoption of all may take.
+/// Time limit for adopting all of them.
 const WANTED_S: f64 = 1.0;
-/// Far more than anything here takes.
+/// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -36,7 +36,7 @@ fn main() {
     );
 }
 
-/// From the start of a dispatcher until it has found all workers of the one before.
+/// Measures from the start of a dispatcher until it has found all workers of the previous one.
 fn adoption(workers: usize) -> Duration {
     let scene = Scene::new(workers);
     let started = "SELECT count(worker_pid) FROM tasks WHERE status = 'running'";
@@ -57,7 +57,7 @@ fn adoption(workers: usize) -> Duration {
     took
 }
 
-/// Looks seldom enough to cost the dispatcher nothing.
+/// Polls rarely enough to cost the dispatcher nothing.
 fn wait(until: impl Fn() -> bool) {
     let begin = Instant::now();
     while !until() {
@@ -66,7 +66,7 @@ fn wait(until: impl Fn() -> bool) {
     }
 }
 
-/// A root with as many tasks as workers.
+/// Creates a root with as many tasks as workers.
 struct Scene {
     root: tempfile::TempDir,
 }
@@ -115,7 +115,7 @@ impl Scene {
         usize::try_from(count.unwrap()).unwrap()
     }
 
-    /// The processes that name this root in their environment or arguments.
+    /// Returns the processes that have this root in their environment or arguments.
     fn processes(&self) -> Vec<i32> {
         let root = self.root.path().to_str().unwrap();
         let names = |pid: &i32| {
@@ -139,7 +139,7 @@ impl Drop for Scene {
     }
 }
 
-/// All that is written down of an attempt: intent, start, end, and that it is over.
+/// Writes everything that is recorded of an attempt: intent, start, end, and clearing.
 fn records(attempts: u32) -> Duration {
     let directory = tempfile::tempdir().unwrap();
     let records = Records::create(directory.path(), "1.a-benchmark").unwrap();

@@ -313,14 +313,14 @@ fn claims_of_others_end_by_the_rules() {
     assert_eq!(world.send(&changes, false).answer.taken, vec![Taken::No(Refusal::Superseded); 4]);
 }
 
-/// Whether a dispatcher frees the task of a client that is gone, on whose worker's number there
-/// is now a process with fingerprint `found`.
+/// Returns whether a dispatcher frees the task of a dead client, if the pid of its worker now belongs
+/// to a process with fingerprint `found`.
 fn is_freed(recorded: &str, found: &str) -> bool {
     let mut world = World::new();
     world.add("t_1", "ready");
     world.start("t_1", 1, 50);
     world.rival(&format!("UPDATE task_events SET payload = {recorded} WHERE kind = 'spawned'"));
-    // Of a sexton it would be adopted.
+    // A sexton's claim would be adopted.
     world.rival("UPDATE tasks SET claim_lock = 'vm:77'");
     world.owner = Owner::new("vm", Pid(78), "boot.1.1.2");
     world.host.workers.borrow_mut().insert(50);

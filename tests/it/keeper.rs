@@ -1,4 +1,5 @@
-//! The keeper as a process: what it holds outlives dispatchers, and nobody can stop it for others.
+//! The keeper as a process: the pidfds that it holds outlive dispatchers, and no client can block it
+//! for others.
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -45,7 +46,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts one, and returns when it can be reached.
+    /// Starts a keeper, and returns when it can be reached.
     fn start(state: &Path) -> Running {
         Running::start_as(
             Command::new(env!("CARGO_BIN_EXE_sexton")).arg("keeper").arg(state),
@@ -69,7 +70,7 @@ impl Running {
         self.child.id().cast_signed()
     }
 
-    /// How many it has open.
+    /// Returns how many descriptors it has open.
     fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
@@ -86,7 +87,7 @@ impl Drop for Running {
     }
 }
 
-/// A program that waits for the end of its input, and ends with this.
+/// A program that waits for the end of its input, and exits when this is dropped.
 struct Waiting(Child);
 
 impl Waiting {
@@ -118,12 +119,12 @@ fn own_pidfd() -> OwnedFd {
     pidfd::open(Pid(std::process::id().cast_signed())).unwrap()
 }
 
-/// What a pidfd stands for: one number for each process.
+/// Returns the inode of a pidfd, which is unique to its process.
 fn which(pidfd: &OwnedFd) -> u64 {
     fstat(pidfd).unwrap().st_ino
 }
 
-/// A connection by hand, with no hello said.
+/// Opens a connection by hand, without a hello.
 fn raw(state: &Path) -> OwnedFd {
     let socket = packets();
     let address = UnixAddr::new(&state.join("keeper.sock")).unwrap();
@@ -146,13 +147,13 @@ fn hand_over(socket: &impl AsFd, packet: &[u8], descriptors: &[i32]) {
     sendmsg::<()>(socket, &bytes, &control, MsgFlags::empty(), None).unwrap();
 }
 
-/// Waits until a packet has come, or the end.
+/// Waits for a packet, or for the end of the connection.
 fn wait_readable(socket: &OwnedFd) {
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     assert_eq!(poll(&mut fds, PollTimeout::from(PATIENCE_MS)), Ok(1), "nothing comes");
 }
 
-/// Reads up to the end, and returns the number of packets before it.
+/// Reads up to the end of the connection, and returns the number of packets before it.
 fn packets_to_the_end(socket: &OwnedFd) -> usize {
     let mut buffer = [0; 5000];
     let read = || {
@@ -174,7 +175,7 @@ const PATIENCE_MS: u16 = 45_000;
 const HELLO: [u8; 3] = [1, 1, 0];
 const LIST: [u8; 5] = [5, 1, 0, 0, 0];
 
-/// Whether this kernel tells how a reaped process ended.
+/// Returns whether this kernel tells how a reaped process ended.
 fn kernel_keeps_exit_codes() -> bool {
     let worker = Waiting::start();
     let pidfd = worker.pidfd();
@@ -207,7 +208,7 @@ fn the_code_of_a_worker_that_pid_1_reaped_is_read_from_a_copy() {
     dispatcher.wait().unwrap();
     gate.let_pass(1);
     let copy = keeper.connect().get("lock").unwrap().unwrap();
-    // POLLHUP alone: it has been reaped.
+    // POLLHUP alone means that it has been reaped.
     let mut fds = [PollFd::new(copy.as_fd(), PollFlags::empty())];
     assert_eq!(poll(&mut fds, PollTimeout::from(PATIENCE_MS)), Ok(1), "it was never reaped");
     assert_eq!(pidfd::exit_status(copy.as_fd()), Some(ExitStatus::Code(42)));
@@ -261,7 +262,7 @@ fn the_last_pidfds_of_a_killed_dispatcher_are_kept() {
     for lock in ["a", "b", "c"] {
         hand_over(&dispatcher, &tag(lock).keep_message(), &[descriptor.as_raw_fd()]);
     }
-    // With the answer to its hello unread.
+    // The answer to its hello is still unread.
     drop(dispatcher);
     keeper.signal(Signal::SIGCONT);
     let next = keeper.connect();
@@ -321,7 +322,7 @@ fn dispatchers_that_begin_together_share_one_keeper() {
     children[0].wait().unwrap();
     assert!(matches!(keepers[0].get("lock"), Err(KeeperError::Closed(_))));
     assert!(matches!(Keeper::connect(state), Err(KeeperError::Absent(_))));
-    // The dead one has left its socket.
+    // The dead keeper has left its socket.
     let (keeper, child) = Keeper::connect_or_start(program, state).unwrap();
     assert_eq!(keeper.list().unwrap(), []);
     let mut child = child.unwrap();
@@ -397,7 +398,7 @@ fn another_user_is_refused_by_both_ends() {
         command.arg("keeper").arg(s.path("home")).uid(uid).gid(uid),
         &s.path("home"),
     );
-    // To root the mode of the socket is no obstacle.
+    // The mode of the socket does not keep root out.
     let error = Keeper::connect(&keeper.state).unwrap_err();
     assert!(matches!(error, KeeperError::Foreign { uid: found, .. } if found == uid), "{error:?}");
     let socket = raw(&keeper.state);
@@ -496,7 +497,7 @@ fn rubbish_does_not_harm_the_keeper() {
         let socket = raw(directory.path());
         say(&socket, &HELLO, MsgFlags::empty()).unwrap();
         for packet in packets {
-            // It may have hung up.
+            // The keeper may have closed the connection.
             let _sent = say(&socket, &packet, MsgFlags::MSG_DONTWAIT);
         }
         prop_assert_eq!(other.list().unwrap(), [tag("lock")]);
@@ -511,7 +512,7 @@ fn a_client_that_never_reads_does_not_stop_the_others() {
     let keeper = Running::start(directory.path());
     let other = keeper.connect();
     let descriptor = own_pidfd();
-    // A list of more bytes than a socket holds.
+    // The list has more bytes than the socket's buffer.
     let locks: Vec<String> = (0..2000).map(|n| format!("{n:0200}")).collect();
     for part in locks.chunks(50) {
         part.iter().for_each(|lock| other.keep(&tag(lock), descriptor.as_fd()).unwrap());
@@ -547,7 +548,7 @@ fn a_stopped_keeper_holds_no_dispatcher_up() {
     let full = (0..100_000).find_map(|_| dispatcher.forget("nothing").err());
     assert!(matches!(full, Some(KeeperError::Behind(_))), "{full:?}");
     keeper.signal(Signal::SIGCONT);
-    // The late answer about the one is not taken for that about the other.
+    // The late answer about `a` is not taken for the answer about `b`.
     let mut answer = None;
     wait_until("an answer", || {
         answer = dispatcher.get("b").ok();
@@ -583,8 +584,8 @@ fn it_has_less_than_a_mebibyte_of_its_own() {
     let keeper = Running::start(directory.path());
     keeper.connect().list().unwrap();
     let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", keeper.pid())).unwrap();
-    // Not the private pages: among these are those of the program's file, which it shares with its
-    // dispatcher, and which count as dirty as long as a file is new.
+    // Not the private pages: these include pages of the program's file, which it shares with its
+    // dispatcher, and which count as dirty while a file is new.
     let line = text.lines().find(|line| line.starts_with("Anonymous:")).unwrap();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((1..1024).contains(&kib), "{text}");

@@ -1,4 +1,4 @@
-//! Workers that write down what they did, so that it can be held against what the board says of them.
+//! Workers that write down what they did, to compare it with what the board says of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::dice::Dice;
 
-/// One worker at a time holds the lock of its task. How an attempt ends depends on how many began.
+/// Only one worker at a time can lock its task. How an attempt ends depends on how many came before
+/// it.
 const SCRIPT: &str = r#"
 log="$1/$SEXTON_TASK_ID"; millis=$2; shift 2
 exec 9>> "$log.lock"
@@ -20,22 +21,23 @@ echo "ended $SEXTON_RUN_ID $1" >> "$log"
 exit "$1"
 "#;
 
-/// How the attempts of a task end, in order; the last again and again. 9 stands for SIGKILL.
+/// How the attempts of a task end, in order; the last one repeats. 9 stands for SIGKILL.
 const ENDS: [&str; 10] = ["0", "0", "0", "0", "0", "1 0", "3 0", "75 0", "9 75 0", "1 9 3"];
 
-/// Writes the script into a new directory, which also takes what its workers write.
+/// Writes the script into a new directory, where its workers write too.
 pub fn prepare(directory: &Path) {
     fs::create_dir(directory).unwrap();
     fs::write(directory.join("script"), SCRIPT).unwrap();
 }
 
-/// The command of a worker that runs for this long.
+/// Returns the command of a worker that runs for this long.
 pub fn command(directory: &Path, millis: u64, ends: &str) -> String {
     let directory = directory.display();
     format!("exec sh '{directory}/script' '{directory}' {millis} {ends}")
 }
 
-/// That of a worker that runs for 0.1 to 2 s, mostly for less than one, and ends in any way.
+/// Returns the command of a worker that runs for 0.1 to 2 s, mostly for less than 1 s, and ends in any
+/// way.
 pub fn any(directory: &Path, dice: &mut Dice) -> String {
     let longest = dice.pick(&[400, 800, 1_900]);
     command(directory, 100 + dice.below(longest), dice.pick(&ENDS))
@@ -46,7 +48,7 @@ pub fn any(directory: &Path, dice: &mut Dice) -> String {
 pub struct Log {
     /// The runs that began, with their workers' pids, in order.
     pub began: Vec<(i64, i32)>,
-    /// How those ended that did.
+    /// How each run ended, for those that did.
     pub ended: BTreeMap<i64, i32>,
     /// A worker found another one of its task.
     pub overlaps: usize,

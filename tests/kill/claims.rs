@@ -1,4 +1,4 @@
-//! The claims of a board, and whose they are.
+//! The claims of a board, and their owners.
 
 use rusqlite::Connection;
 use sexton::board::{signer, sql};
@@ -6,7 +6,7 @@ use sexton::machine::ids::SpawnId;
 
 use crate::scene::Scene;
 
-/// A task that is claimed.
+/// The claim of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub task: String,
@@ -19,7 +19,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claims of a board at this moment.
+    /// Returns the claims of a board at this moment.
     pub fn all(scene: &Scene) -> Vec<Claim> {
         let conn = Connection::open(scene.db()).unwrap();
         let has = "SELECT 1 FROM sqlite_schema WHERE name = 'sexton_runs'";
@@ -46,12 +46,12 @@ impl Claim {
         claims.unwrap()
     }
 
-    /// The pid of the dispatcher that has it now.
+    /// Returns the pid of the dispatcher that owns it now.
     pub fn owner(&self) -> i32 {
         signer(self.adopter.as_ref().unwrap_or(&self.lock)).unwrap().0.0
     }
 
-    /// The name of the records of the dispatcher that made it, and its number there.
+    /// Returns the name of the records of the dispatcher that made it, and the attempt's number there.
     pub fn record(&self) -> (String, SpawnId) {
         let (pid, instance, attempt) = signer(&self.lock).unwrap();
         (sexton::evidence::search::record_name(pid, instance), attempt)

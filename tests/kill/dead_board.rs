@@ -10,8 +10,8 @@ use crate::support::running::{Running, reaped_lines};
 use crate::support::shell::shell;
 use crate::support::wait::wait_until;
 
-/// The first bytes of a board's file, replaced by others for as long as the test wants. By another
-/// process: one that has the board open would lose its locks.
+/// Overwrites the first bytes of a board's file until `repair`. Another process does it: if this one
+/// had the board open, closing the file would drop its locks.
 struct Damage {
     db: String,
     header: String,
@@ -34,7 +34,7 @@ impl Damage {
     }
 }
 
-/// A dispatcher that tells each tick.
+/// Starts a dispatcher that logs each tick.
 fn run(scene: &Scene) -> Running {
     scene.start(scene.command(&["run"]).env("SEXTON_LOG", "trace"))
 }

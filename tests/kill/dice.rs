@@ -1,4 +1,4 @@
-//! Numbers that are the same in each run of a test.
+//! Pseudo-random numbers that are the same in each run of a test.
 
 /// A sequence of numbers (SplitMix64).
 pub struct Dice(u64);
@@ -8,7 +8,7 @@ impl Dice {
         Dice(seed)
     }
 
-    /// Less than `bound`.
+    /// Returns a number less than `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut x = self.0;

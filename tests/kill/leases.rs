@@ -1,4 +1,4 @@
-//! What an earlier dispatcher started goes on as if it were the next one's own.
+//! The next dispatcher treats workers of an earlier one as its own.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn killed_with(scene: &Scene, workers: usize) {
     scene::kill(&mut sexton);
 }
 
-/// Starts the next one, which has found this many workers when this returns.
+/// Starts the next dispatcher, and returns when it has found this many workers.
 fn found(scene: &Scene, workers: usize) -> Running {
     let next = scene.run(&[]);
     wait_until("the workers to be found", || {
@@ -27,7 +27,7 @@ fn found(scene: &Scene, workers: usize) -> Running {
     next
 }
 
-/// One look at a board returns at most 256 claims of the dead.
+/// One look at a board returns at most 256 claims of dead dispatchers.
 #[test]
 fn more_workers_than_one_look_returns_are_all_found() {
     let scene = Scene::new("interval = \"1h\"\nmax_workers = 300\nmax_in_progress = 300", "");
@@ -109,7 +109,7 @@ fn the_leases_of_an_earlier_life_are_renewed_and_nothing_else_of_its_claims_chan
     let before = Claim::all(&scene);
     let mut next = found(&scene, 1);
     let expires = || scene.count("SELECT claim_expires FROM tasks");
-    // Far beyond the lease that it had.
+    // Far beyond its original lease.
     for _ in 0..5 {
         let last = expires();
         wait_until("the lease to be renewed", || expires() > last);

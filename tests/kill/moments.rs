@@ -1,4 +1,4 @@
-//! What was under way when a dispatcher was killed.
+//! How far each attempt was when its dispatcher was killed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use crate::claims::Claim;
 use crate::processes;
 use crate::scene::Scene;
 
-/// How far an attempt had come.
+/// How far an attempt had got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// Its claim is in the board, and no process was made.
+    /// Its claim is in the board, and no process was started.
     ClaimToClone,
-    /// Its process has not executed its program.
+    /// Its process has not yet executed its program.
     CloneToExec,
     /// Its worker runs, and the board does not have its pid.
     ExecToRecord,
@@ -29,7 +29,7 @@ pub enum Moment {
 pub struct Moments(BTreeMap<Moment, usize>);
 
 impl Moments {
-    /// Looks at what a dispatcher left that is dead.
+    /// Counts the moments of the claims that a dead dispatcher left.
     pub fn note(&mut self, scene: &Scene) {
         for claim in Claim::all(scene) {
             *self.0.entry(moment(scene, &claim)).or_default() += 1;
@@ -62,12 +62,12 @@ fn moment(scene: &Scene, claim: &Claim) -> Moment {
     }
 }
 
-/// The pid of an attempt's worker, by whatever knows it.
+/// Returns the pid of an attempt's worker, from the board or the records.
 pub fn worker(scene: &Scene, claim: &Claim) -> Option<i32> {
     recorded(scene, claim).or(claim.worker)
 }
 
-/// The pid that it wrote down.
+/// Returns the pid that it wrote down.
 fn recorded(scene: &Scene, claim: &Claim) -> Option<i32> {
     let (name, attempt) = claim.record();
     let foreign = Foreign::open(&scene.state(), &name).unwrap()?;

@@ -1,4 +1,4 @@
-//! Dispatchers of one root in pid namespaces of their own, as in containers.
+//! Dispatchers of one root, each in its own pid namespace, as in containers.
 
 use std::fs;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn can_unshare() -> bool {
     can
 }
 
-/// The program in a namespace of its own.
+/// Starts the program in its own namespace.
 fn elsewhere(scene: &Scene, args: &[&str]) -> Command {
     let real = scene.command(args);
     let mut command = Command::new("unshare");
@@ -32,7 +32,7 @@ fn elsewhere(scene: &Scene, args: &[&str]) -> Command {
     command
 }
 
-/// A task that waits at a gate, and a file with a line for each time that it began.
+/// Adds a task that waits at a gate, and returns a file with a line for each time that it began.
 fn held(settings: &str) -> (Scene, Gate) {
     let scene = Scene::new(&format!("interval = \"1h\"\n{settings}"), "");
     let gate = Gate::new(scene.sandbox.path("gate"));
@@ -53,7 +53,7 @@ fn run(scene: &Scene) -> Running {
     sexton
 }
 
-/// Ends a namespace, and all that is in it.
+/// Ends a namespace, and all processes in it.
 fn end(mut sexton: Running) {
     scene::kill(&mut sexton);
 }

@@ -1,4 +1,4 @@
-//! What is in the process table.
+//! Looks at the process table.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::support::process::stat;
 
-/// The processes that have this path in their environment or their arguments, but for this one.
+/// Returns the processes that have this path in their environment or arguments, except this one.
 pub fn of(path: &Path) -> Vec<i32> {
     let me = i32::try_from(std::process::id()).unwrap();
     let all = fs::read_dir("/proc").unwrap();
@@ -19,7 +19,7 @@ pub fn of(path: &Path) -> Vec<i32> {
         .collect()
 }
 
-/// The keepers of a state directory.
+/// Returns the keepers of a state directory.
 pub fn keepers(state: &Path) -> Vec<i32> {
     of(state)
         .into_iter()
@@ -37,18 +37,18 @@ fn words(pid: i32, file: &str) -> Vec<Vec<u8>> {
     text.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
-/// Kills one that may have ended.
+/// Kills a process that may have ended.
 pub fn end(pid: i32) {
     let killed = kill(Pid::from_raw(pid), Signal::SIGKILL);
     assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{pid}: {killed:?}");
 }
 
-/// Whether it is there, and no zombie.
+/// Returns whether it exists and is not a zombie.
 pub fn lives(pid: i32) -> bool {
     stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
 }
 
-/// Whether it still executes the program of its dispatcher.
+/// Returns whether it still executes the program of its dispatcher.
 pub fn has_not_executed(pid: i32) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe"));
     program.is_ok_and(|program| program == Path::new(env!("CARGO_BIN_EXE_sexton")))

@@ -1,5 +1,5 @@
-//! A root with a state directory of its own, dispatchers that are started and killed there, and the
-//! end of whatever they left.
+//! A root with its own state directory, dispatchers that are started and killed there, and the end of
+//! all processes that they left.
 
 use std::cell::RefCell;
 use std::fs;
@@ -20,12 +20,12 @@ use crate::support::wait::wait_until;
 
 pub struct Scene {
     pub sandbox: Sandbox,
-    /// Of which process each dispatcher was, in order.
+    /// The pid of each dispatcher, in order.
     dispatchers: RefCell<Vec<i32>>,
 }
 
 impl Scene {
-    /// A root with these settings in `[dispatch]` and `[worker.shell]`.
+    /// Creates a root with these settings in `[dispatch]` and `[worker.shell]`.
     pub fn new(dispatch: &str, worker: &str) -> Scene {
         let scene = Scene { sandbox: Sandbox::new(), dispatchers: RefCell::default() };
         scene.configure(dispatch, worker);
@@ -37,7 +37,7 @@ impl Scene {
         self.configure_shell(Path::new("sh"), dispatch, worker);
     }
 
-    /// The same with another shell.
+    /// Configures the root with another shell.
     pub fn configure_shell(&self, shell: &Path, dispatch: &str, worker: &str) {
         let shell = shell.display();
         let text = format!(
@@ -47,7 +47,7 @@ impl Scene {
         fs::write(self.sandbox.root().join("sexton.toml"), text).unwrap();
     }
 
-    /// Where the bodies and what they write are.
+    /// Returns the directory of the bodies and of what they write.
     pub fn bodies(&self) -> PathBuf {
         self.sandbox.path("bodies")
     }
@@ -56,14 +56,14 @@ impl Scene {
         self.sandbox.db()
     }
 
-    /// Where dispatchers of the root keep what outlives them.
+    /// Returns the state directory of the root.
     pub fn state(&self) -> PathBuf {
         let home = self.sandbox.path("state");
         let env = Environment::of(&[("XDG_STATE_HOME", home.to_str().unwrap())]);
         state_directory(&self.sandbox.root(), &env).unwrap()
     }
 
-    /// Adds ready tasks, whose names are their numbers.
+    /// Adds ready tasks, named by their numbers.
     pub fn add(&self, bodies: impl IntoIterator<Item = String>) {
         let conn = Connection::open(self.db()).unwrap();
         let insert = "INSERT INTO tasks (id, title, body, assignee, status, created_at) \
@@ -86,7 +86,7 @@ impl Scene {
         self.start(&mut self.command(&[&["run"], args].concat()))
     }
 
-    /// Starts one by a command of its own.
+    /// Starts a dispatcher with this command.
     pub fn start(&self, command: &mut Command) -> Running {
         let mut dispatchers = self.dispatchers.borrow_mut();
         let name = format!("run{}", dispatchers.len());
@@ -99,7 +99,7 @@ impl Scene {
         self.sandbox.rows(query)
     }
 
-    /// The number that a query counts.
+    /// Returns the number that a query counts.
     pub fn count(&self, query: &str) -> u64 {
         self.rows(query)[0].parse().unwrap()
     }
@@ -112,7 +112,7 @@ impl Scene {
         });
     }
 
-    /// Workers, and whatever they started.
+    /// Ends workers, and the processes that they started.
     pub fn workers(&self) -> Vec<i32> {
         let keepers = processes::keepers(&self.state());
         let all = processes::of(&self.sandbox.root());
@@ -133,7 +133,7 @@ impl Drop for Scene {
     }
 }
 
-/// Kills a dispatcher, and returns when it is gone.
+/// Kills a dispatcher, and returns when it has ended.
 pub fn kill(sexton: &mut Running) {
     sexton.signal(Signal::SIGKILL);
     assert_eq!(sexton.code(), -1, "it had ended before: {}", sexton.log());

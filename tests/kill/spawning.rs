@@ -1,4 +1,5 @@
-//! Dispatchers that die while they start a worker: what came of it is found out, not guessed.
+//! Dispatchers that die while they start a worker: the next one finds out what happened, and does not
+//! guess.
 
 use nix::sys::signal::Signal;
 
@@ -12,7 +13,7 @@ use crate::support::running::Running;
 use crate::support::wait::wait_until;
 use crate::traced;
 
-/// Nothing here comes of a tick or the end of a lease.
+/// So that no tick and no end of a lease causes anything here.
 const NEVER: &str = "interval = \"1h\"\nclaim_ttl = \"1h\"";
 
 fn outcomes(scene: &Scene) -> Vec<String> {
@@ -44,9 +45,9 @@ fn a_claim_without_a_process_is_given_back_at_once() {
     scene::kill(&mut second);
 }
 
-/// A task whose worker's program lies on a disk that hangs, for as long as this lives.
+/// A task whose worker's program is on a disk that hangs until this is dropped.
 struct Hanging {
-    /// Dropped first: the scene's directories cannot be removed before.
+    /// Dropped first: the scene's directories cannot be removed before that.
     hung: Hung,
     scene: Scene,
     settings: &'static str,
@@ -62,7 +63,7 @@ impl Hanging {
         Some(Hanging { hung, scene, settings })
     }
 
-    /// A dispatcher, once its child waits for the disk, and the pid of that.
+    /// Returns a dispatcher whose child waits for the disk, and the pid of that child.
     fn start(&self) -> (Running, i32) {
         let sexton = self.scene.run(&[]);
         let mut child = None;
@@ -74,10 +75,10 @@ impl Hanging {
         (sexton, child.unwrap())
     }
 
-    /// The next dispatcher, whose workers are on a good disk, waits for the child of the one before,
-    /// and for nothing else. `told`: what it logs meanwhile.
+    /// The next dispatcher, whose workers are on a good disk, waits only for the child of the previous
+    /// one. `told`: what it logs meanwhile.
     fn settle(self, child: i32, told: &str) {
-        // In this order the disk goes first where this fails.
+        // In this order, so that the disk is released first if this fails.
         let Hanging { scene, hung, settings } = self;
         scene.configure(settings, "");
         let mut next = scene.run(&[]);
@@ -121,7 +122,7 @@ fn a_claim_that_was_adopted_and_not_settled_is_settled_by_the_one_after() {
     let (mut first, child) = hanging.start();
     scene::kill(&mut first);
     hanging.scene.configure(settings, "");
-    // It comes to a good end, and leaves no records.
+    // It stops in order, and leaves no records.
     let mut second = hanging.scene.run(&["--grace", "1ms"]);
     wait_until("it to be adopted", || second.log().contains("it cannot be told"));
     second.signal(Signal::SIGTERM);
@@ -134,7 +135,7 @@ fn a_second_term_during_an_exec_ends_the_dispatcher_and_the_next_one_settles_it(
     let Some(hanging) = Hanging::new(NEVER) else { return };
     let (mut first, child) = hanging.start();
     wait_until("a second signal to be taken", || {
-        // Those that come right after the first belong to it.
+        // Signals right after the first one count as the same.
         first.signal(Signal::SIGTERM);
         first.log().contains("stopping immediately")
     });

@@ -7,7 +7,7 @@ use crate::scene::Scene;
 use crate::support::running::Running;
 use crate::support::skip::skipped;
 
-/// Whether this host lets processes be traced.
+/// Returns whether this host allows processes to be traced.
 pub fn can_trace() -> bool {
     let tried = Command::new("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
     let error = match tried {
@@ -19,8 +19,9 @@ pub fn can_trace() -> bool {
     false
 }
 
-/// Starts a dispatcher with something injected into its system calls, as strace words it, but not
-/// into those of its workers once they have executed their program. The tracer is none of its own.
+/// Starts a dispatcher with faults injected into its system calls, in strace's syntax, but not into
+/// those of its workers once they have executed their program. The tracer is not a child of the
+/// dispatcher.
 pub fn run(scene: &Scene, injected: &[&str]) -> Running {
     let real = scene.command(&["run"]);
     let mut command = Command::new("strace");

@@ -1,4 +1,4 @@
-//! What the board says of runs, held against what their workers wrote.
+//! Compares what the board says of runs with what their workers wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct Run {
     pub ended: bool,
     pub outcome: Option<String>,
     pub error: Option<String>,
-    /// Our own outcome of it.
+    /// The outcome in our own table.
     pub unknown: bool,
 }
 
@@ -45,7 +45,7 @@ impl Run {
             && self.error.as_deref().unwrap_or_default().ends_with(error)
     }
 
-    /// Whether it says that a worker ended like this.
+    /// Returns whether it says that a worker ended like this.
     fn says_ended(&self, code: i32) -> bool {
         match code {
             0 => self.says("completed", ""),
@@ -61,7 +61,7 @@ impl Run {
     }
 }
 
-/// What is wrong with the runs of a board on which nothing runs any more, in words.
+/// Returns the errors in the runs of a board on which nothing runs, in words.
 pub fn faults(scene: &Scene) -> Vec<String> {
     let runs = Run::all(scene);
     let logs: BTreeMap<String, Log> = scene
@@ -85,19 +85,19 @@ fn fault(run: &Run, log: &Log) -> Option<String> {
     let began = log.began.iter().any(|(id, _)| *id == run.id);
     let is_true = match log.ended.get(&run.id) {
         Some(code) => run.says_ended(*code) || run.says_unknown(),
-        // Nothing here ends a worker before it ends itself.
+        // In these tests workers end only by themselves.
         None => !began && run.says("reclaimed", "sexton: not started"),
     };
     let is_right = run.ended && is_true && (run.unknown == run.says_unknown());
     (!is_right).then(|| format!("{run:?}, and its worker wrote {log:?}"))
 }
 
-/// The runs whose end is unknown.
+/// Returns the runs whose end is unknown.
 pub fn unknown(scene: &Scene) -> BTreeSet<i64> {
     Run::all(scene).into_iter().filter(|run| run.unknown).map(|run| run.id).collect()
 }
 
-/// The tasks that began again after an end with 0.
+/// Returns the tasks that began again after an exit with code 0.
 pub fn done_again(scene: &Scene) -> Vec<String> {
     let mut tasks = scene.rows("SELECT id FROM tasks");
     tasks.retain(|task| {

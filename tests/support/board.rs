@@ -24,13 +24,13 @@ pub struct Host {
     pub workers: RefCell<BTreeSet<i32>>,
     /// The fingerprints of those that have one.
     pub fingerprints: RefCell<BTreeMap<i32, String>>,
-    /// Those that live.
+    /// Dispatchers that are alive.
     pub dispatchers: RefCell<BTreeSet<(i32, String)>>,
-    /// Those that are of another pid namespace.
+    /// Dispatchers of another pid namespace.
     pub elsewhere: RefCell<BTreeSet<(i32, String)>>,
-    /// Those that are dead and have left their records.
+    /// Dead dispatchers that have left their records.
     pub recorded: RefCell<BTreeSet<(i32, String)>>,
-    /// The attempts of living ones that have a worker, by their records.
+    /// The attempts of live dispatchers that have a worker, by their records.
     pub attempts: RefCell<BTreeSet<(i32, u64)>>,
 }
 
@@ -239,12 +239,12 @@ impl World {
     }
 }
 
-/// The rows of a query, columns separated by `|`, NULL as `-`.
+/// Returns the rows of a query, columns separated by `|`, NULL as `-`.
 pub fn rows(conn: &Connection, query: &str) -> Vec<String> {
     rows_by(conn, query, "|")
 }
 
-/// The same with another separator.
+/// Returns the same with another separator.
 pub fn rows_by(conn: &Connection, query: &str, separator: &str) -> Vec<String> {
     sql::all(conn, query, [], |row| {
         let mut cells = Vec::new();

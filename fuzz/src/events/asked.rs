@@ -68,7 +68,7 @@ impl Watch {
             Effect::Forget { spawn } => {
                 assert!(self.forgotten.insert(spawn), "{spawn:?} forgotten twice");
                 let told = self.workers.get(&spawn);
-                // What was not found is left to the next dispatcher.
+                // A worker that was not found is left to the next dispatcher.
                 let left = told == Some(&Told::Sought) && self.stopping;
                 let over = matches!(told, None | Some(Told::Ended)) || left;
                 assert!(over, "{spawn:?} forgotten: {told:?}");

@@ -68,7 +68,7 @@ impl Watch {
                 self.hears(*spawn, |told| match told {
                     Told::Nothing | Told::Lives if left_alone => Told::Ended,
                     Told::Nothing | Told::Lives => Told::LeaderGone,
-                    // It was found before its evidence was.
+                    // Its exit was reported before the answer of the search.
                     Told::Sought if left_alone => Told::Ended,
                     Told::Sought => Told::LeaderGone,
                     Told::LeaderGone | Told::Ended => told,
@@ -168,8 +168,8 @@ impl Watch {
     }
 }
 
-/// What evidence shows, read strictly: a worker is gone only where nothing of it can be left, or
-/// what is left may stay.
+/// What the evidence shows, read strictly: a worker is gone only if none of its processes can be left,
+/// or those that are left may stay.
 fn found(evidence: Evidence, may_stay: bool) -> Told {
     match (evidence.process, evidence.record) {
         (Process::Held { .. }, _) => Told::Lives,

@@ -73,7 +73,7 @@ impl Pass<'_> {
         Taken::Claimed { run, max_runtime_s }
     }
 
-    /// Becomes the owner of a claim whose owner is dead, or takes its own under another number.
+    /// Adopts a claim whose owner is dead, or renumbers one that this dispatcher has adopted already.
     fn adopt(&mut self, spawn: SpawnId, orphan: Orphan, ttl_s: u32) -> Taken {
         let Orphan { task, run, .. } = orphan;
         let Some(row) = self.board.task(task).filter(|row| row.claim.run == Some(run)) else {
@@ -90,7 +90,7 @@ impl Pass<'_> {
             expires: Some(self.unix.saturating_add(i64::from(ttl_s))),
             ..row.claim
         };
-        // Where that changes no row, SQLite writes nothing.
+        // SQLite writes nothing if no row changes.
         if claim != row.claim {
             self.set(task, |task| task.claim = claim);
         }
@@ -228,8 +228,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Closed runs in a row that ended alike, newest first. Rate limits neither count nor end the
-    /// row.
+    /// Returns how many of the newest closed runs in a row ended alike. Rate limits are skipped.
     fn streak(&self, task: TaskId, alike: Outcome) -> u32 {
         let closed = self.board.runs.iter().rev().filter(|run| run.task == task);
         let outcomes = closed.filter_map(|run| run.end.map(|end| end.outcome)).take(50);

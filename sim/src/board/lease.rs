@@ -23,9 +23,9 @@ const AHEAD_S: i64 = 86_400;
 pub(super) enum Lease {
     /// It is a claim of this dispatcher.
     Ours {
-        /// Proof of that.
+        /// Its task, run and attempt.
         fence: Fence,
-        /// Another dispatcher made it, and died.
+        /// A dispatcher that has died made it, and this one adopted it.
         adopted: bool,
     },
     /// A claim of a dispatcher that is dead.
@@ -52,7 +52,7 @@ impl Pass<'_> {
         }
     }
 
-    /// A claim that this dispatcher has adopted, or may adopt.
+    /// Returns a claim that this dispatcher has adopted, or may adopt.
     pub(super) fn orphan(&self, task: &Task) -> Option<Orphan> {
         let worker = match task.lane {
             Lane::Worker(worker) => worker,

@@ -20,7 +20,7 @@ const LANE: Lane = Lane::Worker(WorkerId(0));
 struct Host {
     workers: BTreeSet<Pid>,
     dispatchers: BTreeSet<Instance>,
-    /// Records of the dead are there.
+    /// The records of dead dispatchers exist.
     recorded: bool,
 }
 

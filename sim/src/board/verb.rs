@@ -373,7 +373,8 @@ impl ModelBoard {
         }
     }
 
-    /// A dispatcher becomes the owner of a run, whoever has it. None of ours does that.
+    /// Makes a dispatcher the owner of a run without checking who owns it now. Our dispatchers never
+    /// do this.
     pub fn seize(&mut self, id: TaskId, run: RunId, owner: Instance, spawn: SpawnId) -> bool {
         let runs = |task: &&Task| task.status == Status::Running && task.claim.run == Some(run);
         self.task(id).filter(runs).is_some() && {

@@ -75,21 +75,21 @@ pub fn of(promise: &str) -> &'static str {
              it."
         }
         "holders_record_before_rivals_free" => {
-            "A claim whose dispatcher lives must not be ended before that could record how its worker \
-             ended; nor one whose dispatcher died, as long as something tells how. Otherwise work that \
-             was done is done again."
+            "After an outage, a claim whose dispatcher is alive must not be ended before that \
+             dispatcher could record how its worker ended; nor one whose dispatcher died, while \
+             there is evidence of how its worker ended. Otherwise work that was done is done again."
         }
         "claims_of_the_dead_are_adopted" => {
-            "What a dead dispatcher left must be adopted as soon as another can see it. Otherwise its \
-             tasks wait although nothing stands in their way."
+            "The claims of a dead dispatcher must be adopted as soon as another can see them. Otherwise \
+             their tasks wait for no reason."
         }
         "a_limit_counts_from_the_start" => {
-            "The time of a worker begins when it starts, also for the dispatcher that adopts it. \
-             Otherwise each restart gives it all of its time again."
+            "The time limit of a worker must count from the worker's start, even after it is adopted. \
+             Otherwise each restart of a dispatcher gives it its full time again."
         }
         "unknown_ends_block_in_the_end" => {
-            "Ends of which nothing is known charge no failure, but three in a row must block the task. \
-             Otherwise it could run forever, and nobody would be told."
+            "Unknown ends count as no failure, but three in a row must block the task. Otherwise it \
+             could be tried forever, and no operator would be told."
         }
         "wakes_lie_ahead" => {
             "No wake-up may be asked for at a moment that has passed. Otherwise the dispatcher spins."

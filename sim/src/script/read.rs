@@ -121,7 +121,7 @@ impl Stage {
     }
 }
 
-/// What was found of an adopted attempt.
+/// The answer to a search for the worker of an adopted attempt.
 fn evidence(words: &[&str]) -> Option<Evidence> {
     let (record, process) = match words {
         ["running", "pid", pid, "for", seconds] => {

@@ -1,4 +1,4 @@
-//! Claims of dead dispatchers are adopted, and what became of their workers is looked for.
+//! Adopts the claims of dead dispatchers, and looks for their workers.
 
 use sexton::machine::adoption::{Evidence, Process as Shown, Record};
 use sexton::machine::attempt::Stage;
@@ -15,22 +15,22 @@ use crate::ledger::News;
 use crate::sometimes::Sometimes;
 use crate::trace::Who;
 
-/// A claim that a dispatcher has adopted, with what its runtime keeps for it.
+/// A claim that a dispatcher has adopted, and what the dispatcher's runtime keeps for it.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Adopted {
     pub(super) key: Key,
-    /// The pid in its row.
+    /// The pid in the claim's row.
     pub(super) row: Option<Pid>,
-    /// The machine knows that it has adopted it.
+    /// The machine has the answer to its adoption.
     pub(super) told: bool,
-    /// Its worker was found, so that it is this dispatcher's to end.
+    /// The worker was found, so this dispatcher must end it.
     pub(super) found: bool,
-    /// Its end is known and noted.
+    /// The end is known and noted.
     noted: bool,
     pub(super) held: Option<Held>,
 }
 
-/// A worker that is held by a pidfd, but is no child.
+/// A worker that a dispatcher holds by a pidfd and that is not its child.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Held {
     pub(super) uid: Uid,
@@ -46,7 +46,7 @@ impl Adopted {
         self.held.is_none() && !self.noted
     }
 
-    /// The worker, if it has ended and that was not reported.
+    /// Returns the worker if it has ended and that was not yet reported.
     fn ended(&self, hinted: bool) -> Option<Uid> {
         let held = self.held.filter(|held| held.status.is_some() && !held.reaped)?;
         (held.hinted || !hinted).then_some(held.uid)
@@ -54,7 +54,7 @@ impl Adopted {
 }
 
 impl World {
-    /// A claim was adopted.
+    /// Registers an adopted claim.
     pub(super) fn adopted(&mut self, of: Instance, spawn: SpawnId, from: Key, row: Option<Pid>) {
         let key = self.ledger.resolve(from.0, from.1);
         self.reach(Sometimes::AClaimWasAdopted);
@@ -63,20 +63,20 @@ impl World {
         }
         self.ledger.adopt(of, spawn, key);
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.instance == of) else { return };
-        // An earlier adoption of the same, whose answer was lost.
+        // An earlier adoption of the same claim, whose answer was lost.
         seat.adopted.retain(|_, known| known.key != key);
         let (told, found, noted) = (false, false, false);
         seat.adopted.insert(spawn, Adopted { key, row, told, found, noted, held: None });
     }
 
-    /// The machine knows that it has adopted a claim.
+    /// The machine receives the answer to an adoption.
     pub(super) fn told_of_adoption(&mut self, seat: usize, spawn: SpawnId) {
         if let Some(adopted) = self.seats[seat].adopted.get_mut(&spawn) {
             adopted.told = true;
         }
     }
 
-    /// Sets a look for a worker on its way.
+    /// Schedules a search for a worker.
     pub(super) fn find(&mut self, seat: usize, spawn: SpawnId) {
         let of = self.seats[seat].instance;
         let wait = match self.fires(Fault::FindHangs, Who::Dispatcher(seat)) {
@@ -124,7 +124,7 @@ impl World {
         if record != Record::Started && self.estate.has_child_of(key.0) {
             return Shown::Executing;
         }
-        // It is known by its pid and the time at which it started, or by the token that it bears.
+        // It is identified by its pid and start time, or by the token in its environment.
         let alive = leader.filter(|leader| self.kernel.get(*leader).is_some_and(|p| p.is_alive()));
         match (alive, noted, group_lives) {
             (Some(leader), None, _) => self.hold(seat, spawn, leader, None),
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// From here on the adopter learns of its exit.
+    /// From now on the adopter is told of its exit.
     fn hold(&mut self, seat: usize, spawn: SpawnId, uid: Uid, status: Option<ExitStatus>) -> Shown {
         let (Some(pid), Some(life)) = (self.pids.get(&uid).copied(), self.ledger.life(uid)) else {
             return Shown::Hidden;
@@ -155,7 +155,7 @@ impl World {
         Shown::Held { pid, age_ms }
     }
 
-    /// A worker has ended that is no child of a dispatcher: those that hold it learn of it.
+    /// Tells all dispatchers that hold this worker, and are not its parent, that it has ended.
     pub(super) fn held_ended(&mut self, uid: Uid, status: ExitStatus) {
         for seat in 0..self.seats.len() {
             let is_it = |held: &&mut Held| held.uid == uid && held.status.is_none();
@@ -172,12 +172,13 @@ impl World {
         }
     }
 
-    /// The adopted workers that have ended and whose exit was not reported to this dispatcher.
+    /// Returns the adopted workers that have ended and whose exit was not yet reported to this
+    /// dispatcher.
     pub(super) fn held_exits(&self, seat: usize, hinted: bool) -> impl Iterator<Item = Uid> + '_ {
         self.seats[seat].adopted.values().filter_map(move |adopted| adopted.ended(hinted))
     }
 
-    /// The exit of an adopted worker is reported to its adopter.
+    /// Reports the exit of an adopted worker to its adopter.
     pub(super) fn reap_held(&mut self, seat: usize, uid: Uid) -> Option<Event> {
         let of_uid = |(spawn, adopted): (&SpawnId, &mut Adopted)| {
             let held = adopted.held.as_mut().filter(|held| held.uid == uid && !held.reaped)?;
@@ -209,7 +210,8 @@ impl World {
         }
     }
 
-    /// A look takes long, not the way of its answer: the age of a worker is that of now.
+    /// Sets the worker's age to that of this moment: a search may take long, but its answer arrives
+    /// immediately.
     pub(super) fn bring_up_to_date(&self, seat: usize, event: &mut Event) {
         if let Event::Found { spawn, evidence } = event
             && let Shown::Held { age_ms, .. } = &mut evidence.process
@@ -220,7 +222,7 @@ impl World {
         }
     }
 
-    /// The machine is told what was found: from here on the worker is its own to end.
+    /// Hands the answer of a search to the machine. From now on the machine must end the worker.
     pub(super) fn tell_found(&mut self, seat: usize, spawn: SpawnId, process: Shown) {
         let finding = |seat: &super::Seat| {
             seat.machine.iter().flat_map(|machine| machine.attempts()).any(|(_, attempt)| {
@@ -234,7 +236,7 @@ impl World {
         }
     }
 
-    /// The end of an attempt is noted, for the dispatcher that comes next.
+    /// Notes the end of an attempt for the next dispatcher.
     pub(super) fn note_end(&mut self, seat: usize, spawn: SpawnId, verdict: Verdict) {
         let of = self.seats[seat].instance;
         let key = self.ledger.resolve(of, spawn);
@@ -251,7 +253,8 @@ impl World {
         }
     }
 
-    /// A dispatcher is done with an attempt. What it never learned the end of is left to the next.
+    /// A dispatcher is done with an attempt. If it never learned the end, the attempt is left to the
+    /// next.
     pub(super) fn forget(&mut self, seat: usize, spawn: SpawnId) {
         let of = self.seats[seat].instance;
         match self.seats[seat].adopted.remove(&spawn) {
@@ -261,8 +264,7 @@ impl World {
         }
     }
 
-    /// Notes for which ended workers nothing is left that tells how they ended: of those whose row
-    /// is open.
+    /// Marks the ended workers, among those whose row is open, of whose end no evidence is left.
     pub(super) fn weigh_evidence(&mut self) {
         let rows = self.boards.iter().flat_map(|board| board.model.tasks());
         let open: Vec<Key> = rows.filter_map(|task| self.key_of(task)).collect();
@@ -277,7 +279,8 @@ impl World {
         }
     }
 
-    /// Whether something tells, or told, how the worker of this claim ended.
+    /// Returns whether there is evidence, or a dispatcher that knows, how the worker of this claim
+    /// ended.
     fn is_known(&self, key: Key) -> bool {
         let holds = |seat: &super::Seat| {
             seat.instance == key.0

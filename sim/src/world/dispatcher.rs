@@ -126,7 +126,7 @@ impl World {
             self.reach(Sometimes::AShutdownLeftASpawn);
         }
         let here = &self.seats[seat];
-        // A spawn that is under way goes on in the child, and what was not found is for the next.
+        // A spawn under way goes on in the child. Workers not found are left to the next dispatcher.
         let is_its_own = |spawn: SpawnId| match here.adopted.get(&spawn) {
             Some(adopted) => adopted.found,
             None => self.ledger.resolve(of, spawn) == (of, spawn) && !here.awaits_spawn(spawn),
@@ -140,7 +140,7 @@ impl World {
         self.die(seat);
     }
 
-    /// Whether it was asked to end at once, and waits only for children that have not executed.
+    /// Whether it was told to stop immediately, and waits only for children that have not executed.
     fn has_only_spawns(&self, seat: usize) -> bool {
         let here = &self.seats[seat];
         let Some(machine) = &here.machine else { return false };
@@ -149,7 +149,7 @@ impl World {
             && stages.all(|stage| matches!(stage, Stage::Cancelling(_) | Stage::Gone { .. }))
     }
 
-    /// What a dispatcher leaves when it dies, and what of it is lost.
+    /// What a dispatcher leaves behind when it dies, and which part of it is lost.
     fn leave_estate(&mut self, seat: usize) {
         let (instance, first) = (self.seats[seat].instance, self.seats[seat].first);
         if let Some(place) = self.places.get_mut(instance.0 as usize) {

@@ -1,4 +1,4 @@
-//! Who can see whom: dispatchers of one pid namespace see each other's processes, those of two do not.
+//! Pid namespaces: dispatchers see each other's processes only within one namespace.
 
 use sexton::machine::ids::{Pid, SpawnId};
 use sexton::machine::verdict::ExitStatus;
@@ -15,17 +15,17 @@ use crate::sometimes::Sometimes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Domain(pub(super) u32);
 
-/// Where a dispatcher lives, or lived.
+/// The namespace of a dispatcher, running or dead.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Place {
     pub(super) domain: Domain,
-    /// It is the first process of its namespace, which ends with it.
+    /// It is pid 1 of its namespace, which ends with it.
     pub(super) first: bool,
     /// When it died, in milliseconds.
     pub(super) dead_since: Option<u64>,
 }
 
-/// Who is alive, for the leases of others.
+/// Which processes are alive, for judging the leases of others.
 pub(super) struct Alive<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) estate: &'a Estate,
@@ -44,7 +44,7 @@ impl Liveness for Alive<'_> {
 
     fn attempt(&self, instance: Instance, spawn: SpawnId) -> bool {
         let key = self.ledger.resolve(instance, spawn);
-        // An adopter has records of its own: a worker may live until its end is known.
+        // An adopter has records of its own: the worker may be alive until its end is known.
         let adopted = |seat: &Seat| seat.instance == instance && seat.looks_for(spawn);
         if self.seats.iter().any(adopted) {
             return true;
@@ -61,7 +61,7 @@ impl Liveness for Alive<'_> {
         match place.dead_since {
             None if self.blind == Blind::ToDispatchers => Dispatcher::Dead { recorded: true },
             Some(_) if place.domain == self.here => Dispatcher::Dead { recorded },
-            // A lock on a file beside the boards shows it.
+            // Its lifeline, a lock on a file beside the boards, shows it.
             Some(_) if place.first => Dispatcher::Dead { recorded: true },
             None if place.domain == self.here => Dispatcher::Lives,
             Some(_) | None => Dispatcher::CannotTell,
@@ -70,17 +70,17 @@ impl Liveness for Alive<'_> {
 }
 
 impl World {
-    /// The namespace of a dispatcher, dead or alive.
+    /// Returns the namespace of a dispatcher, running or dead.
     pub(super) fn domain_of(&self, instance: Instance) -> Domain {
         self.places.get(instance.0 as usize).map_or(Domain(0), |place| place.domain)
     }
 
-    /// When a dispatcher died.
+    /// Returns when a dispatcher died.
     pub(super) fn dead_since(&self, instance: Instance) -> Option<u64> {
         self.places.get(instance.0 as usize)?.dead_since
     }
 
-    /// The claim that a running task is under, by the dispatcher that made it.
+    /// Returns the claim of a running task, by the dispatcher that made it.
     pub(super) fn key_of(&self, task: &Task) -> Option<Key> {
         match task.claim.owner() {
             Some(Holder::Sexton(of, spawn)) if task.status == Status::Running => {
@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// The first process of a pid namespace died: the kernel kills all others of it.
+    /// The pid 1 of a namespace died: the kernel kills all other processes of the namespace.
     pub(super) fn end_namespace(&mut self, instance: Instance) {
         self.reach(Sometimes::ANamespaceEnded);
         let domain = self.domain_of(instance);

@@ -1,6 +1,6 @@
-//! What outlives a dispatcher: the records of its attempts, and the keeper that holds its workers by
-//! pidfds, and so learns how they end. Each is by the claim's first dispatcher and its number there,
-//! whoever has adopted it since.
+//! What outlives a dispatcher: the records of its attempts, and the keeper, which holds its workers by
+//! pidfds and so learns how they end. Each entry is filed under the dispatcher that made the claim and
+//! its number there, even after the claim is adopted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,23 @@ use sexton::machine::verdict::{ExitStatus, Verdict};
 use crate::board::Instance;
 use crate::kernel::Uid;
 
-/// A claim, by the dispatcher that made it.
+/// A claim, by the dispatcher that made it and the attempt's number there.
 pub(super) type Key = (Instance, SpawnId);
 
 /// What outlives dispatchers.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Estate {
     records: BTreeMap<Key, Record>,
-    /// Dispatchers whose records are gone.
+    /// Dispatchers whose records are lost.
     lost: BTreeSet<Instance>,
     kept: BTreeMap<Key, Kept>,
-    /// There is no keeper until this moment of the world.
+    /// No keeper runs before this moment of the world.
     pub(super) keeper_from: u64,
-    /// Children of dead dispatchers that have not executed their program.
+    /// Children of dead dispatchers that have not yet executed their program.
     executing: BTreeSet<Key>,
 }
 
-/// What is written down about an attempt.
+/// The record of an attempt.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 struct Record {
     intent: bool,
@@ -43,14 +43,14 @@ pub(super) struct Kept {
 }
 
 impl Estate {
-    /// A process is about to be made.
+    /// Records the intent to start a process.
     pub(super) fn intend(&mut self, key: Key) {
         if let Some(record) = self.record_mut(key) {
             record.intent = true;
         }
     }
 
-    /// A process writes its pid down, and hands itself to the keeper.
+    /// A process writes down its pid and hands its pidfd to the keeper.
     pub(super) fn begun(&mut self, key: Key, uid: Uid, pid: Pid, now: u64) {
         self.executing.remove(&key);
         if let Some(record) = self.record_mut(key) {
@@ -61,7 +61,7 @@ impl Estate {
         }
     }
 
-    /// A worker has ended.
+    /// The keeper learns that a worker has ended.
     pub(super) fn ended(&mut self, key: Key, status: ExitStatus) {
         self.executing.remove(&key);
         if let Some(kept) = self.kept.get_mut(&key) {
@@ -69,62 +69,62 @@ impl Estate {
         }
     }
 
-    /// A dispatcher notes what an end means.
+    /// A dispatcher notes the verdict of an attempt.
     pub(super) fn note(&mut self, key: Key, verdict: Verdict) {
         if let Some(record) = self.record_mut(key) {
             record.noted = Some(verdict);
         }
     }
 
-    /// Records that are gone are not made anew.
+    /// Lost records are not created again.
     fn record_mut(&mut self, key: Key) -> Option<&mut Record> {
         (!self.lost.contains(&key.0)).then(|| self.records.entry(key).or_default())
     }
 
-    /// The board took the end of an attempt.
+    /// Clears a record: the board has recorded the end of the attempt.
     pub(super) fn clear(&mut self, key: Key) {
         self.records.remove(&key);
         self.kept.remove(&key);
     }
 
-    /// The state directory of a dispatcher is gone.
+    /// Loses the state directory of a dispatcher.
     pub(super) fn lose(&mut self, instance: Instance) {
         self.lost.insert(instance);
         self.records.retain(|(of, _), _| *of != instance);
     }
 
-    /// The keeper dies, with all that it holds.
+    /// The keeper dies, and loses all pidfds.
     pub(super) fn keeper_dies(&mut self, until: u64) {
         self.kept.clear();
         self.keeper_from = until;
     }
 
-    /// What the keeper of a pid namespace held is gone with it.
+    /// A pid namespace ended, and its keeper with it.
     pub(super) fn let_go(&mut self, of: Instance) {
         self.kept.retain(|(instance, _), _| *instance != of);
     }
 
-    /// A dispatcher has died while it made this process.
+    /// A dispatcher died while it was starting this process.
     pub(super) fn forked(&mut self, key: Key) {
         self.executing.insert(key);
     }
 
-    /// Nothing comes of it.
+    /// The process was never created.
     pub(super) fn not_forked(&mut self, key: Key) {
         self.executing.remove(&key);
     }
 
-    /// Whether a child of this dispatcher has not executed its program.
+    /// Returns whether a child of this dispatcher has not yet executed its program.
     pub(super) fn has_child_of(&self, instance: Instance) -> bool {
         self.executing.iter().any(|(of, _)| *of == instance)
     }
 
-    /// Whether the records of a dispatcher are there.
+    /// Returns whether the records of a dispatcher exist.
     pub(super) fn has_records_of(&self, instance: Instance) -> bool {
         !self.lost.contains(&instance)
     }
 
-    /// What is written down about an attempt whose row has, or has not, a pid.
+    /// Returns what is known of an attempt from its record, and from `row`, the pid in its row.
     pub(super) fn record(&self, key: Key, row: Option<Pid>) -> adoption::Record {
         use adoption::Record as R;
         match self.records.get(&key) {
@@ -136,17 +136,18 @@ impl Estate {
         }
     }
 
-    /// The end that was noted.
+    /// Returns the verdict that was noted.
     pub(super) fn noted(&self, key: Key) -> Option<Verdict> {
         self.records.get(&key)?.noted
     }
 
-    /// What the keeper holds of an attempt.
+    /// Returns what the keeper holds for an attempt.
     pub(super) fn kept(&self, key: Key) -> Option<Kept> {
         self.kept.get(&key).copied()
     }
 
-    /// Whether, by its record, a worker of this attempt may live, as far as `lives` tells of pids.
+    /// Returns whether, by its record, a worker of this attempt may be alive. `lives` tells which pids
+    /// are.
     pub(super) fn may_live(&self, key: Key, lives: impl Fn(Pid) -> bool) -> bool {
         self.records.get(&key).is_some_and(|record| match record.pid {
             Some(pid) => lives(pid),
@@ -154,7 +155,7 @@ impl Estate {
         })
     }
 
-    /// The attempts about which something is written down.
+    /// Returns the attempts that have a record.
     pub(super) fn recorded(&self) -> impl Iterator<Item = Key> + '_ {
         self.records.keys().copied()
     }

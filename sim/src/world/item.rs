@@ -39,9 +39,9 @@ pub(super) enum Item {
     },
     /// A spawn thread creates its process.
     Make { seat: usize, of: Instance, spawn: SpawnId },
-    /// A process comes to life whose dispatcher has died while it made it.
+    /// A process is created whose dispatcher died while starting it.
     Born { of: Instance, lane: SpawnLane },
-    /// It executes its program.
+    /// That process executes its program.
     Executes { of: Instance, lane: SpawnLane, uid: Uid },
     /// A dispatcher looks for the worker of a claim that it has adopted.
     Find { seat: usize, of: Instance, spawn: SpawnId },

@@ -1,4 +1,4 @@
-//! What the ledger notes of each event, and the promises judged by it.
+//! What the ledger notes of each event, and the promises that are judged by it.
 
 use sexton::machine::effect::{Effect, Whom};
 use sexton::machine::event::Event;
@@ -11,8 +11,8 @@ use crate::sometimes;
 use crate::trace::{What, Who};
 
 impl World {
-    /// Records what must be known before an event is handled. For a tick: the processes that have
-    /// ended by now.
+    /// Records what must be known before an event is handled. Returns, for a tick, the processes that
+    /// have ended by now.
     pub(super) fn before(&mut self, seat: usize, event: &Event) -> Vec<Uid> {
         let instance = self.seats[seat].instance;
         match event {
@@ -26,7 +26,7 @@ impl World {
                 Vec::new()
             }
             Event::ReapFailed { seq, .. } => {
-                // Those are due at the next one.
+                // These must be reaped by the next step.
                 let due = self.seats[seat].due.remove(seq).unwrap_or_default();
                 self.seats[seat].due.entry(seq + 1).or_default().extend(due);
                 let now = self.moment / FINE;
@@ -42,7 +42,8 @@ impl World {
         }
     }
 
-    /// What has ended and was not reported to this dispatcher: its children, and what it adopted.
+    /// Returns what has ended and was not yet reported to this dispatcher: children and adopted
+    /// workers.
     fn unreaped(&self, seat: usize) -> Vec<Uid> {
         let zombies = self.kernel.zombies(self.seats[seat].instance).map(|zombie| zombie.uid);
         zombies.chain(self.held_exits(seat, false)).collect()
@@ -68,7 +69,7 @@ impl World {
         }
     }
 
-    /// Judges how long the dispatchers whose newest reaping step failed have not begun another.
+    /// Judges how long dispatchers have waited to reap again since their newest reaping step failed.
     pub(super) fn judge_reapers(&mut self) {
         let now = self.moment / FINE;
         let waited = self.ledger.reap_failing.values().map(|since| now.saturating_sub(*since));
@@ -79,7 +80,7 @@ impl World {
     }
 
     pub(super) fn judge(&mut self) {
-        // All of these look at the news alone.
+        // All of these depend on the news alone.
         if !self.ledger.news.is_empty() {
             for state in sometimes::reached(&self.ledger) {
                 self.reached[state as usize] += 1;

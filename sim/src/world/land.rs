@@ -63,7 +63,7 @@ impl World {
         self.seats[seat].well.remove(&id);
         let knows = self.seats[seat].machine.iter().flat_map(|machine| machine.boards());
         if !knows.into_iter().any(|board| board.id() == id) {
-            // It was let go, and is new when it comes back.
+            // It was removed, and counts as new when it comes back.
             self.seats[seat].failed.remove(&id);
             self.seats[seat].back.remove(&id);
         }
@@ -266,7 +266,7 @@ impl World {
         self.adopted(of, spawn, (owner, number), before.pid);
     }
 
-    /// A claim of another dispatcher was ended by the rules.
+    /// The claim of another dispatcher was ended by the rules.
     fn note_reclaim(&mut self, seat: usize, n: usize, expired: Expired, before: &Before) {
         let Some(Holder::Sexton(owner, number)) = before.holder else { return };
         let key = self.ledger.resolve(owner, number);
@@ -434,10 +434,11 @@ const FAULTS: [Fault; 13] = [
     Fault::Refusal,
 ];
 
-/// Unknown ends in a row that block a task without a limit of its own.
+/// Number of unknown ends in a row that block a task without a limit of its own.
 const UNKNOWN_LIMIT: u32 = 3;
 
-/// Unknown ends in a row of a task, the newest run included. Rate limits neither count nor end the row.
+/// Returns the number of unknown ends in a row of a task, including the newest run. Rate limits are
+/// skipped.
 fn unknown_streak(model: &ModelBoard, task: TaskId) -> u32 {
     let runs = model.runs().iter().rev().filter(|run| run.task == task);
     let ends = runs.filter_map(|run| run.end).filter(|end| end.outcome != Outcome::RateLimited);

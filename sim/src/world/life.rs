@@ -29,14 +29,14 @@ const CALM_LIFE_MS: u64 = 60_000;
 /// Longer than any world lasts, in milliseconds.
 const FOR_EVER_MS: u64 = 1_000 * 3_600_000;
 
-/// What lives beside a new worker.
+/// What is alive when a worker starts.
 #[derive(Default)]
 struct Neighbours {
-    /// Workers of the same dispatcher, the new one included.
+    /// Workers of the same dispatcher, including the new one.
     live: u32,
-    /// Those of the same board.
+    /// Workers of the same board.
     live_there: u32,
-    /// Something of another worker of the same task.
+    /// A process of another worker of the same task.
     twin: bool,
 }
 
@@ -81,8 +81,8 @@ impl World {
         self.after(wait, Item::Tell(seat, of, Event::SpawnOk { spawn, pid }));
     }
 
-    /// A dispatcher dies while a child of it is being made. The child lives on, unless its whole
-    /// namespace dies.
+    /// A dispatcher dies while it is starting a child. The child survives, unless the whole namespace
+    /// dies.
     fn die_in_spawn(&mut self, seat: usize, at: usize) {
         let of = self.seats[seat].instance;
         let lane = self.seats[seat].lanes[at].clone();
@@ -95,7 +95,7 @@ impl World {
         self.after(wait, Item::Born { of, lane });
     }
 
-    /// A process comes to life whose dispatcher died while it made it.
+    /// Creates a process whose dispatcher died while starting it.
     pub(super) fn born_late(&mut self, of: Instance, lane: SpawnLane) {
         let Some(uid) = self.kernel.spawn(of, lane.spawn) else {
             return self.estate.not_forked((of, lane.spawn));
@@ -106,7 +106,7 @@ impl World {
         self.after(wait, Item::Executes { of, lane, uid });
     }
 
-    /// It executes its program, after it has written down its pid.
+    /// The process executes its program, after writing down its pid.
     pub(super) fn executes_late(&mut self, of: Instance, lane: &SpawnLane, uid: Uid) {
         if let Some(pid) = self.kernel.get(uid).map(|process| process.pid) {
             self.execute(of, lane, uid, pid);
@@ -125,7 +125,7 @@ impl World {
         pid
     }
 
-    /// The seat of a dispatcher; of a dead one, any.
+    /// Returns the seat of a dispatcher; for a dead one, any seat.
     fn seat_of(&self, of: Instance) -> usize {
         self.seats.iter().position(|seat| seat.instance == of).unwrap_or_default()
     }
@@ -183,7 +183,7 @@ impl World {
         self.ledger.news.clear();
     }
 
-    /// What lives beside a new worker.
+    /// Returns what is alive beside a new worker.
     fn neighbours(&self, of: Instance, uid: Uid, lane: &SpawnLane) -> Neighbours {
         let seat = self.seats.iter().find(|seat| seat.instance == of && seat.machine.is_some());
         let freed = self.ledger.get(of, lane.spawn).is_some_and(|attempt| attempt.freed);
@@ -197,7 +197,7 @@ impl World {
             leaders.push(leader);
             let Some(life) = self.ledger.life(leader) else { continue };
             let Some(attempt) = self.ledger.get(life.of, life.spawn) else { continue };
-            // By which number this dispatcher knows it, if it has adopted it.
+            // The number under which this dispatcher has adopted it, if it has.
             let number = seat.and_then(|seat| {
                 let mut adopted = seat.adopted.iter().filter(|(_, adopted)| adopted.told);
                 let is_it = |a: &Adopted| a.key == (life.of, life.spawn);
@@ -211,7 +211,8 @@ impl World {
             }
             let alike = attempt.board == lane.board && attempt.task == lane.task && leader != uid;
             let near = self.domain_of(life.of) == self.domain_of(of);
-            // What a person has taken from its dispatcher is no business of others.
+            // If a person has taken the task from its dispatcher, other dispatchers cannot know of the
+            // worker.
             found.twin |= alike && near && (own || attempt.freed || freed);
         }
         found

@@ -10,10 +10,10 @@ use super::{FINE, Seen, World};
 use crate::board::{Holder, Status, Task};
 use crate::ledger::News;
 
-/// Milliseconds beside two ticks within which one that began before sees that another died: workers of
-/// others are looked at every 30 s, and a refusal is insisted on after as long.
+/// How many milliseconds, beside two ticks, a dispatcher that was already running may take to notice
+/// that another died: it checks the workers of others every 30 s, and after a refusal waits as long.
 const PATIENCE_MS: u64 = 70_000;
-/// The same for one that began later: it looks at everything first.
+/// The same for a dispatcher that started later: it looks at everything first.
 const PATIENCE_OF_THE_NEW_MS: u64 = 5_000;
 
 /// A claim of a dead dispatcher.
@@ -24,12 +24,12 @@ struct Orphaned {
 }
 
 impl World {
-    /// At a tick: every claim of a dead dispatcher that this one has had the chance to adopt for long
-    /// enough, it must have adopted.
+    /// At a tick: this dispatcher must have adopted every claim of a dead dispatcher that it was able
+    /// to adopt for long enough.
     pub(super) fn judge_the_orphaned(&mut self, seat: usize, interval_ms: u64) {
         let here = &self.seats[seat];
         let runs = here.machine.as_ref().is_some_and(|machine| machine.mode() == Mode::Running);
-        // Where ticks are rare, and while the wall clock has gone back, looks are late.
+        // If ticks are rare, or the wall clock has gone back, looks are late.
         if self.rare_ticks || !runs || self.ahead < self.most_ahead {
             return self.seats[seat].chances.clear();
         }
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// The claims of the dead that a dispatcher could adopt now.
+    /// Returns the claims of dead dispatchers that this dispatcher could adopt now.
     fn orphaned(&self, seat: usize) -> impl Iterator<Item = Orphaned> + '_ {
         let here = &self.seats[seat];
         let is_at_hand = move |board: &&Seen| {
@@ -64,7 +64,8 @@ impl World {
         })
     }
 
-    /// The run of this task, and when its dispatcher died, if a dispatcher in this seat may adopt it.
+    /// Returns the run of this task, and when its dispatcher died, if the dispatcher in this seat may
+    /// adopt it.
     fn orphan(&self, seat: usize, task: &Task) -> Option<(RunId, u64)> {
         let here = &self.seats[seat];
         let Some(Holder::Sexton(owner, _)) = task.claim.owner() else { return None };

@@ -62,7 +62,7 @@ impl World {
             }
             Effect::Find { spawn } => self.find(seat, spawn),
             Effect::Note { spawn, verdict } => self.note_end(seat, spawn, verdict),
-            // What was noted survives dispatchers as it is, and hosts do not die here.
+            // Notes survive a dispatcher in any case, and hosts do not crash here.
             Effect::SyncNotes => {}
             Effect::Forget { spawn } => self.forget(seat, spawn),
             Effect::WakeAt(at) => {
@@ -265,8 +265,8 @@ impl World {
         let lane = SpawnLane { spawn, board, task, worker, past_gate, configured, limits, beside };
         here.lanes.push(lane);
         let of = self.seats[seat].instance;
-        // Before anything is prepared: a rival that finds the lease over must know that a process may
-        // come of it.
+        // Before anything is prepared: a rival that finds the lease expired must know that a process
+        // may follow.
         self.estate.intend((of, spawn));
         let wait = match self.fires(Fault::SpawnHangs, Who::Dispatcher(seat)) {
             true => self.seats[seat].policy.spawn_deadline_ms + 4 * self.millis(),

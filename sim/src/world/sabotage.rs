@@ -18,7 +18,7 @@ use crate::board::{Complete, Status};
 use crate::kernel::{TERM, Uid};
 use crate::saboteur::Saboteur;
 
-/// Who is taken for dead although they live.
+/// Which live processes are taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blind {
     No,
@@ -237,8 +237,8 @@ impl World {
         }
     }
 
-    /// A claim that is adopted whoever has it by now, and an end that is applied whether or not the
-    /// board has it.
+    /// Adopts a claim without a check of its owner, and applies an end without a check that the board
+    /// lacks it.
     fn sabotage_adoption(&mut self, seat: usize, n: usize, request: &Request, answer: &mut Answer) {
         let of = self.seats[seat].instance;
         for (change, taken) in request.changes.iter().zip(&mut answer.taken) {
@@ -356,7 +356,7 @@ impl World {
         failed.filter(|(class, _)| !blind || *class != FaultClass::Content)
     }
 
-    /// Who is not seen to be alive.
+    /// Returns which live processes are taken for dead.
     pub(super) fn sabotage_liveness(&self) -> Blind {
         match self.saboteur {
             Some(Saboteur::FreeTheLiving) => Blind::ToWorkers,
@@ -371,7 +371,7 @@ impl World {
     }
 }
 
-/// What becomes of evidence of an adopted claim whose row has, or has not, a pid.
+/// Falsifies the evidence of an adopted claim. `row`: whether its row has a pid.
 fn sabotage_evidence(saboteur: Saboteur, row: bool, evidence: &mut Evidence) {
     let gone = Process::None(Group::Gone);
     let said = |verdict| Evidence { noted: Some(verdict), ..*evidence };

@@ -220,7 +220,7 @@ impl Small {
         world.kernel.hash(trail);
         world.ledger.reap_failing.keys().for_each(|of| of.hash(trail));
         world.estate.hash(trail);
-        // Of the dead, what is recorded may still be told of.
+        // Records of dead dispatchers may still be read.
         let recorded = world.estate.recorded();
         recorded.for_each(|(of, spawn)| world.ledger.get(of, spawn).hash(trail));
         let mut seqs = BTreeMap::new();

@@ -14,10 +14,10 @@ use super::domain::Domain;
 use crate::board::{Instance, Memory};
 use crate::kernel::Uid;
 
-/// By how many milliseconds the monotonic clock may go back for one event.
+/// How many milliseconds the monotonic clock may go back for one event.
 pub(super) const CLOCK_BACK_MS: u64 = 700;
 
-/// Until when the claims of living dispatchers stand, in milliseconds.
+/// Until when claims of running dispatchers must not be ended, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub(super) surely: u64,
@@ -49,17 +49,17 @@ pub(super) struct Seat {
     /// Effects after which it dies, if it is to.
     pub(super) dies_after: Option<u32>,
     pub(super) domain: Domain,
-    /// Its dispatchers are the first processes of their pid namespaces.
+    /// Its dispatchers are pid 1 of their pid namespaces.
     pub(super) first: bool,
-    /// What it has adopted and not forgotten.
+    /// The claims that it has adopted and not forgotten.
     pub(super) adopted: BTreeMap<SpawnId, Adopted>,
-    /// Boards that failed, and those that came back: until when the claims of living dispatchers
-    /// stand there.
+    /// Boards that failed, and those that came back: until when claims of running dispatchers must not
+    /// be ended there.
     pub(super) failed: BTreeSet<BoardId>,
     pub(super) back: BTreeMap<BoardId, Turn>,
-    /// Since when it has had the chance to adopt each claim of the dead.
+    /// Since when it could have adopted each claim of a dead dispatcher.
     pub(super) chances: BTreeMap<(BoardId, RunId), u64>,
-    /// When it began, in milliseconds.
+    /// When it started, in milliseconds.
     pub(super) began: u64,
 }
 
@@ -103,9 +103,9 @@ impl Seat {
         }
     }
 
-    /// A board that had failed has answered: the claims of living dispatchers stand there for a
-    /// lease. A board that fails again meanwhile does not put that off. Whether it was meanwhile cannot
-    /// be said within the time by which the dispatcher's clock may have gone back.
+    /// A board that had failed has answered: for the length of a lease, claims of running dispatchers
+    /// must not be ended there. Another failure within that time does not extend it. The dispatcher's
+    /// clock may have gone back, so near the end of that time both outcomes are allowed.
     pub(super) fn is_back(&mut self, board: BoardId, now: u64) {
         let until = now + u64::from(self.policy.claim_ttl_s) * 1_000;
         let turn = self.back.entry(board).or_insert(Turn { surely: 0, perhaps: 0 });
@@ -121,7 +121,7 @@ impl Seat {
         self.adopted.get(&spawn).is_some_and(Adopted::is_looked_for)
     }
 
-    /// Whether a spawn thread has not answered about this attempt.
+    /// Whether a spawn thread has not yet answered for this attempt.
     pub(super) fn awaits_spawn(&self, spawn: SpawnId) -> bool {
         self.lanes.iter().any(|lane| lane.spawn == spawn)
     }
@@ -145,7 +145,7 @@ pub(super) struct SpawnLane {
     pub(super) configured: bool,
     /// What the limits were when it was asked for, or later, if they were raised since.
     pub(super) limits: Limits,
-    /// The adopted attempts that used up slots when it was asked for.
+    /// The adopted attempts that used slots when the spawn was requested.
     pub(super) beside: BTreeSet<SpawnId>,
 }
 

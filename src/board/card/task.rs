@@ -153,8 +153,8 @@ impl Task {
     }
 }
 
-/// Returns the lock of the dispatcher that sees to a running task: the one that adopted its run, else the
-/// claim's.
+/// Returns the lock of the dispatcher responsible for a running task: the one that adopted its run,
+/// else the one that made the claim.
 pub fn owner(
     conn: &Connection,
     columns: &Columns,

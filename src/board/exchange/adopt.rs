@@ -11,9 +11,9 @@ use crate::board::rows::own_runs;
 use crate::machine::exchange::{Fence, Orphan, Refusal, Taken};
 use crate::machine::ids::SpawnId;
 
-/// Becomes the owner of a claim whose owner is dead. The judgement and the write share a transaction,
-/// so of several dispatchers one wins. A claim that this one has adopted already is taken under its new
-/// number: an earlier answer was lost.
+/// Adopts a claim whose owner is dead. The check and the write share a transaction, so only one of
+/// several dispatchers succeeds. A claim that this dispatcher has adopted already gets its new number:
+/// the earlier answer was lost.
 pub(super) fn adopt(tx: &Tx<'_>, spawn: SpawnId, orphan: Orphan, ttl_s: u32) -> Result<Taken> {
     let row = tx.task(orphan.task)?.filter(|row| row.current_run == Some(orphan.run));
     let Some(row) = row.filter(|row| row.status == "running") else {
@@ -35,7 +35,7 @@ pub(super) fn adopt(tx: &Tx<'_>, spawn: SpawnId, orphan: Orphan, ttl_s: u32) -> 
     Ok(Taken::Claimed { run: orphan.run, max_runtime_s: row.max_runtime_s })
 }
 
-/// What its rows say of the worker of an adopted claim.
+/// What the rows of an adopted claim say about its worker.
 pub(super) fn inherited(tx: &Tx<'_>, orphan: Orphan) -> Result<Option<Inherited>> {
     let Some(row) = tx.task(orphan.task)? else { return Ok(None) };
     let mut fingerprint = row.fingerprint().map(str::to_owned);

@@ -136,7 +136,7 @@ fn by_verb(tx: &Tx<'_>, change: Change) -> rusqlite::Result<Taken> {
     }
 }
 
-/// True if the change may have made our own table, on which statements depend.
+/// True if the change may have created our own table, on which the statements depend.
 fn makes_own_runs(change: &Change) -> bool {
     match change {
         Change::Adopt { .. } => true,

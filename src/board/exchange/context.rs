@@ -21,43 +21,42 @@ pub struct Context<'a> {
     pub liveness: &'a dyn Liveness,
 }
 
-/// Which processes live. "Cannot tell" is not "dead".
+/// Which processes are alive. "Cannot tell" is not "dead".
 pub trait Liveness {
-    /// Whether the worker with this pid lives, or any process of the group that it leads or led. A
-    /// process with another fingerprint than this one is not the worker: then neither it nor a group
-    /// with this number counts.
+    /// Whether the worker with this pid is alive, or any process of the group that it leads or led. A
+    /// process with another fingerprint is not the worker: neither it nor a group with this number
+    /// counts.
     fn worker(&self, pid: Pid, fingerprint: Option<&str>) -> Worker;
 
-    /// Whether the worker lives that this dispatcher started for this attempt, by the dispatcher's own
-    /// records: its board may not have the pid.
+    /// Whether the worker that this dispatcher started for this attempt is alive, according to the
+    /// dispatcher's own records: the board may not have the pid.
     fn attempt(&self, pid: Pid, instance: &str, attempt: SpawnId) -> Worker;
 
-    /// Whether the dispatcher lives that has this pid and is this
-    /// instance, as its locks have it.
+    /// Whether the dispatcher with this pid and this instance, as in its locks, is alive.
     fn dispatcher(&self, pid: Pid, instance: &str) -> Dispatcher;
 }
 
-/// What can be said of a worker.
+/// What is known about a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worker {
-    /// It lives, or the host does not show enough to say.
+    /// It is alive, or the host does not show enough to tell.
     MayLive,
-    /// Nothing of it is left.
+    /// None of its processes is left.
     Gone,
-    /// Its pid is of another pid namespace or host: nothing follows from processes here.
+    /// Its pid belongs to another pid namespace or host: the processes here prove nothing.
     Elsewhere,
 }
 
-/// What can be said of a dispatcher.
+/// What is known about a dispatcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dispatcher {
-    /// It lives.
+    /// It is alive.
     Lives,
     /// It has ended.
     Dead {
-        /// The records that it kept of its attempts are here.
+        /// Its records of its attempts exist here.
         recorded: bool,
     },
-    /// It is of another pid namespace or host, or the host does not show it.
+    /// It belongs to another pid namespace or host, or the host does not show it.
     CannotTell,
 }

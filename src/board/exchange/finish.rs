@@ -49,12 +49,12 @@ pub(super) fn finish(
     Ok(Taken::Yes)
 }
 
-/// Row 14, since the client has no word for it; the truth stands in our own table. Not a failure, but
-/// three in a row need a person.
+/// Row 14, since the client has no name for it; our own table has the true outcome. It is not a
+/// failure, but three in a row need a person.
 fn unknown(tx: &Tx<'_>, ending: Ending<'_>, failure_limit: u32) -> Result<()> {
     const WHY: &str = "sexton: how the worker ended is unknown: it ended while no dispatcher lived";
     own_runs::create(tx.conn)?;
-    // Before this run is closed, too.
+    // Must be read before this run is closed.
     let streak = history::unknown_ends(tx.conn, ending.row.id)?.saturating_add(1);
     reclaimed(tx, ending, WHY, false)?;
     if let Some(run) = ending.run {

@@ -111,7 +111,8 @@ fn running(tx: &Tx<'_>, observation: &mut Observation) -> Result<Option<i64>> {
         match lease::judge(tx, &row)? {
             Lease::Ours { fence, adopted } => {
                 observation.ours.push(fence);
-                // They do not count: those that are not ours yet would never have their turn.
+                // They do not count towards the limit: otherwise claims not yet adopted would never be
+                // listed.
                 observation.orphans.extend(lease::orphan(tx, &row).filter(|_| adopted));
             }
             Lease::Orphan(orphan) => {

@@ -1,7 +1,8 @@
 //! The text in `claim_lock`: the holder of a claim, and the token that fences it.
 //!
 //! `<host>:<pid>:<instance>-<attempt>`, where the instance is `<boot id>.<pid namespace>.<time
-//! namespace>.<start>`, with a `+` behind it if the dispatcher holds a lifeline. Other tools test the host and accept any rest; to us the host decides nothing.
+//! namespace>.<start>`, with a `+` after it if the dispatcher holds a lifeline. Other tools check the
+//! host and accept any rest; we ignore the host.
 
 use crate::machine::ids::{Pid, SpawnId};
 
@@ -57,7 +58,7 @@ pub struct Holder<'a> {
 /// What only a sexton writes into a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
-    /// Which process: `<boot id>.<pid namespace>.<time namespace>.<start>`, perhaps with a `+`.
+    /// The process: `<boot id>.<pid namespace>.<time namespace>.<start>`, perhaps with a `+`.
     pub instance: &'a str,
     /// The attempt, whose number is the token.
     pub spawn: SpawnId,
@@ -82,8 +83,7 @@ impl Holder<'_> {
     }
 }
 
-/// Who signed a claim, if that was a sexton: its pid, its instance, and the number of
-/// the attempt in its life.
+/// Which sexton made a claim, if one did: its pid, its instance, and its number of the attempt.
 #[must_use]
 pub fn signer(lock: &str) -> Option<(Pid, &str, SpawnId)> {
     let holder = Holder::of(lock)?;

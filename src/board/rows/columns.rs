@@ -43,7 +43,7 @@ impl Columns {
         self.has(&format!("{table}.{column}"))
     }
 
-    /// Whether our own table about runs is there, with the columns that we know.
+    /// Whether our own table about runs exists, with the columns that we know.
     pub(crate) fn has_own_runs(&self) -> bool {
         ["run_id", "lock", "owner", "outcome"]
             .iter()

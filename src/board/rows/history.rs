@@ -95,8 +95,8 @@ pub(crate) fn violations(conn: &Connection, task: TaskId) -> Result<u32> {
     Ok(u32::try_from(streak).unwrap_or(STREAK_LIMIT))
 }
 
-/// Counts the newest closed runs of a task whose end is unknown, up to the first that is not. Rate
-/// limits are skipped. Asks our own table, which must be there.
+/// Returns how many of the newest closed runs of a task in a row have an unknown end. Rate limits are
+/// skipped. Reads our own table, which must exist.
 pub(crate) fn unknown_ends(conn: &Connection, task: TaskId) -> Result<u32> {
     let query = "SELECT ifnull(o.outcome = 'unknown', 0) FROM task_runs r \
                  LEFT JOIN sexton_runs o ON o.run_id = r.id \

@@ -1,9 +1,9 @@
-//! What the search for the worker of an adopted claim begins with.
+//! What the search for the worker of an adopted claim starts from.
 
 use super::claim_lock::signer;
 use crate::machine::ids::{Pid, RunId, SpawnId, TaskId};
 
-/// An adopted claim, as its rows describe it. Under its lock the dead dispatcher kept its records.
+/// An adopted claim, as its rows describe it. The dead dispatcher filed its records under this lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inherited {
     /// The claimed task.
@@ -12,7 +12,7 @@ pub struct Inherited {
     pub run: RunId,
     /// The pid of its worker, if one was recorded.
     pub pid: Option<Pid>,
-    /// What distinguishes that process from others with its pid, if that was recorded.
+    /// The fingerprint that distinguishes that process from others with its pid, if one was recorded.
     pub fingerprint: Option<String>,
     /// `tasks.claim_lock`, byte for byte.
     pub claim_lock: String,
@@ -21,8 +21,8 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Returns the pid and instance of the dispatcher that made the claim, and the attempt's number in
-    /// its life. `None` if it was no sexton.
+    /// Returns the pid and instance of the dispatcher that made the claim, and its number of the
+    /// attempt. `None` if it was not a sexton.
     #[must_use]
     pub fn dispatcher(&self) -> Option<(Pid, &str, SpawnId)> {
         signer(&self.claim_lock)

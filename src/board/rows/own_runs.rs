@@ -1,12 +1,12 @@
-//! Our own table about runs: who owns one that was adopted, and ends that the client has no word for.
-//! It is made when it is first needed, and the client's tables are never altered.
+//! Our own table about runs: the owner of each adopted run, and ends for which the client has no name.
+//! It is created when it is first needed, and the client's tables are never altered.
 
 use rusqlite::{Connection, Result, params};
 
 use crate::board::sql;
 use crate::machine::ids::RunId;
 
-/// Makes the table, unless it is there.
+/// Creates the table if it does not exist.
 pub(crate) fn create(conn: &Connection) -> Result<()> {
     sql::run(
         conn,
@@ -19,8 +19,8 @@ pub(crate) fn create(conn: &Connection) -> Result<()> {
     )
 }
 
-/// Makes a dispatcher the owner of a run for as long as its claim keeps this lock. `owner` is the text of
-/// a lock of the dispatcher's own.
+/// Makes a dispatcher the owner of a run while the claim keeps this lock. `owner` is the text of one
+/// of the dispatcher's own locks.
 pub(crate) fn set_owner(conn: &Connection, run: RunId, lock: &str, owner: &str) -> Result<()> {
     let set = "INSERT INTO sexton_runs (run_id, lock, owner) VALUES (?1, ?2, ?3) \
                ON CONFLICT (run_id) DO UPDATE SET lock = excluded.lock, owner = excluded.owner";
@@ -34,7 +34,7 @@ pub(crate) fn set_unknown(conn: &Connection, run: RunId) -> Result<()> {
     sql::change(conn, set, [run.0])
 }
 
-/// Drops what is no longer needed of a run that has ended.
+/// Deletes what is not needed about a run that has ended.
 pub(crate) fn forget(conn: &Connection, run: RunId) -> Result<()> {
     conn.prepare_cached("DELETE FROM sexton_runs WHERE run_id = ?1")?.execute([run.0]).map(drop)
 }

@@ -15,7 +15,7 @@ use crate::board::sql;
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) version: i64,
-    /// Whether our own table about runs is there.
+    /// Whether our own table about runs exists.
     pub(crate) has_own_runs: bool,
 
     /// One task by its id, for [`TaskRow::read`].

@@ -30,7 +30,7 @@ pub(crate) struct TaskRow {
     pub(crate) has_body: bool,
     /// True if `started_at` is not NULL, even if it is not a number.
     pub(crate) was_started: bool,
-    /// Who owns its run, if that was adopted: the text of a lock.
+    /// The owner of its run, if it was adopted: the text of a lock.
     pub(crate) adopter: Option<String>,
 }
 
@@ -90,7 +90,8 @@ impl TaskRow {
         workers.lane(self.assignee.as_deref())
     }
 
-    /// The lock of the dispatcher that sees to its run: the one that adopted it, else the claim's.
+    /// The lock of the dispatcher responsible for its run: the one that adopted it, else the one that
+    /// made the claim.
     pub(crate) fn owner(&self) -> Option<&str> {
         self.adopter.as_deref().or(self.claim_lock.as_deref())
     }

@@ -54,7 +54,7 @@ fn perform(stage: &Stage, mut progress: Option<Progress>) -> Result<Findings<'_>
     let mut sexton = stage.start_sexton().map_err(cannot("start sexton"))?;
     let pid = Pid(sexton.id().cast_signed());
     let pidfd = pidfd::open(pid).map_err(|refused| {
-        // It cannot be watched, so it must not run on: its root goes with this process.
+        // It cannot be observed, so it must not keep running: its root is deleted with this process.
         let _both_have_no_other_remedy = (sexton.kill(), sexton.wait());
         errno(refused)
     })?;

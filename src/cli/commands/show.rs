@@ -53,7 +53,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     out.flush()
 }
 
-/// What becomes of the claim of a dispatcher that is not seen to live.
+/// What will happen to the claim of a dispatcher that is not known to be alive.
 fn claim_hold(place: &Place<'_>, owner: &str) -> Option<&'static str> {
     let (pid, instance, _) = signer(owner)?;
     match Host::observer(&place.root.path, None).ok()?.dispatcher(pid, instance) {

@@ -1,4 +1,4 @@
-//! The dispatcher's end.
+//! The dispatcher's side of the connection.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -20,22 +20,22 @@ use super::protocol::{Answer, Ask, LARGEST_ANSWER, VERSION};
 use super::socket::{self, Received, uninterrupted};
 use super::tag::{Tag, check_lock};
 
-/// How long one answer is waited for, in milliseconds.
+/// How long to wait for one answer, in milliseconds.
 const ANSWER_MS: u16 = 1000;
 /// How long a new keeper may take until it can be reached, in milliseconds.
 const START_MS: u16 = 10_000;
-/// How often a keeper is started: others may start and end keepers at the same moment.
+/// How often starting a keeper is tried: other dispatchers may start and end keepers at the same time.
 const STARTS: usize = 10;
 
-/// A connection to the keeper. Nothing here blocks for longer than a second for each answer.
+/// A connection to the keeper. No call blocks for longer than a second for each answer.
 ///
-/// After [`KeeperError::Closed`] and [`KeeperError::Garbled`] it is of no more use.
+/// Must not be used again after [`KeeperError::Closed`] or [`KeeperError::Garbled`].
 #[derive(Debug)]
 pub struct Keeper {
     /// The socket's path, for messages.
     path: PathBuf,
     socket: OwnedFd,
-    /// The number of the last question. Who holds it reads the answers.
+    /// The number of the last question. The thread that holds it reads the answers.
     number: Mutex<u32>,
 }
 
@@ -57,12 +57,12 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// As [`connect`](Keeper::connect), and starts a keeper if none is there: `program`, which is
-    /// `/proc/self/exe` to a dispatcher, since its file may have been replaced.
+    /// Like [`connect`](Keeper::connect), but starts a keeper if there is none: `program`, which is
+    /// `/proc/self/exe` for a dispatcher, since its file may have been replaced.
     ///
     /// The keeper is then a child of the calling *thread*, which must live as long as the dispatcher
-    /// and reap the child: a child of a thread that ends falls to the main thread, which takes it
-    /// for a worker's orphan.
+    /// and reap the child: a child of a thread that ends passes to the main thread, which takes it for
+    /// a worker's orphan.
     ///
     /// # Errors
     /// See [`KeeperError`]. No child is left behind.
@@ -73,7 +73,7 @@ impl Keeper {
         for _ in 0..STARTS {
             match Keeper::connect(state) {
                 Ok(keeper) => return Ok((keeper, None)),
-                // One that is about to end hangs up.
+                // A keeper that is about to end closes the connection.
                 Err(KeeperError::Absent(_) | KeeperError::Closed(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -90,15 +90,15 @@ impl Keeper {
         ))
     }
 
-    /// Returns the socket on which a new worker sends [`Tag::keep_message`] before it executes. It
-    /// is closed on exec.
+    /// Returns the socket on which a new worker sends [`Tag::keep_message`] before it executes its
+    /// program. It is closed on exec.
     #[must_use]
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Hands over a copy of a worker's pidfd, in place of an earlier one of the same lock. The
-    /// keeper does not confirm it. It never waits.
+    /// Sends a copy of a worker's pidfd, which replaces an earlier one of the same lock. The keeper
+    /// does not confirm it. Never blocks.
     ///
     /// # Errors
     /// [`KeeperError::Behind`], [`KeeperError::Closed`].
@@ -106,7 +106,8 @@ impl Keeper {
         self.send(&tag.keep_message(), Some(pidfd))
     }
 
-    /// Tells that the run of this lock is recorded, so that its pidfd may be closed. It never waits.
+    /// Tells the keeper that the run of this lock is recorded, so that it may close the pidfd. Never
+    /// blocks.
     ///
     /// # Errors
     /// [`KeeperError::Behind`], [`KeeperError::Closed`], [`KeeperError::Tag`].
@@ -115,10 +116,10 @@ impl Keeper {
         self.send(&Ask::Drop(lock.to_owned()).packet(), None)
     }
 
-    /// Returns a copy of the pidfd that is kept under `lock`; `None` if none is.
+    /// Returns a copy of the pidfd that is kept under `lock`; `None` if there is none.
     ///
     /// # Errors
-    /// [`KeeperError::DispatcherLives`]; else see [`KeeperError`].
+    /// [`KeeperError::DispatcherLives`]; for the rest see [`KeeperError`].
     pub fn get(&self, lock: &str) -> Result<Option<OwnedFd>, KeeperError> {
         check_lock(lock)?;
         let mut last = self.lock();
@@ -141,7 +142,7 @@ impl Keeper {
         }
     }
 
-    /// Returns the tags of all pidfds that are kept, the oldest first.
+    /// Returns the tags of all pidfds that are kept, oldest first.
     ///
     /// # Errors
     /// See [`KeeperError`].
@@ -181,18 +182,18 @@ impl Keeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, u32> {
-        // What it guards is a number, which no panic leaves half written.
+        // It guards a number, which a panic cannot leave half written.
         self.number.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the number of a new question, and throws away answers that came too late.
+    /// Returns the number of a new question, and discards answers that came too late.
     fn next(&self, number: &mut u32) -> Result<u32, KeeperError> {
         while self.receive(PollTimeout::ZERO)?.is_some() {}
         *number = number.wrapping_add(1);
         Ok(*number)
     }
 
-    /// Returns the answer to this question. Those to earlier ones are thrown away.
+    /// Returns the answer to this question. Answers to earlier ones are discarded.
     fn answer_to(&self, number: u32) -> Result<(Answer, Option<OwnedFd>), KeeperError> {
         loop {
             let (answer, descriptor) =
@@ -256,7 +257,7 @@ impl Keeper {
         if matches!(errno, Errno::ENOENT | Errno::ECONNREFUSED) {
             KeeperError::Absent(self.path.clone())
         } else if errno == Errno::EAGAIN {
-            // Its queue of connections is full: it takes none.
+            // Its queue of connections is full.
             self.silent()
         } else {
             KeeperError::call("connect to", &self.path)(errno)
@@ -285,12 +286,13 @@ fn start(program: &Path, state: &Path) -> Result<Option<Child>, KeeperError> {
     let (mut output, writer) = io::pipe().map_err(failed)?;
     let errors = writer.try_clone().map_err(failed)?;
     let child = Command::new(program)
-        // As it is listed.
+        // The name in process lists.
         .arg0("sexton")
         .arg(COMMAND)
         .arg(path)
-        // A claim's token in its environment would make it a process of that worker. Without any, it
-        // would look like a worker that is executing its program, and be waited for.
+        // A claim's token in its environment would make it look like that claim's worker. An empty
+        // environment would make it look like a worker that is executing its program, and be waited
+        // for.
         .env_clear()
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -304,7 +306,7 @@ fn start(program: &Path, state: &Path) -> Result<Option<Child>, KeeperError> {
         let error = not_started(state, format!("it was not ready within {START_MS} ms"));
         return Err(end(child, error));
     }
-    // One read, not all: its end of the pipe may have travelled to a child of another thread.
+    // One read, not to the end: another thread's child may hold a copy of the write end.
     let mut said = [0; 4096];
     let length = match output.read(&mut said) {
         Ok(length) => length,
@@ -326,7 +328,7 @@ fn not_started(state: &Path, reason: impl ToString) -> KeeperError {
 
 /// Ends a keeper that cannot be used, and returns why.
 fn end(mut child: Child, error: KeeperError) -> KeeperError {
-    // Both fail only if it was reaped, which nobody else does.
+    // Both fail only if it was reaped, and only this thread reaps it.
     let _ended = child.kill();
     let _reaped = child.wait();
     error

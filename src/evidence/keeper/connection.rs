@@ -12,17 +12,17 @@ use super::protocol::{Answer, Ask, LARGEST_ASK, ROOM_FOR_TAGS, VERSION};
 use super::socket::{self, Received};
 use crate::machine::ids::Pid;
 
-/// Most questions of one connection whose answers are not sent. One that has more does not read.
+/// Maximum number of unanswered questions of one connection. A connection that asks more is closed.
 const MOST_WAITING: usize = 64;
-/// Most packets that are read before the other connections have their turn.
+/// Maximum number of packets that are read before the other connections have their turn.
 const PACKETS_IN_A_TURN: usize = 64;
 
-/// A connection of this user.
+/// A connection of a process of this user.
 pub struct Connection {
     socket: OwnedFd,
     peer: Pid,
     was_greeted: bool,
-    /// Answers are made when they can be sent, so that none is stored.
+    /// Questions not yet answered. Answers are built when they can be sent, so none is stored.
     waiting: VecDeque<Question>,
 }
 
@@ -59,15 +59,16 @@ impl Connection {
         }
     }
 
-    /// Reads what has come, and answers what can be answered. Never blocks.
+    /// Reads what has arrived, and answers what can be answered. Never blocks.
     pub fn serve(&mut self, kept: &mut Kept) -> Result<(), Over> {
         for _ in 0..PACKETS_IN_A_TURN {
             let mut buffer = [0; LARGEST_ASK];
             match socket::receive(self.socket.as_fd(), &mut buffer) {
                 Ok(received) => self.take(received, &buffer, kept)?,
                 Err(Errno::EAGAIN) => break,
-                // The other end was closed with answers unread. This is told once, before what it
-                // sent, among which may be the pidfds of its last workers.
+                // The other end closed the connection with answers unread. The kernel reports this
+                // once, before the packets that it had sent, which may carry the pidfds of its last
+                // workers.
                 Err(Errno::ECONNRESET) => {}
                 Err(_) => return Err(Over),
             }
@@ -86,7 +87,8 @@ impl Connection {
         }
         match (ask, descriptor) {
             (Ask::Keep(tag), Some(pidfd)) if socket::is_pidfd(&pidfd) => kept.keep(tag, pidfd),
-            // This process can have no more of them. Not the sender's fault: it is just not kept.
+            // This process has no descriptor left. That is not the sender's fault: the pidfd is just
+            // not kept.
             (Ask::Keep(_), None) if lost_descriptors => {}
             (Ask::Hello(version), None) => self.greet(version)?,
             (Ask::Drop(lock), None) => kept.drop(&lock),
@@ -135,8 +137,9 @@ impl Connection {
                 (Ok(Some(more)), Question::List { from, .. }) => *from = more,
                 (Ok(_), _) => drop(self.waiting.pop_front()),
                 (Err(Errno::EAGAIN), _) => return,
-                // The other end has closed, or the kernel lets no more descriptors travel. Nobody
-                // waits for the answers for long; what was sent before is still to be read.
+                // The other end has closed, or the kernel lets no more descriptors travel. Askers do
+                // not wait for long, so the answers are dropped; packets already sent must still be
+                // read.
                 (Err(_), _) => self.waiting.clear(),
             }
         }

@@ -1,4 +1,4 @@
-//! How the keeper leaves the process that started it.
+//! Detaches the keeper from the process that started it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-/// What is written to standard output when the keeper can be reached.
+/// Written to standard output when the keeper can be reached.
 pub const READY: u8 = b'\n';
 
-/// Leaves session, terminal, directory and signals of the parent. Standard input, output and errors
-/// stay until [`say_ready`].
+/// Leaves the session, terminal and directory of the parent, and sets signal handling anew. Standard
+/// input, output and error stay open until [`say_ready`].
 pub fn leave_parent() -> Result<(), Errno> {
-    // Fails where a shell started it as the leader of a group. Then what follows must do.
+    // Fails if a shell started it as a group leader. Then the steps below are enough.
     let _session = setsid();
     for kind in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         // SAFETY: no handler of ours was installed, and none is.
@@ -31,22 +31,22 @@ pub fn leave_parent() -> Result<(), Errno> {
     prctl::set_name(c"sexton-keeper")
 }
 
-/// Raises the limit of descriptors as far as it goes, and returns it.
+/// Raises the limit of descriptors to its maximum, and returns it.
 pub fn raise_limit() -> Result<u64, Errno> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
 }
 
-/// Tells the starter that the keeper can be reached, and lets go of input, output and errors.
+/// Tells the starter that the keeper can be reached, and closes standard input, output and error.
 pub fn say_ready() -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stderr(&null)?;
-    // A starter that has ended meanwhile is no reason to end.
+    // The keeper goes on even if its starter has ended meanwhile.
     let mut output = io::stdout();
     let _told = output.write_all(&[READY]).and_then(|()| output.flush());
-    // Last, so that the end of the output says that everything was let go of.
+    // Last, so that the end of the output shows that all of them are closed.
     dup2_stdout(&null)?;
     Ok(())
 }

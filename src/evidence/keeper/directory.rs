@@ -39,13 +39,13 @@ impl Directory {
     }
 
     /// Returns the socket's address. It leads through the open directory, since an address holds at
-    /// most 107 bytes, and is good for as long as `self` lives.
+    /// most 107 bytes, and is valid as long as `self`.
     pub fn address(&self) -> Result<UnixAddr, KeeperError> {
         let short = format!("/proc/self/fd/{}/{SOCKET}", self.fd.as_raw_fd());
         UnixAddr::new(short.as_str()).map_err(KeeperError::call("name the socket", self.socket()))
     }
 
-    /// Removes the socket that an earlier keeper left. Only for the keeper that holds the lock.
+    /// Removes the socket that an earlier keeper left. Call it only while holding the lock.
     pub fn remove_socket(&self) -> Result<(), KeeperError> {
         match unlinkat(self.fd.as_fd(), SOCKET, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -53,8 +53,9 @@ impl Directory {
         }
     }
 
-    /// Takes the lock that makes a process the keeper of this directory; `None` if another has it.
-    /// It ends with the process: the keeper starts no other, to which the lock could travel.
+    /// Takes the lock that makes a process the keeper of this directory; `None` if another process
+    /// holds it. It is released when the process ends: the keeper starts no child that could inherit
+    /// it.
     pub fn lock(&self) -> Result<Option<Flock<OwnedFd>>, KeeperError> {
         let path = self.path.join(LOCK);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -1,4 +1,4 @@
-//! What can go wrong between a dispatcher and the keeper.
+//! Errors between a dispatcher and the keeper.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use thiserror::Error;
 
 use super::tag::TagError;
 
-/// Why the keeper did not do what it was asked. No error harms a worker: what cannot be kept is at
-/// worst an exit code that a later dispatcher does not know.
+/// Why the keeper did not do what it was asked. No error harms a worker: the worst result is an exit
+/// code that a later dispatcher does not know.
 #[derive(Debug, Error)]
 pub enum KeeperError {
-    /// No keeper is there.
+    /// There is no keeper.
     #[error("no keeper answers at {}; start one", .0.display())]
     Absent(PathBuf),
-    /// Another user's process has the socket.
+    /// The socket belongs to another user's process.
     #[error(
         "the keeper at {} belongs to the user {uid}, who is another; nothing is handed to it; give \
          each user a state directory",
@@ -41,24 +41,24 @@ pub enum KeeperError {
         /// This program's version.
         ours: u16,
     },
-    /// The keeper does not answer, or takes no connection.
+    /// The keeper does not answer, or accepts no connection.
     #[error("the keeper at {} did not answer within {ms} ms; it may be stopped; try again", socket.display())]
     Silent {
         /// The socket.
         socket: PathBuf,
-        /// How long it was waited for, in milliseconds.
+        /// How long the dispatcher waited, in milliseconds.
         ms: u16,
     },
     /// The keeper does not read what it is sent.
     #[error("the keeper at {} is behind and takes no packet now; try again", .0.display())]
     Behind(PathBuf),
-    /// The keeper has ended, or has hung up.
+    /// The keeper has ended or has closed the connection.
     #[error("the keeper at {} has closed the connection; connect again", .0.display())]
     Closed(PathBuf),
-    /// The keeper answered what is no answer.
+    /// The keeper sent a packet that cannot be read as an answer.
     #[error("the keeper at {} sent a packet of an unknown form; connect again", .0.display())]
     Garbled(PathBuf),
-    /// The pidfd is kept for another dispatcher, which lives.
+    /// The pidfd is kept for another dispatcher, which is alive.
     #[error(
         "the pidfd of {lock} is not given: the dispatcher that claimed it lives and records it itself"
     )]
@@ -66,7 +66,7 @@ pub enum KeeperError {
         /// The lock that was asked for.
         lock: String,
     },
-    /// Something that no tag can have.
+    /// A board or a lock that cannot be in a tag.
     #[error(transparent)]
     Tag(#[from] TagError),
     /// A keeper was started, and ended before it could be reached.
@@ -74,15 +74,15 @@ pub enum KeeperError {
     Start {
         /// The state directory.
         state: PathBuf,
-        /// What it said, or what happened.
+        /// Its output, or what happened.
         reason: String,
     },
-    /// A call failed.
+    /// A system call failed.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// What failed, as a verb.
         what: &'static str,
-        /// With which file.
+        /// The file that it concerned.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,

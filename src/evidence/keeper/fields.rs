@@ -1,6 +1,6 @@
-//! The fields of a packet: little-endian numbers, and texts behind a byte that holds their length.
+//! The fields of a packet: little-endian numbers, and texts preceded by a length byte.
 
-/// Reads fields from the front. Each read fails where the packet is too short for it.
+/// Reads fields from the front. A read fails if the packet is too short for it.
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Appends a text. What is longer than 255 bytes is cut: texts are checked where they come in.
+/// Appends a text. A text longer than 255 bytes is cut: lengths are checked when a tag is made.
 pub fn push_text(packet: &mut Vec<u8>, text: &str) {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     packet.push(length);

@@ -1,4 +1,4 @@
-//! What the keeper holds.
+//! The pidfds that the keeper holds.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::tag::Tag;
 use crate::process::pidfd::{self, Stage};
 
-/// Pidfds, each under its tag, in the order in which they came.
+/// Pidfds with their tags, in the order of arrival.
 pub struct Kept {
     limit: usize,
     /// The number of the next one.
@@ -16,7 +16,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// One that holds at most `limit` pidfds.
+    /// Returns a collection that holds at most `limit` pidfds.
     pub fn new(limit: usize) -> Kept {
         Kept { limit, next: 0, by_age: BTreeMap::new(), ages: BTreeMap::new() }
     }
@@ -25,8 +25,8 @@ impl Kept {
         self.by_age.is_empty()
     }
 
-    /// Keeps a pidfd in place of an earlier one of the same lock. At the limit, the oldest whose
-    /// process has ended makes room; where none has, the new one is not kept.
+    /// Keeps a pidfd, replacing an earlier one of the same lock. At the limit, the oldest whose
+    /// process has ended is dropped; if none has ended, the new one is not kept.
     pub fn keep(&mut self, tag: Tag, pidfd: OwnedFd) {
         self.drop(tag.lock());
         if self.by_age.len() >= self.limit {
@@ -39,7 +39,7 @@ impl Kept {
         self.next += 1;
     }
 
-    /// Closes what is kept under this lock, if anything is.
+    /// Closes the pidfd that is kept under this lock, if there is one.
     pub fn drop(&mut self, lock: &str) {
         if let Some(age) = self.ages.remove(lock) {
             self.by_age.remove(&age);
@@ -51,8 +51,8 @@ impl Kept {
         Some(pidfd.as_fd())
     }
 
-    /// Returns the tags from age `from` on that have at most `room` bytes in all, and the age to go
-    /// on from; `None` if these are the last.
+    /// Returns the tags from age `from` on that fit into `room` bytes, and the age to continue from;
+    /// `None` if these are the last.
     pub fn page(&self, from: u64, mut room: usize) -> (Vec<Tag>, Option<u64>) {
         let mut tags = Vec::new();
         for (age, (tag, _)) in self.by_age.range(from..) {
@@ -136,7 +136,7 @@ mod tests {
             let (tags, next) = kept.page(age, 3 * tag("lock 00").size() + 1);
             assert!((1..=3).contains(&tags.len()));
             found.extend(tags.iter().map(|tag| tag.lock().to_owned()));
-            // What is dropped meanwhile does not stop the list.
+            // Pidfds dropped between two pages do not stop the list.
             kept.drop("lock 03");
             from = next;
         }

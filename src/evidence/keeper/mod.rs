@@ -1,8 +1,8 @@
-//! The keeper: a tiny process, one for each state directory, that holds the pidfds of workers.
+//! The keeper: a small process, one for each state directory, that holds the pidfds of workers.
 //!
-//! When a dispatcher is killed, its workers become children of pid 1, which reaps them, and their
-//! exit codes would be lost. From Linux 6.15 on, a pidfd that was opened before the reaping tells
-//! the code afterwards, to any process that holds it. The keeper holds one for each worker. It gives
+//! When a dispatcher is killed, its workers become children of pid 1, which reaps them, and their exit
+//! codes would be lost. From Linux 6.15 on, a pidfd that was opened before the reaping still gives the
+//! code afterwards, to any process that holds it. The keeper holds one for each worker. It gives
 //! copies to the next dispatcher, and keeps its own until it is told that the run is recorded.
 //!
 //! ```text
@@ -11,15 +11,15 @@
 //!                               ┘ Drop · Get · List
 //! ```
 //!
-//! * [`client`]: the dispatcher's end.
+//! * [`client`]: the dispatcher's side.
 //! * [`server`]: the process itself.
-//! * [`tag`]: what a pidfd is kept under.
+//! * [`tag`]: the key under which a pidfd is kept.
 //! * `protocol`, `fields`: the packets between them.
-//! * `socket`, `directory`: how the packets and the descriptors travel, and where the socket is.
-//! * `kept`, `owner`: what the keeper holds, and to whom it is not given.
-//! * `connection`, `detach`: one dispatcher as the keeper sees it, and how it leaves its parent.
+//! * `socket`, `directory`: how packets and descriptors are sent, and where the socket is.
+//! * `kept`, `owner`: what the keeper holds, and which dispatcher it must not give it to.
+//! * `connection`, `detach`: one dispatcher's connection, and how the keeper leaves its parent.
 //!
-//! It has no thread and no timer, does not log, and decides nothing about a worker.
+//! The keeper has no thread and no timer, does not log, and decides nothing about a worker.
 
 pub mod client;
 mod connection;
@@ -34,5 +34,5 @@ pub mod server;
 mod socket;
 pub mod tag;
 
-/// The argument that makes the program a keeper. It is in no help text: dispatchers start keepers.
+/// The argument that makes the program a keeper. It is not in the help: dispatchers start keepers.
 pub const COMMAND: &str = "keeper";

@@ -1,4 +1,4 @@
-//! Whose worker a pidfd belongs to, by the text of the claim's lock.
+//! Which dispatcher a pidfd's worker belongs to, by the text of the claim's lock.
 
 use crate::machine::ids::Pid;
 use crate::process::identity::{self, LookError};
@@ -11,11 +11,11 @@ struct Dispatcher {
     start: u64,
 }
 
-/// Whether the dispatcher that claimed with `lock` lives and is not the process `asking`. A lock of
-/// another form names no dispatcher.
+/// Returns whether the dispatcher that claimed with `lock` is alive and is not the process `asking`. A
+/// lock of another form names no dispatcher.
 ///
-/// The keeper's pid namespace counts. What cannot be looked at counts as alive: the worker is then
-/// reported as lost by none, and asked for again.
+/// Pids are those of the keeper's pid namespace. A process that cannot be looked at counts as alive:
+/// the pidfd is then not given, and is asked for again.
 pub fn another_lives(lock: &str, asking: Pid) -> bool {
     dispatcher(lock).is_some_and(|owner| owner.pid != asking && lives(owner))
 }
@@ -28,8 +28,8 @@ fn lives(owner: Dispatcher) -> bool {
     }
 }
 
-/// Reads `<host>:<pid>:<boot id>.<pid namespace>.<time namespace>.<start>-<spawn>` from the right:
-/// a host's name may hold any of these signs.
+/// Reads `<host>:<pid>:<boot id>.<pid namespace>.<time namespace>.<start>-<spawn>` from the right,
+/// since a host's name may contain any of the separators.
 fn dispatcher(lock: &str) -> Option<Dispatcher> {
     let (rest, spawn) = lock.rsplit_once('-')?;
     let _is_a_number: u64 = spawn.parse().ok()?;
@@ -38,7 +38,7 @@ fn dispatcher(lock: &str) -> Option<Dispatcher> {
     let (rest, _pid_namespace) = rest.rsplit_once('.')?;
     let (rest, _boot) = rest.rsplit_once(':')?;
     let (_host, pid) = rest.rsplit_once(':')?;
-    // Behind it stands whether it holds a lifeline.
+    // A `+` after it means that the dispatcher holds a lifeline.
     let start = start.strip_suffix('+').unwrap_or(start).parse().ok()?;
     Some(Dispatcher { pid: Pid(pid.parse().ok()?), start })
 }

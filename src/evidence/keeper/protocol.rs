@@ -1,45 +1,45 @@
-//! The packets: one byte that says what it is, then fields. Each is whole in itself, because workers
+//! The packets: one byte for the kind, then fields. Each packet is complete in itself, because workers
 //! send on the connection of their dispatcher.
 //!
-//! A packet comes from another program, perhaps of another version: what cannot be read in full, to
-//! its last byte, is no packet.
+//! A packet comes from another program, perhaps of another version: one that cannot be read
+//! completely, to its last byte, is invalid.
 
 use super::fields::{Fields, push_text};
 use super::tag::{Tag, check_lock};
 
-/// Raised with every change of a packet's form. Both ends must have the same.
+/// Raised with every change of a packet's form. Both ends must have the same version.
 pub const VERSION: u16 = 1;
-/// Most bytes of a packet to the keeper: a [`Ask::Keep`] with the longest tag has 330.
+/// Maximum length of a packet to the keeper: an [`Ask::Keep`] with the longest tag has 330 bytes.
 pub const LARGEST_ASK: usize = 512;
-/// Most bytes of a packet from the keeper.
+/// Maximum length of a packet from the keeper.
 pub const LARGEST_ANSWER: usize = 4096;
 
-/// What the keeper is told and asked. Questions carry a number, which the answer repeats: an answer
-/// to a question that was given up must not be taken for the answer to the next.
+/// What the keeper is told and asked. Questions carry a number, which the answer repeats, so that a
+/// late answer is not taken for the answer to the next question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Comes first. Answered with [`Answer::Hello`].
+    /// Sent first. Answered with [`Answer::Hello`].
     Hello(u16),
-    /// Keep the descriptor that comes along. Not answered.
+    /// Keep the descriptor that is attached. Not answered.
     Keep(Tag),
     /// Close the descriptor that is kept under this lock. Not answered.
     Drop(String),
-    /// Give a copy of the descriptor that is kept under this lock.
+    /// Send a copy of the descriptor that is kept under this lock.
     Get { number: u32, lock: String },
-    /// Give all tags. Answered with [`Answer::Tags`], over and over until the last.
+    /// Send all tags. Answered with one or more [`Answer::Tags`].
     List { number: u32 },
 }
 
 /// What the keeper answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The keeper's version. If it is another than that of the hello, the keeper hangs up.
+    /// The keeper's version. If it differs from that of the hello, the keeper closes the connection.
     Hello(u16),
-    /// A copy of the descriptor comes along.
+    /// A copy of the descriptor is attached.
     Here { number: u32 },
     /// Nothing is kept under this lock.
     NotHere { number: u32 },
-    /// It is kept for a dispatcher that lives and is another than the one that asks.
+    /// It is kept for another dispatcher than the one that asks, and that dispatcher is alive.
     DispatcherLives { number: u32 },
     /// Some of the tags, and whether they are the last.
     Tags { number: u32, last: bool, tags: Vec<Tag> },
@@ -55,10 +55,10 @@ const NOT_HERE: u8 = 7;
 const DISPATCHER_LIVES: u8 = 8;
 const TAGS: u8 = 9;
 
-/// How many bytes of tags fit into one [`Answer::Tags`].
+/// Maximum number of bytes of tags in one [`Answer::Tags`].
 pub const ROOM_FOR_TAGS: usize = LARGEST_ANSWER - 6;
 
-/// The packet of [`Ask::Keep`].
+/// Returns the packet of [`Ask::Keep`].
 pub fn keep(tag: &Tag) -> Vec<u8> {
     let mut packet = vec![KEEP];
     tag.push(&mut packet);
@@ -131,7 +131,7 @@ impl Answer {
         fields.is_empty().then_some(answer)
     }
 
-    /// The number of the question; `None` for a hello, which has none.
+    /// Returns the number of the question; `None` for a hello, which has none.
     pub fn number(&self) -> Option<u32> {
         match self {
             Answer::Hello(_) => None,
@@ -230,8 +230,8 @@ mod tests {
             prop_assert_eq!(Ask::read(&packet), None, "a byte too many");
         }
 
-        /// Bytes that can be read are exactly what would be written: there is no second way to say
-        /// a thing, and no byte that is passed over.
+        /// Bytes that can be read are exactly those that would be written: each packet has one
+        /// encoding, and no byte is ignored.
         #[test]
         fn rubbish_is_no_packet(kind in 0_u8..12, rest in prop::collection::vec(any::<u8>(), 0..600)) {
             let packet = [vec![kind], rest].concat();

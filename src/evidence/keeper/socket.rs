@@ -1,4 +1,4 @@
-//! Packets and descriptors through a socket that keeps packets whole and in order.
+//! Sends packets and descriptors through a socket that keeps packets whole and in order.
 
 use std::io::IoSlice;
 use std::mem::{self, MaybeUninit};
@@ -11,32 +11,32 @@ use nix::sys::socket::{
     sendmsg, socket, sockopt,
 };
 
-/// What came in one packet.
+/// One received packet.
 pub struct Received {
-    /// How many bytes it has; 0 if the other end has closed.
+    /// Its length in bytes; 0 if the other end has closed.
     pub length: usize,
-    /// The descriptors that came along.
+    /// The descriptors that were attached.
     pub descriptors: Vec<OwnedFd>,
     /// The packet was longer than the buffer.
     pub is_cut: bool,
-    /// Descriptors were lost: this process can have no more of them.
+    /// Descriptors were lost: this process has no room for more.
     pub lost_descriptors: bool,
 }
 
-/// Returns a new socket for packets. Nothing ever blocks on it.
+/// Returns a new socket for packets. No call on it blocks.
 pub fn new() -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
 }
 
-/// Returns process and user at the other end, as they were when it connected or began to listen.
+/// Returns the process and user at the other end, as they were when it connected or began to listen.
 pub fn peer(socket: &OwnedFd) -> Result<UnixCredentials, Errno> {
     getsockopt(socket, sockopt::PeerCredentials)
 }
 
 /// Sends a packet, whole or not at all.
 ///
-/// EAGAIN if the other end is behind; EPIPE or ECONNRESET if it has closed.
+/// Returns EAGAIN if the other end is behind; EPIPE or ECONNRESET if it has closed.
 pub fn send(
     socket: BorrowedFd<'_>,
     packet: &[u8],
@@ -52,8 +52,8 @@ pub fn send(
 
 /// Receives a packet into `buffer`; EAGAIN if there is none.
 ///
-/// The safe wrapper is no use here. Where the kernel could install only some of the descriptors of a
-/// packet, it returns an error and never closes those.
+/// The safe wrapper cannot be used. If the kernel can install only some of the descriptors of a
+/// packet, it returns an error and never closes them.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
     let mut control = Control::new();
     let mut bytes = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -70,21 +70,21 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Er
     })?;
     Ok(Received {
         length: length.unsigned_abs(),
-        // SAFETY: the kernel has just filled in the message, and nobody has looked at it.
+        // SAFETY: the kernel has just filled in the message, and this is the first use of it.
         descriptors: unsafe { descriptors(&message) },
         is_cut: message.msg_flags & libc::MSG_TRUNC != 0,
         lost_descriptors: message.msg_flags & libc::MSG_CTRUNC != 0,
     })
 }
 
-/// Most descriptors that the kernel lets into one packet. There is room for all of them, so that
-/// some are lost only where this process can have no more.
+/// Maximum number of descriptors that the kernel allows in one packet. There is room for all of them,
+/// so some are lost only if this process can have no more.
 const MOST_DESCRIPTORS: usize = 253;
 
-/// What surrounds the list of descriptors: its header, and padding.
+/// The bytes around the list of descriptors: its header, and padding.
 const FRAME: usize = size_of::<libc::cmsghdr>() + size_of::<u64>();
 
-/// Room for the control messages, aligned as their headers need it.
+/// Room for the control messages, aligned as their headers require.
 struct Control([MaybeUninit<u64>; (FRAME + MOST_DESCRIPTORS * size_of::<RawFd>()) / 8]);
 
 impl Control {
@@ -93,7 +93,7 @@ impl Control {
     }
 }
 
-/// Takes over the descriptors of a message.
+/// Takes ownership of the descriptors of a message.
 ///
 /// # Safety
 /// `message` was filled in by `recvmsg`, its control buffer still exists, and this was not called
@@ -102,15 +102,15 @@ unsafe fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut descriptors = Vec::new();
     // SAFETY: the kernel wrote the headers and set the buffer's length to that of what it wrote.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: the pointer is null, or that of a header within the buffer.
+    // SAFETY: the pointer is null, or points to a header within the buffer.
     while let Some(header) = unsafe { next.as_ref() } {
         if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: the data of such a message is a list of descriptors, of this length.
             let (data, frame) = unsafe { (libc::CMSG_DATA(next), libc::CMSG_LEN(0)) };
             let length = header.cmsg_len.saturating_sub(frame as usize);
             for index in 0..length / size_of::<RawFd>() {
-                // SAFETY: the index is within the list; the kernel installed the descriptor for
-                // this message, so that nothing else owns it.
+                // SAFETY: the index is within the list; the kernel installed the descriptor for this
+                // message, so it has no other owner.
                 let descriptor = unsafe {
                     OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned())
                 };
@@ -123,7 +123,7 @@ unsafe fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     descriptors
 }
 
-/// Calls again for as long as a signal interrupts the call.
+/// Repeats the call while a signal interrupts it.
 pub fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
@@ -133,9 +133,9 @@ pub fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T,
     }
 }
 
-/// Returns whether the descriptor stands for a process.
+/// Returns whether the descriptor refers to a process.
 pub fn is_pidfd(descriptor: &OwnedFd) -> bool {
-    // Not by asking the descriptor itself: any other kind may hang with its file system.
+    // Without a call on the descriptor itself: one of another kind may hang with its file system.
     let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
     std::fs::read(path)
         .is_ok_and(|info| info.split(|b| *b == b'\n').any(|line| line.starts_with(b"Pid:")))
@@ -151,7 +151,7 @@ mod tests {
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
     }
 
-    /// The inode of what a descriptor stands for.
+    /// Returns the inode of a descriptor.
     fn inode(descriptor: &OwnedFd) -> u64 {
         nix::sys::stat::fstat(descriptor).unwrap().st_ino
     }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn what_a_killed_peer_has_sent_is_read_to_the_end() {
         let (here, there) = pair();
-        // Unread by the end that closes, so that the other is told of a reset first.
+        // Left unread by the end that closes, so that the other end sees a reset first.
         send(there.as_fd(), b"answer", None).unwrap();
         send(here.as_fd(), b"last words", None).unwrap();
         drop(here);

@@ -1,16 +1,16 @@
-//! What a pidfd is kept under.
+//! The key under which a pidfd is kept.
 
 use thiserror::Error;
 
 use super::fields::{Fields, push_text};
 use super::protocol;
 
-/// Most bytes of a board's slug.
+/// Maximum length of a board's slug in bytes.
 pub const LONGEST_BOARD: usize = 64;
-/// Most bytes of a claim's lock text: what the length byte of a packet can say.
+/// Maximum length of a claim's lock text in bytes: what the length byte of a packet can express.
 pub const LONGEST_LOCK: usize = 255;
 
-/// Which run a pidfd belongs to. The lock is the key: no two claims ever share one.
+/// The run that a pidfd belongs to. The lock is the key: no two claims share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     board: String,
@@ -18,7 +18,7 @@ pub struct Tag {
     lock: String,
 }
 
-/// Why something cannot be a tag.
+/// Why a tag cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TagError {
     /// The board's slug is too long.
@@ -30,7 +30,7 @@ pub enum TagError {
 }
 
 impl Tag {
-    /// A tag for run `run` of board `board`, claimed with `lock`.
+    /// Returns a tag for run `run` of board `board`, claimed with `lock`.
     ///
     /// # Errors
     /// See [`TagError`].
@@ -60,15 +60,15 @@ impl Tag {
         &self.lock
     }
 
-    /// Returns the packet with which a new worker hands over its own pidfd before it executes: one
-    /// `sendmsg` on [`Keeper::socket`](super::client::Keeper::socket) with the pidfd as the only
-    /// `SCM_RIGHTS` descriptor, and with `MSG_DONTWAIT` and `MSG_NOSIGNAL`. Nothing answers it.
+    /// Returns the packet with which a new worker sends its own pidfd before it executes its program:
+    /// one `sendmsg` on [`Keeper::socket`](super::client::Keeper::socket) with the pidfd as the only
+    /// `SCM_RIGHTS` descriptor, and with `MSG_DONTWAIT` and `MSG_NOSIGNAL`. It is not answered.
     #[must_use]
     pub fn keep_message(&self) -> Vec<u8> {
         protocol::keep(self)
     }
 
-    /// How many bytes [`push`](Tag::push) appends.
+    /// Returns how many bytes [`push`](Tag::push) appends.
     pub(super) fn size(&self) -> usize {
         1 + self.board.len() + size_of::<i64>() + 1 + self.lock.len()
     }

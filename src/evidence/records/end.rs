@@ -1,8 +1,8 @@
-//! A verdict in 16 bytes. A number that has been in use is never given another meaning.
+//! A verdict in 16 bytes. A number that was once used never gets another meaning.
 
 use crate::machine::verdict::{ExitStatus, Release, Verdict};
 
-/// What kind of verdict, and up to three numbers: the reverse of [`decode`].
+/// Returns the kind of verdict, and up to three numbers: the reverse of [`decode`].
 pub(super) fn encode(verdict: Verdict) -> [u32; 4] {
     match verdict {
         Verdict::Completed => [1, 0, 0, 0],
@@ -22,7 +22,7 @@ pub(super) fn encode(verdict: Verdict) -> [u32; 4] {
     }
 }
 
-/// `None` if it is no verdict.
+/// Returns the verdict; `None` if the bytes are not one.
 pub(super) fn decode(numbers: [u32; 4]) -> Option<Verdict> {
     let verdict = match numbers {
         [1, 0, 0, 0] => Verdict::Completed,

@@ -1,4 +1,4 @@
-//! What can go wrong with a file of records, and what to do about it.
+//! Errors of a file of records, and what to do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::machine::ids::SpawnId;
 /// Why records could not be written or read.
 #[derive(Debug, Error)]
 pub enum RecordsError {
-    /// The text cannot be the name of a dispatcher's file.
+    /// The text cannot be the name of a dispatcher's records.
     #[error(
         "{0:?} is not the name of a dispatcher, so no records are looked for under it; \
          expected at most 128 characters of 0-9, a-z, '.' and '-', the first one a digit or letter"
@@ -33,7 +33,7 @@ pub enum RecordsError {
         /// The attempt.
         spawn: SpawnId,
     },
-    /// The file is no evidence of anything.
+    /// The file cannot be used as evidence.
     #[error("cannot use the records in {}: {problem}; nothing is concluded from them", path.display())]
     Damaged {
         /// The file.

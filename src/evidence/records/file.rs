@@ -1,4 +1,4 @@
-//! The file itself: where it lies, how it is made, and the calls that touch it.
+//! The file itself: its path, how it is created, and the system calls on it.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ use super::{MAX_SLOTS, RecordsError, header, offset};
 pub(super) struct RecordsFile {
     path: PathBuf,
     file: File,
-    /// What was done to it, in order.
+    /// What was done to the file, in order.
     #[cfg(test)]
     pub(super) steps: std::sync::Mutex<Vec<super::tests::Step>>,
 }
@@ -39,8 +39,8 @@ impl RecordsFile {
         begun.map(|()| file)
     }
 
-    /// Opens a file that is there; `None` if there is none. Neither a link nor a FIFO in its place is
-    /// followed or waited for.
+    /// Opens an existing file; `None` if there is none. Does not follow a link, and does not wait for
+    /// a FIFO.
     pub(super) fn open(directory: &Path, name: &str) -> Result<Option<RecordsFile>, RecordsError> {
         let path = path(directory, name)?;
         let mut options = OpenOptions::new();
@@ -66,8 +66,8 @@ impl RecordsFile {
         }
     }
 
-    /// Never undone: closing the last descriptor does that, and a child that has not executed yet
-    /// has one.
+    /// Never unlocked explicitly: closing the last descriptor does that, and a child that has not yet
+    /// executed has one.
     fn lock(&self) -> Result<(), RecordsError> {
         self.file.try_lock().map_err(|error| match error {
             TryLockError::Error(source) => self.error("lock", source),
@@ -75,12 +75,12 @@ impl RecordsFile {
         })
     }
 
-    /// True if it is locked through another descriptor. Asked without waiting, and by a shared lock,
-    /// so that any number of dispatchers can ask at a time.
+    /// Returns true if it is locked through another descriptor. Tests without waiting, with a shared
+    /// lock, so that any number of dispatchers can test at the same time.
     pub(super) fn is_locked(&self) -> Result<bool, RecordsError> {
         match self.file.try_lock_shared() {
             Ok(()) => {
-                // At once and explicitly: a child of this process may share the descriptor.
+                // Unlocked explicitly and at once: a child of this process may share the descriptor.
                 let released = self.file.unlock();
                 released.map(|()| false).map_err(|source| self.error("unlock", source))
             }
@@ -89,7 +89,7 @@ impl RecordsFile {
         }
     }
 
-    /// Allocates blocks that read as zeros, so that no write into them needs room on the disk.
+    /// Allocates blocks that read as zeros, so that later writes into them need no space on the disk.
     pub(super) fn allocate(&self, from: u64, len: u64) -> Result<(), RecordsError> {
         #[cfg(test)]
         self.note(super::tests::Step::Allocate { until: from + len });
@@ -98,21 +98,21 @@ impl RecordsFile {
         allocated.map_err(|errno| self.error("allocate blocks for", errno.into()))
     }
 
-    /// Writes all of it at this place, in one call as a rule.
+    /// Writes all bytes at this offset, normally in one call.
     pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), RecordsError> {
         #[cfg(test)]
         self.note(super::tests::Step::Write { at, bytes: bytes.to_vec() });
         self.file.write_all_at(bytes, at).map_err(|source| self.error("write to", source))
     }
 
-    /// All of it, up to the longest that a file of records can be.
+    /// Reads the whole file, up to the maximum length of a file of records.
     pub(super) fn load(&self) -> Result<Vec<u8>, RecordsError> {
         let len = self.meta()?.len().min(offset(MAX_SLOTS));
         let mut bytes = vec![0; len as usize];
         let mut read = 0;
         while read < bytes.len() {
             match self.file.read_at(&mut bytes[read..], read as u64) {
-                // It was truncated meanwhile.
+                // The file was truncated meanwhile.
                 Ok(0) => bytes.truncate(read),
                 Ok(more) => read += more,
                 Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
@@ -130,7 +130,7 @@ impl RecordsFile {
         self.file.sync_data().map_err(|source| self.error("sync", source))
     }
 
-    /// Removes it from its directory. One that another process has removed is as good.
+    /// Removes it from its directory. Succeeds also if another process has removed it.
     pub(super) fn remove(&self) -> Result<(), RecordsError> {
         match fs::remove_file(&self.path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -158,11 +158,11 @@ impl RecordsFile {
     }
 }
 
-/// The directory in the state directory.
+/// The name of the directory in the state directory.
 const RECORDS: &str = "records";
 
-/// Where the records of dispatcher `name` lie. A name may come from a board, so it must not lead
-/// out of the directory.
+/// Returns the path of the records of dispatcher `name`. A name may come from a board, so it must not
+/// lead out of the directory.
 fn path(directory: &Path, name: &str) -> Result<PathBuf, RecordsError> {
     if !is_name(name) {
         return Err(RecordsError::Name(name.to_owned()));
@@ -170,13 +170,13 @@ fn path(directory: &Path, name: &str) -> Result<PathBuf, RecordsError> {
     Ok(directory.join(RECORDS).join(name))
 }
 
-/// When the records of dispatcher `name` were last written to; `None` if that cannot be told.
+/// Returns when the records of dispatcher `name` were last written; `None` if that cannot be told.
 #[must_use]
 pub fn written_at(directory: &Path, name: &str) -> Option<SystemTime> {
     path(directory, name).ok()?.metadata().ok()?.modified().ok()
 }
 
-/// The names of the dispatchers that have a file, in order.
+/// Returns the names of the dispatchers that have a file, sorted.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, RecordsError> {
     let records = directory.join(RECORDS);
     let cannot = |source| system("list", &records, source);

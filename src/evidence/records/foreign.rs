@@ -1,4 +1,4 @@
-//! The records of another dispatcher, for the one that takes its claims over.
+//! The records of another dispatcher, for the dispatcher that adopts its claims.
 
 use std::fmt;
 use std::path::Path;
@@ -10,8 +10,7 @@ use super::{RecordsError, empty, offset};
 use crate::machine::ids::SpawnId;
 use crate::machine::verdict::Verdict;
 
-/// The file of another dispatcher. Nothing of it is kept in memory: each question is answered from
-/// what is there at that moment.
+/// The file of another dispatcher. Nothing is cached: each call reads the file again.
 pub struct Foreign {
     file: RecordsFile,
     name: String,
@@ -21,7 +20,7 @@ impl Foreign {
     /// Opens the records of dispatcher `name`; `None` if there are none, which proves nothing.
     ///
     /// # Errors
-    /// See [`RecordsError`]. [`RecordsError::Damaged`] is no evidence either.
+    /// See [`RecordsError`]. [`RecordsError::Damaged`] proves nothing either.
     pub fn open(directory: &Path, name: &str) -> Result<Option<Foreign>, RecordsError> {
         let Some(file) = RecordsFile::open(directory, name)? else { return Ok(None) };
         let foreign = Foreign { file, name: name.to_owned() };
@@ -29,8 +28,8 @@ impl Foreign {
         Ok(Some(foreign))
     }
 
-    /// Whether dispatcher `name` may live, or a child of it may not have executed its program, by the
-    /// lock of its records, which may be damaged.
+    /// Returns whether dispatcher `name` may be alive, or a child of it may not have executed its
+    /// program yet, by the lock of its records, which may be damaged.
     #[must_use]
     pub fn may_execute(directory: &Path, name: &str) -> bool {
         match RecordsFile::open(directory, name) {
@@ -40,17 +39,17 @@ impl Foreign {
         }
     }
 
-    /// True while its dispatcher lives, or a child of it has not executed its program yet. Asked
-    /// before [`read`](Foreign::read): what is missing from a file that was read before the lock
-    /// was free may have come in between.
+    /// Returns true while the dispatcher is alive, or a child of it has not yet executed its program.
+    /// Call it before [`read`](Foreign::read): what is missing from a file read before the lock was
+    /// free may have been written in between.
     ///
     /// # Errors
-    /// See [`RecordsError`]. Then it must be taken for held.
+    /// See [`RecordsError`]. Then the lock must be taken for held.
     pub fn is_executing(&self) -> Result<bool, RecordsError> {
         self.file.is_locked()
     }
 
-    /// Reads what is recorded of an attempt. Reads the whole file.
+    /// Returns what is recorded of an attempt. Reads the whole file.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -58,9 +57,9 @@ impl Foreign {
         Ok(self.image()?.find(spawn))
     }
 
-    /// Returns the attempts that have a record. Its dispatcher may have been killed between the
-    /// board's commit and [`clear`](Foreign::clear): then no claim leads to the record any more, and
-    /// only this list does.
+    /// Returns the attempts that have a record. If the dispatcher was killed between the board's
+    /// commit and [`clear`](Foreign::clear), no claim leads to the record, and only this list shows
+    /// it.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -68,8 +67,8 @@ impl Foreign {
         Ok(self.image()?.spawns())
     }
 
-    /// Writes how an attempt ended. For one that is read without an end: a second verdict that is
-    /// cut short leaves none.
+    /// Writes how an attempt ended. Only for an attempt that is read without an end: a second verdict
+    /// that is cut short leaves none.
     ///
     /// # Errors
     /// See [`RecordsError`].
@@ -78,7 +77,7 @@ impl Foreign {
         self.file.write(offset(self.index(spawn)?) + part.at, &part.bytes)
     }
 
-    /// Gives up the record: the attempt's board has recorded its end.
+    /// Clears the record: the attempt's board has recorded its end.
     ///
     /// # Errors
     /// See [`RecordsError`].

@@ -1,21 +1,22 @@
-//! The head of a file of records: whose it is, and how many slots follow.
+//! The header of a file of records: its dispatcher, and its number of slots.
 //!
-//! Written whole before the first slot. The number of slots is a word of its own, written again
-//! whenever the file has grown: a file that was truncated is told from one that never had more.
+//! Written completely before the first slot. The number of slots is a word of its own, written again
+//! whenever the file has grown, so that a truncated file can be distinguished from one that was never
+//! longer.
 
 use super::MAX_SLOTS;
 use super::check::{check, of_twofold, twofold, word};
 use super::slot::SLOT;
 
-/// Length of the header in bytes: a slot never crosses a page.
+/// Length of the header in bytes. Chosen so that no slot crosses a page.
 pub(super) const LEN: usize = SLOT;
-/// Where the word with the number of slots lies, in bytes.
+/// Offset of the word with the number of slots, in bytes.
 pub(super) const SLOTS: u64 = 24;
-/// Where the word lies that says whether intents are missing, in bytes.
+/// Offset of the word that says whether intents are missing, in bytes.
 pub(super) const GAPS: u64 = 248;
-/// What it holds then.
+/// The value of that word if intents are missing.
 pub(super) const HAS_GAPS: [u8; 8] = *b"has gaps";
-/// Longest name of a dispatcher, in bytes.
+/// Maximum length of a dispatcher's name, in bytes.
 pub(super) const MAX_NAME: usize = 128;
 
 const MAGIC: [u8; 8] = *b"sextonir";
@@ -24,7 +25,7 @@ const VERSION: u32 = 1;
 const CHECK: usize = 16;
 const NAME: usize = 32;
 
-/// The header of a file without slots.
+/// Returns the header of a file without slots.
 pub(super) fn encode(name: &str) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -38,13 +39,13 @@ pub(super) fn encode(name: &str) -> [u8; LEN] {
     bytes
 }
 
-/// The word with the number of slots.
+/// Returns the word with the number of slots.
 pub(super) fn slots(slots: u32) -> [u8; 8] {
     twofold(slots).to_ne_bytes()
 }
 
-/// The number of slots of the file of dispatcher `name`, from the head of that file. The error says
-/// what is wrong with it.
+/// Returns the number of slots of the file of dispatcher `name`, from the header of that file. The
+/// error says what is wrong with the header.
 pub(super) fn read(head: &[u8], name: &str) -> Result<u32, &'static str> {
     let head: &[u8; LEN] = head.first_chunk().ok_or("it ends within its header")?;
     if head[..8] != MAGIC {
@@ -53,7 +54,7 @@ pub(super) fn read(head: &[u8], name: &str) -> Result<u32, &'static str> {
     if head[8..12] != VERSION.to_ne_bytes() {
         return Err("another version of sexton wrote it");
     }
-    // Whatever else is in a header was there when it was made.
+    // The rest of the header never changes after it was created.
     let made = encode(name);
     let fixed = NAME..GAPS as usize;
     if head[12..24] != made[12..24] || head[fixed.clone()] != made[fixed] {
@@ -63,7 +64,8 @@ pub(super) fn read(head: &[u8], name: &str) -> Result<u32, &'static str> {
     slots.ok_or("the number of its slots is damaged")
 }
 
-/// Whether an attempt may be missing. Anything but zero says so: damage must not look like proof.
+/// Returns whether an attempt may be missing. Any value but zero means so: damage must not look like
+/// proof.
 pub(super) fn has_gaps(head: &[u8]) -> bool {
     head.get(GAPS as usize..LEN).is_none_or(|word| word != [0; 8])
 }

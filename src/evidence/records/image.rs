@@ -1,30 +1,30 @@
-//! A file of records as it was read: bytes, of which nothing is believed without its check.
+//! The bytes of a file of records. No part is trusted without its check.
 
 use super::slot::{self, Found, Held, SLOT};
 use super::{header, offset};
 use crate::machine::ids::SpawnId;
 
-/// A file whose header is whole.
+/// A file whose header is intact.
 pub(super) struct Image {
     bytes: Vec<u8>,
     slots: u32,
 }
 
 impl Image {
-    /// The file of dispatcher `name`. The error says what is wrong with it.
+    /// Reads the file of dispatcher `name`. The error says what is wrong with it.
     pub(super) fn new(bytes: Vec<u8>, name: &str) -> Result<Image, &'static str> {
         let slots = header::read(&bytes, name)?;
         Ok(Image { bytes, slots })
     }
 
-    /// What it says about an attempt.
+    /// Returns what the file says about an attempt.
     pub(super) fn find(&self, spawn: SpawnId) -> Found {
         let has_gaps = header::has_gaps(&self.bytes);
         let mut missing = if has_gaps { Found::Damaged } else { Found::NoIntent };
         for (_, held) in self.held() {
             match held {
                 Held::Record(of, found) if of == spawn => return found,
-                // It could be the one.
+                // The damaged record could be this attempt's.
                 Held::Damaged => missing = Found::Damaged,
                 Held::Nothing | Held::Record(..) => {}
             }
@@ -32,17 +32,17 @@ impl Image {
         missing
     }
 
-    /// Which slot an attempt has, whatever it says.
+    /// Returns the index of the slot that holds an attempt.
     pub(super) fn index(&self, spawn: SpawnId) -> Option<u32> {
         self.records().find(|(_, of)| *of == spawn).map(|(index, _)| index)
     }
 
-    /// True if nothing in it is needed any more.
+    /// Returns true if no record in it is needed.
     pub(super) fn is_unused(&self) -> bool {
         self.held().all(|(_, held)| matches!(held, Held::Nothing))
     }
 
-    /// The attempts that have a record.
+    /// Returns the attempts that have a record.
     pub(super) fn spawns(&self) -> Vec<SpawnId> {
         self.records().map(|(_, spawn)| spawn).collect()
     }
@@ -54,7 +54,7 @@ impl Image {
         })
     }
 
-    /// What each slot holds. One behind the end of a truncated file is damaged.
+    /// Returns what each slot holds. A slot beyond the end of a truncated file counts as damaged.
     fn held(&self) -> impl Iterator<Item = (u32, Held)> {
         (0..self.slots).map(|index| {
             let from = offset(index) as usize;

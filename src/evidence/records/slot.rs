@@ -1,4 +1,4 @@
-//! One slot: one attempt. Each of its parts is written in one call and has a check of its own.
+//! One slot holds one attempt. Each of its parts is written in one call and has its own check.
 //!
 //! | bytes | part | check |
 //! |---|---|---|
@@ -9,13 +9,13 @@
 //! | 160..184 | verdict | FNV-1a with the attempt |
 //! | 184..256 | not used, zero | |
 //!
-//! The intent is written together with zeros for all that follows, and a slot is freed by its state
-//! alone. So wherever the dispatcher is killed, a slot is one of these: free, whatever else is in
-//! it; in use with some of its parts; or, if the kernel can cut a call short within a page, damaged.
-//! An intent that was cut short had begun no process, but the same bytes can come of a later damage,
-//! so a reader concludes nothing from it.
+//! The intent is written together with zeros for all parts after it, and a slot is freed by its state
+//! alone. So wherever the dispatcher is killed, a slot is one of these: free, whatever its other bytes
+//! are; in use with some of its parts; or, if the kernel can cut a call short within a page, damaged.
+//! If an intent was cut short, no process was started; but later damage can produce the same bytes, so
+//! a reader concludes nothing from them.
 //!
-//! Numbers are in the host's byte order: workers do not outlive the host, nor does a file.
+//! Numbers are in the host's byte order: neither workers nor the file are used on another host.
 
 use std::str;
 
@@ -24,12 +24,12 @@ use super::end;
 use crate::machine::ids::{Pid, RunId, SpawnId, TaskId};
 use crate::machine::verdict::Verdict;
 
-/// Length of a slot in bytes: it never crosses a page.
+/// Length of a slot in bytes. No slot crosses a page.
 pub(super) const SLOT: usize = 256;
-/// Where in a slot the pid lies, in bytes.
+/// Offset of the pid in a slot, in bytes.
 pub(super) const PID: u64 = 136;
 
-/// The state of a slot in use. A free one has zero: no change of one byte makes a slot free.
+/// The state of a slot in use. A free slot has zero: no change of one byte makes a used slot free.
 const USED: u64 = u64::from_ne_bytes(*b"intended");
 
 const CHECK: usize = 8;
@@ -42,13 +42,13 @@ const INTENT_END: usize = 136;
 const START: u64 = 144;
 const END: u64 = 160;
 
-/// Longest slug that is kept, in bytes, which is also the longest that there is.
+/// Maximum length of a slug that is kept, in bytes. No board has a longer one.
 const MAX_BOARD: usize = 64;
 
-/// What a process is to be begun for.
+/// What a process is to be started for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
-    /// Slug of the board. One of more than 64 bytes is cut.
+    /// Slug of the board. A slug of more than 64 bytes is cut.
     pub board: String,
     /// The task.
     pub task: TaskId,
@@ -59,19 +59,19 @@ pub struct Intent {
 /// What a file says about an attempt of its dispatcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The file is whole and has no intent: no process was begun for this attempt, or its end was
-    /// recorded by its board.
+    /// The file is intact and has no intent: no process was started for this attempt, or its board has
+    /// recorded its end.
     NoIntent,
-    /// An intent, and no pid: with the lock free, no program was executed.
+    /// An intent, and no pid: if the lock is free, no program was executed.
     Intent {
-        /// What the process was to be begun for.
+        /// What the process was to be started for.
         intent: Intent,
         /// How the attempt ended, if that was written.
         end: Option<Verdict>,
     },
-    /// A process of this pid was the worker.
+    /// The process with this pid was the worker.
     Started {
-        /// What it was begun for.
+        /// What it was started for.
         intent: Intent,
         /// Its pid, as its dispatcher saw it.
         pid: Pid,
@@ -80,23 +80,23 @@ pub enum Found {
         /// How the attempt ended, if that was written.
         end: Option<Verdict>,
     },
-    /// Cannot tell: what there is of the attempt is damaged, or a slot is damaged that could be
-    /// the attempt's. While its dispatcher lives, a slot that is being written can look so too.
+    /// Unknown: what there is of the attempt is damaged, or a damaged slot could be the attempt's.
+    /// While the dispatcher is alive, a slot that is being written can look like this too.
     Damaged,
 }
 
-/// Bytes that are written in one call, and where in the slot they begin.
+/// Bytes that are written in one call, and their offset in the slot.
 pub(super) struct Part<const N: usize> {
     pub(super) at: u64,
     pub(super) bytes: [u8; N],
 }
 
-/// Frees a slot.
+/// Returns the bytes that free a slot.
 pub(super) const FREE: Part<8> = Part { at: 0, bytes: [0; 8] };
-/// Everything behind the state of a free slot.
+/// Returns zeros for everything after the state of a free slot.
 pub(super) const EMPTY: Part<{ SLOT - 8 }> = Part { at: 8, bytes: [0; SLOT - 8] };
 
-/// A whole slot, with an intent and nothing else.
+/// Returns a whole slot, with an intent and nothing else.
 pub(super) fn intended(spawn: SpawnId, intent: &Intent) -> [u8; SLOT] {
     let mut bytes = [0; SLOT];
     bytes[..CHECK].copy_from_slice(&USED.to_ne_bytes());
@@ -110,17 +110,17 @@ pub(super) fn intended(spawn: SpawnId, intent: &Intent) -> [u8; SLOT] {
     bytes
 }
 
-/// The pid. A process writes its own by the same rule, without this function.
+/// Returns the pid. A process writes its own pid in the same form, without this function.
 pub(super) fn pid(pid: Pid) -> Part<8> {
     Part { at: PID, bytes: twofold(pid.0.cast_unsigned()).to_ne_bytes() }
 }
 
-/// The start time.
+/// Returns the start time.
 pub(super) fn started(spawn: SpawnId, start: u64) -> Part<16> {
     Part { at: START, bytes: checked(spawn, start.to_ne_bytes()) }
 }
 
-/// The verdict.
+/// Returns the verdict.
 pub(super) fn ended(spawn: SpawnId, verdict: Verdict) -> Part<24> {
     let mut bytes = [0; 16];
     for (place, number) in bytes.chunks_exact_mut(4).zip(end::encode(verdict)) {
@@ -129,7 +129,7 @@ pub(super) fn ended(spawn: SpawnId, verdict: Verdict) -> Part<24> {
     Part { at: END, bytes: checked(spawn, bytes) }
 }
 
-/// A part with its check behind it. The attempt is in the check, so that what was left by another
+/// Returns a part followed by its check. The check covers the attempt, so that a part left by another
 /// attempt is never taken for this one's.
 fn checked<const N: usize, const M: usize>(spawn: SpawnId, part: [u8; N]) -> [u8; M] {
     let mut bytes = [0; M];
@@ -138,7 +138,7 @@ fn checked<const N: usize, const M: usize>(spawn: SpawnId, part: [u8; N]) -> [u8
     bytes
 }
 
-/// A text of less than 256 bytes that fits, behind its length.
+/// Writes a text of less than 256 bytes that fits, preceded by its length.
 fn put_text(place: &mut [u8], text: &str) {
     place[0] = text.len() as u8;
     place[1..=text.len()].copy_from_slice(text.as_bytes());
@@ -150,7 +150,7 @@ pub(super) enum Held {
     Nothing,
     /// An attempt's record.
     Record(SpawnId, Found),
-    /// It cannot be told whose it is.
+    /// Damaged: it may belong to any attempt.
     Damaged,
 }
 
@@ -164,7 +164,7 @@ pub(super) fn read(bytes: &[u8]) -> Held {
     }
 }
 
-/// `None` if the intent is damaged.
+/// Returns the record; `None` if the intent is damaged.
 fn read_record(bytes: &[u8; SLOT]) -> Option<Held> {
     if word(bytes, CHECK)? != check(&[&bytes[SPAWN..INTENT_END]]) {
         return None;
@@ -180,7 +180,7 @@ fn read_record(bytes: &[u8; SLOT]) -> Option<Held> {
         0 => Found::Intent { intent, end },
         word => match read_pid(word) {
             Some(pid) => Found::Started { intent, pid, start: read_start(spawn, bytes), end },
-            // Not the same as none: there was a process.
+            // Not the same as no pid: there was a process.
             None => Found::Damaged,
         },
     };
@@ -205,7 +205,7 @@ fn read_end(spawn: SpawnId, bytes: &[u8; SLOT]) -> Option<Verdict> {
     end::decode(numbers)
 }
 
-/// The reverse of [`checked`]; `None` if it was not written, or not whole.
+/// The reverse of [`checked`]; `None` if the part was not written, or not completely.
 fn unchecked<const N: usize>(spawn: SpawnId, bytes: &[u8]) -> Option<[u8; N]> {
     let part: &[u8; N] = bytes.first_chunk()?;
     (word(bytes, N)? == check(&[&spawn.0.to_ne_bytes(), part])).then_some(*part)

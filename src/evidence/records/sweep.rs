@@ -6,11 +6,11 @@ use super::RecordsError;
 use super::file::{RecordsFile, names};
 use super::image::Image;
 
-/// Removes the files of dead dispatchers in which no record is left, and returns the names of those
-/// dead dispatchers whose files stay: a record is still needed, a child has not executed yet, or the
-/// file is damaged, unreadable or cannot be removed.
+/// Removes the files of dead dispatchers in which no record is left. Returns the names of the dead
+/// dispatchers whose files stay: a record is still needed, a child has not executed yet, or the file
+/// is damaged, unreadable or cannot be removed.
 ///
-/// `is_alive` is true also where it cannot be told. It must be true for this process.
+/// `is_alive` must also return true for a dispatcher that cannot be looked at, and for this process.
 ///
 /// # Errors
 /// [`RecordsError::System`] if the directory cannot be listed.
@@ -19,21 +19,21 @@ pub fn sweep(
     is_alive: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, RecordsError> {
     let mut left = names(directory)?;
-    // First of all whether it is alive: a dispatcher that has made its file and not locked it yet
-    // would find it locked by this.
+    // This test comes first: a dispatcher that has created its file and not locked it yet would find
+    // it locked by this sweep.
     left.retain(|name| !is_alive(name) && !remove_if_disused(directory, name));
     Ok(left)
 }
 
-/// True if it is gone.
+/// Returns true if the file is gone.
 fn remove_if_disused(directory: &Path, name: &str) -> bool {
     let removed = RecordsFile::open(directory, name).and_then(|file| match file {
         Some(file) if is_disused(&file, name)? => file.remove().map(|()| true),
         Some(_) => Ok(false),
-        // By another dispatcher.
+        // Another dispatcher removed it.
         None => Ok(true),
     });
-    // One file in trouble must not keep the others.
+    // A file that cannot be handled must not keep the others from being removed.
     removed.unwrap_or(false)
 }
 

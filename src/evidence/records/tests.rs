@@ -1,4 +1,4 @@
-//! What the tests of records share.
+//! Shared by the tests of records.
 
 mod cuts;
 mod reading;
@@ -14,12 +14,12 @@ use crate::machine::ids::{RunId, TaskId};
 /// The name of a dispatcher.
 const NAME: &str = "4242.0f6b3c1e-1b5c-4f0e-9a57-3d4b6a7c8d9e.4026531836.4026531834.123456";
 
-/// What was done to a file.
+/// One operation on a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It reads as zeros up to here, in bytes from the beginning, where it had no bytes before.
+    /// The file reads as zeros up to this offset, from where it ended before.
     Allocate { until: u64 },
-    /// This was written there.
+    /// These bytes were written at this offset.
     Write { at: u64, bytes: Vec<u8> },
 }
 
@@ -31,7 +31,7 @@ fn intent(number: u64) -> Intent {
     }
 }
 
-/// Records that grow by two slots at a time.
+/// Creates records that grow by two slots at a time.
 fn small(directory: &Path) -> Records {
     Records::create_with(directory, NAME, 2).unwrap()
 }

@@ -21,7 +21,7 @@ pub enum Stage {
         /// The slot was lent to others, since the claim is not answered.
         lent: bool,
     },
-    /// It was adopted from a dead dispatcher, and its process is looked for.
+    /// It was adopted from a dead dispatcher, and its process is being looked for.
     Finding(Looking),
     /// A spawn thread prepares the workspace and starts the process.
     Preparing(Preparing),
@@ -40,14 +40,14 @@ pub enum Stage {
     },
 }
 
-/// An adopted attempt whose process is looked for.
+/// An adopted attempt whose process is being looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Looking {
-    /// When it is looked for again; `None` while an answer is outstanding.
+    /// When to look again; `None` while an answer is outstanding.
     pub again_at: Option<Mono>,
-    /// Milliseconds until the look after that.
+    /// Milliseconds to wait after the next search without a result.
     pub wait_ms: u64,
-    /// Seconds that the process may run.
+    /// Seconds for which the process may run.
     pub limit_s: Option<u32>,
     /// When the process is ended because its row is lost.
     pub lost_at: Option<Mono>,
@@ -134,7 +134,7 @@ pub enum Input {
     ClaimTook(Preparing),
     /// The claim of a dead dispatcher was adopted.
     Adopted(Looking),
-    /// What was found of an adopted attempt.
+    /// The answer to a search for the worker of an adopted attempt.
     Found(Finding),
     /// The claim was written, but the attempt cannot be started.
     ClaimInVain(Release),
@@ -210,23 +210,23 @@ impl Why {
 }
 
 impl Looking {
-    /// Milliseconds between the first two looks.
+    /// Milliseconds between the first two searches.
     const FIRST_MS: u64 = 10;
-    /// Most milliseconds between two looks.
+    /// Maximum milliseconds between two searches.
     const MOST_MS: u64 = 1_000;
 
-    /// The process of an attempt that was just adopted.
+    /// Returns the state of an attempt that was just adopted.
     #[must_use]
     pub fn new(limit_s: Option<u32>) -> Looking {
         Looking { again_at: None, wait_ms: Looking::FIRST_MS, limit_s, lost_at: None }
     }
 
-    /// Whether it was not looked for in vain before.
+    /// Whether no search has ended without a result yet.
     pub fn is_first(self) -> bool {
         self.wait_ms == Looking::FIRST_MS
     }
 
-    /// It could not be told: look again, less and less often.
+    /// Schedules another search after one without a result, at growing intervals.
     pub fn later(self, now: Mono) -> Looking {
         let wait_ms = (self.wait_ms * 2).min(Looking::MOST_MS);
         Looking { again_at: Some(now.after(self.wait_ms)), wait_ms, ..self }
@@ -266,7 +266,7 @@ impl Stage {
         }
     }
 
-    /// Whether it was looked for, and could not be told to live or to be gone.
+    /// Whether a search could not tell if its worker is alive or gone.
     #[must_use]
     pub fn is_unclear(self) -> bool {
         matches!(self, Stage::Finding(it) if !it.is_first())

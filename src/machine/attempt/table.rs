@@ -25,7 +25,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         (S::Claiming { .. }, I::Lend) => S::Claiming { lent: true },
         (S::Claiming { .. }, I::Adopted(it)) => S::Finding(act.find(it)),
 
-        // What was found of an adopted attempt.
+        // The answer to a search for the worker of an adopted attempt.
         (S::Finding(it), I::Found(Finding::Runs { pid, age_ms })) => {
             S::Running(act.found(pid, age_ms, it))
         }
@@ -101,7 +101,7 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
         }
         (S::Cancelling(it), I::Row { lost_at }) => S::Cancelling(Cancelling { lost_at, ..it }),
 
-        // We are shutting down. What was not found is left to the next dispatcher.
+        // We are shutting down. A worker that was not found is left to the next dispatcher.
         (S::Finding(_), I::Stop | I::Kill) => act.leave(S::Gone { answered: true }),
         (S::Preparing(it), I::Stop | I::Kill) => S::Cancelling(act.call_off(it, SHUTDOWN)),
         (S::Cancelling(it), I::Stop | I::Kill) => S::Cancelling(Cancelling { why: SHUTDOWN, ..it }),
@@ -138,13 +138,13 @@ pub fn next(stage: Stage, input: Input, act: &mut Acts<'_>) -> Stage {
             stage
         }
 
-        // It was found too late, or its exit came first.
+        // The answer came too late, or the exit came first.
         (
             S::Claiming { .. } | S::Running(_) | S::Ending(_) | S::Draining(_) | S::Gone { .. },
             I::Found(_),
         ) => stage,
 
-        // An answer to nothing that was asked.
+        // An answer without a question.
         (
             S::Claiming { .. }
             | S::Finding(_)

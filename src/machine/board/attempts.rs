@@ -104,7 +104,7 @@ impl Attempts {
         self.index.tasks.range((task, SpawnId(0))..).next().is_some_and(|(of, _)| *of == task)
     }
 
-    /// Whether one of them is of this run of this task.
+    /// Whether one of them belongs to this run of this task.
     pub fn has_run(&self, task: TaskId, run: RunId) -> bool {
         let of_task =
             self.index.tasks.range((task, SpawnId(0))..).take_while(|(of, _)| *of == task);
@@ -112,7 +112,7 @@ impl Attempts {
         runs.any(|fence| fence.run == run)
     }
 
-    /// Whether its board is owed the end of this attempt.
+    /// Whether the board has yet to record the end of this attempt.
     pub fn owes_end(&self, id: SpawnId) -> bool {
         self.all.get(&id).is_some_and(|attempt| attempt.owed_end().is_some())
     }

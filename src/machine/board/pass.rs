@@ -70,8 +70,8 @@ impl Board {
         Changes { list, urgent }
     }
 
-    /// Adopts the claims of dead dispatchers. Their workers may be alive, whatever the limits are, so
-    /// they use up slots before anything new is claimed.
+    /// Adopts the claims of dead dispatchers, before anything new is claimed. Their workers may
+    /// already run, so they use slots even beyond the limits.
     fn add_adoptions(&mut self, turn: &mut Turn<'_>, changes: &mut Changes) {
         if turn.shared.mode != Mode::Running || !self.listed {
             return;
@@ -347,7 +347,7 @@ impl Board {
         self.attempts.compare(&observation.ours, grace_ms, turn);
         // A stray is of no board's attempt: this may be the file of another board, moved here, and
         // its worker may be alive.
-        // So may the worker of a claim that we adopted in an exchange whose answer was lost: it is
+        // The same holds for a claim that we adopted in an exchange whose answer was lost: it is
         // adopted again.
         let adopted: BTreeSet<RunId> =
             observation.orphans.iter().map(|orphan| orphan.run).collect();

@@ -15,7 +15,7 @@ use super::super::time::Mono;
 /// Milliseconds for which a task is left alone after the board's own rules refused something about
 /// it, and after something had changed under us.
 const REFUSED_MS: (u64, u64) = (30_000, 1_000);
-/// Milliseconds after a board's return for which ended claims are left to their holders.
+/// Milliseconds after a board's return during which expired claims are left to their owners.
 const TURN_MS: u64 = 5_000;
 /// With this many tasks refused, something is wrong with the board itself: nothing new is asked of
 /// it until the first of them is tried again.
@@ -39,10 +39,10 @@ pub struct View {
     promotable: Vec<TaskId>,
     /// Claims of others that have ended.
     expired: Vec<Expired>,
-    /// Claims of dead dispatchers that no attempt of ours is for.
+    /// Claims of dead dispatchers for which we have no attempt.
     orphans: Vec<Orphan>,
-    /// From when on ended claims of others are reclaimed, and from when on those whose dispatcher
-    /// lives.
+    /// When expired claims of others may be reclaimed, and when those whose dispatcher is alive may
+    /// be.
     reclaim_from: (Option<Mono>, Option<Mono>),
     /// Claims of our own without an attempt: their answer was lost.
     strays: Vec<Fence>,
@@ -96,9 +96,9 @@ impl View {
         self.more = false;
     }
 
-    /// Its file was out of use, and is back: the holders of its claims have their turn first, since
-    /// they could not renew them, nor record an end. A file that is out of use again within that time
-    /// does not put it off, or a board that flaps would never be put right.
+    /// The board's file was out of use, and is back: the owners of its claims get time first, since
+    /// they could neither renew them nor record an end. Another outage within that time does not
+    /// extend it, or expired claims of an unreliable board would never be reclaimed.
     pub fn came_back(&mut self, now: Mono, claim_ttl_s: u32) {
         let lease_ms = u64::from(claim_ttl_s) * 1000;
         let (all, living) = &mut self.reclaim_from;
@@ -106,7 +106,7 @@ impl View {
         living.get_or_insert(now.after(lease_ms.max(TURN_MS)));
     }
 
-    /// The holders of claims have had their turn, if it is over by now.
+    /// Ends the time left to the owners of claims, if it is over by now.
     pub fn end_turns(&mut self, now: Mono) {
         let (all, living) = &mut self.reclaim_from;
         all.take_if(|at| now >= *at);
@@ -171,7 +171,7 @@ impl View {
     }
 
     /// Whether it shows something to correct: a promotion, an ended claim of others, a claim of
-    /// ours without an attempt. A claim whose dispatcher lives is left to that one.
+    /// ours without an attempt. A claim whose dispatcher is alive is left to it.
     pub fn wants_moves(&self) -> bool {
         let ended = self.expired.iter().any(|expired| expired.by != LeaseEnd::Neglected);
         ended || !(self.promotable.is_empty() && self.orphans.is_empty() && self.strays.is_empty())
@@ -195,12 +195,12 @@ impl View {
         }
     }
 
-    /// When the next of the ended claims that is left to its holder may be reclaimed.
+    /// Returns when the next expired claim that is left to its owner may be reclaimed.
     pub fn reclaims_at(&self) -> Option<Mono> {
         self.expired.iter().filter_map(|expired| self.reclaim_at(expired)).min()
     }
 
-    /// The adoption of a claim was answered.
+    /// Takes the answer to an adoption.
     pub fn adopted(&mut self, orphan: Orphan, taken: Taken, now: Mono) {
         self.orphans.retain(|known| *known != orphan);
         self.moved(orphan.task, taken, now);

@@ -1,5 +1,5 @@
-//! What a dispatcher keeps beside its boards so that a step costs what changed. All of it follows from
-//! the boards; nothing here decides anything.
+//! Data derived from the boards, so that the cost of a step depends only on what changed. Nothing here
+//! decides anything.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -10,16 +10,16 @@ use super::super::ids::BoardId;
 use super::super::time::Mono;
 use super::super::turn::Shared;
 
-/// What follows from the boards, kept so that a step costs what changed.
+/// Data derived from the boards, so that the cost of a step depends only on what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    /// Boards that this event, or a timer, has changed. Empty between two steps.
+    /// Boards that this event, or a timer, has changed. Empty between steps.
     pub touched: Vec<(BoardId, Touch)>,
     /// Boards with tasks to start as soon as there is room.
     pub wanting: BTreeSet<BoardId>,
-    /// Those of them that would start them now if the host had room.
+    /// Those of them that would start a task now if the host had room.
     pub waiting: BTreeSet<BoardId>,
-    /// The moments for which the timers that are of no board were last set.
+    /// The times for which the timers that belong to no board were last set.
     pub timers_at: [Option<Mono>; 3],
     /// A planted bug.
     #[cfg(feature = "sabotage")]
@@ -33,13 +33,13 @@ pub enum Touch {
     Waits,
 }
 
-/// It follows from the rest, which is hashed.
+/// Not hashed: it is derived from fields that are.
 impl Hash for Index {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Index {
-    /// Keeps in step with one board.
+    /// Updates the index for one board.
     pub fn note(&mut self, board: &Board, shared: &Shared, now: Mono) {
         keep(&mut self.wanting, board.id(), board.wants_slots(shared));
         let waits = board.waits_for_host(shared, now);

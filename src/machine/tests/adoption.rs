@@ -1,5 +1,5 @@
-//! Claims of dead dispatchers: how they are adopted, what becomes of what is found, and how long
-//! other claims are left to their holders.
+//! Claims of dead dispatchers: how they are adopted, what follows from the searches, and how long
+//! other claims are left to their owners.
 
 use super::world::*;
 use crate::machine::adoption::{Evidence, Process, Record};
@@ -18,7 +18,7 @@ use crate::machine::verdict::{ExitStatus, Release, Verdict};
 const GONE: Process = Process::None(Group::Gone);
 const FIND: Effect = Effect::Find { spawn: SpawnId(1) };
 
-/// The claim that attempt `n` is to adopt.
+/// Returns the claim that attempt `n` is to adopt.
 fn orphan(n: u64) -> Orphan {
     let Fence { task, run, .. } = fence(n);
     Orphan { task, run, worker: WorkerId(0) }
@@ -41,7 +41,7 @@ fn held(age_ms: u64) -> Event {
     found(Record::Started, Process::Held { pid: pid(1), age_ms }, None)
 }
 
-/// Attempt 1 has adopted the run of task `t1`, and its worker is looked for.
+/// Attempt 1 has adopted the run of task `t1`, and its worker is being looked for.
 fn finding(policy: Policy) -> World {
     let mut world = World::with(policy);
     world.add(B);
@@ -91,7 +91,7 @@ fn a_claim_adopted_in_an_exchange_whose_answer_was_lost_is_adopted_again() {
     world.look_for(B, orphans(&[1]));
     world.exchange_failed(B, FaultClass::Busy, Commit::Maybe);
     world.after(25, Event::Wake);
-    // It is shown as one of ours, under a number of which nothing is known: no stray to be put back.
+    // It is listed as one of ours, under an unknown number, but is not a stray to be put back.
     let seen = Observation { orphans: vec![orphan(1)], ..ours(&[1]) };
     let again = Change::Adopt { spawn: SpawnId(2), orphan: orphan(1), ttl_s: 900 };
     assert_eq!(sent(&world.look_for(B, seen)), [again]);
@@ -236,7 +236,7 @@ fn a_worker_whose_row_is_lost_is_ended_once_it_is_found() {
     assert!(effects.contains(&Effect::Signal { spawn: SpawnId(1), signal: Signal::Term }));
 }
 
-/// What a board shows that was out of use and is back, and when that is reclaimed.
+/// Returns how long after a board's return a claim that it lists is reclaimed.
 fn reclaimed_after(by: LeaseEnd, fails: impl FnOnce(&mut World)) -> u64 {
     let mut world = World::open_with(Policy { claim_ttl_s: 60, ..Policy::default() });
     world.step(Event::Tick);
@@ -255,7 +255,7 @@ fn reclaimed_after(by: LeaseEnd, fails: impl FnOnce(&mut World)) -> u64 {
 
 #[test]
 fn after_an_outage_the_holders_of_claims_have_their_turn_first() {
-    // Its connection stays open where it is busy, and it fails not even where it hangs.
+    // A busy board's connection stays open, and one that hangs does not even fail.
     let busy = |world: &mut World| {
         world.exchange_failed(B, FaultClass::Busy, Commit::No);
         world.after(25, Event::Wake);

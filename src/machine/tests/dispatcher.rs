@@ -66,7 +66,7 @@ fn an_exit_at_the_moment_of_a_retry_begins_one_reaping_step() {
     world.step(Event::ReapFailed { seq: 1, errno: 5 });
     world.step(Event::ReapFailed { seq: 2, errno: 5 });
     assert_eq!(world.after(10, Event::KernelReady), [reap(3)]);
-    // A success at that moment needs no retry, either.
+    // A success at that time needs no retry either.
     world.step(Event::ReapFailed { seq: 3, errno: 5 });
     let told = world.after(20, Event::Reaped { seq: 3 });
     assert_eq!(told, [report(Report::ReapRecovered)]);

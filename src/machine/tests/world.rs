@@ -279,7 +279,7 @@ pub fn release(n: u64, why: Release) -> Change {
     Change::Finish { fence: fence(n), pid: None, verdict, failure_limit: 2 }
 }
 
-/// The end of attempt `n` is noted.
+/// Returns the effect that notes the end of attempt `n`.
 pub fn note(n: u64, verdict: Verdict) -> Effect {
     Effect::Note { spawn: SpawnId(n), verdict }
 }

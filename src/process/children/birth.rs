@@ -1,8 +1,8 @@
-//! The birth of a child: the reaper knows it from the moment at which there is a process.
+//! The start of a child, which the reaper knows from the moment the process exists.
 //!
-//! A thread that makes one may be held up before it can say so, and its child must not stay a zombie
-//! for as long. So it announces the child first; the kernel writes the child's pid and pidfd where the
-//! reaper looks.
+//! A thread that starts a child may be held up before it can register it, and the child must not stay
+//! a zombie for so long. So the thread announces the child first; the kernel writes the child's pid
+//! and pidfd where the reaper looks.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::machine::ids::SpawnId;
 use crate::process::cells::Cells;
 use crate::process::wait::{self, Which};
 
-/// A child that is announced. Dropped, it is registered if the reaper has not done so, and is
-/// forgotten if no process came of it.
+/// An announced child. When this is dropped, the child is registered unless the reaper has done so, or
+/// forgotten if no process was created.
 #[derive(Debug)]
 pub struct Birth {
     children: Children,
@@ -30,7 +30,7 @@ impl Children {
         Birth { children: self.clone(), spawn, cells }
     }
 
-    /// Registers those that were born since.
+    /// Registers the announced children that exist by now.
     pub(super) fn take_in_births(&self, table: &mut Table) {
         if self.is_sabotaged() {
             return;
@@ -40,7 +40,7 @@ impl Children {
         born.into_iter().for_each(|spawn| self.settle(table, spawn));
     }
 
-    /// Registers one, unless that was done; no longer expects it if no process came of it.
+    /// Registers a child unless that was done; forgets it if no process was created.
     fn settle(&self, table: &mut Table, spawn: SpawnId) {
         let Some(cells) = table.births.remove(&spawn) else { return };
         let Some(pid) = cells.pid() else { return };
@@ -49,7 +49,7 @@ impl Children {
         self.take_in(table, spawn, child);
     }
 
-    /// Plants a bug: the reaper sees a child only when the thread that made it has come back.
+    /// Plants a bug: the reaper sees a child only when the thread that started it has returned.
     #[cfg(feature = "sabotage")]
     pub fn register_only_after_the_spawn(&self) {
         self.shared.sabotaged.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -68,12 +68,13 @@ impl Children {
 }
 
 impl Birth {
-    /// What kernel and child write to.
+    /// Returns the cells that the kernel and the child write to.
     pub(in crate::process) fn cells(&self) -> &Cells {
         &self.cells
     }
 
-    /// Calls `act` unless the child was reaped. It is not reaped meanwhile, so that its pid is its.
+    /// Calls `act` unless the child was reaped. The child is not reaped during the call, so its pid
+    /// stays valid.
     pub(in crate::process) fn unless_reaped(&self, act: impl FnOnce()) {
         let table = self.children.table();
         let is_there = |child: &Child| !child.reaped;
@@ -84,22 +85,22 @@ impl Birth {
         }
     }
 
-    /// Nothing was started. A child that failed before it executed its program is reaped; it is
-    /// about to exit.
+    /// Called when the start failed. If the child failed before it executed its program, it is about
+    /// to exit, and is reaped here.
     pub(in crate::process) fn fail(self) {
         let Some(child) = self.withdraw() else { return };
         let pidfd = child.pidfd.as_deref();
         let _its_failure_is_known = wait::wait(Which::of(child.pid, pidfd), 0);
     }
 
-    /// Takes the child from the reaper. `None` if the reaper was first, or there is none.
+    /// Takes the child from the reaper. `None` if the reaper has reaped it, or there is none.
     fn withdraw(&self) -> Option<Child> {
         let children = &self.children;
         let mut table = children.table();
         children.settle(&mut table, self.spawn);
         table.children.get(&self.spawn).filter(|child| !child.reaped)?;
         children.take_out(&mut table, self.spawn);
-        // Its pid, too, while it is certainly its: reaped, the number may be another child's.
+        // The pid as well, while it is certainly the child's: once reaped, it may be another's.
         table.children.remove(&self.spawn)
     }
 }

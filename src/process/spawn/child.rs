@@ -1,8 +1,8 @@
 //! What the new process does before it executes its program.
 //!
-//! It runs in our memory while other threads of ours run there, too. Therefore system calls only: no
-//! allocation, no lock, no formatting, no panic, nothing that is dropped. It may change errno, which
-//! is that of the thread that stands still meanwhile.
+//! It runs in our memory while our other threads run there too. So it makes system calls only: no
+//! allocation, no lock, no formatting, no panic, no drop. It may change errno, which belongs to the
+//! calling thread, suspended meanwhile.
 
 use std::convert::Infallible;
 use std::ffi::{c_char, c_int, c_long, c_void};
@@ -30,23 +30,23 @@ pub(super) struct Plan<'a> {
     pub env: *const *const c_char,
     /// Path of its directory.
     pub cwd: *const c_char,
-    /// What takes its output.
+    /// The descriptor for its output.
     pub output: RawFd,
-    /// What takes its errors.
+    /// The descriptor for its errors.
     pub errors: RawFd,
-    /// What it leaves behind.
+    /// The evidence that it leaves.
     pub evidence: Evidence<'a>,
-    /// Where it tells what became of it.
+    /// Where it reports.
     pub cells: &'a Cells,
 }
 
-/// The child's first function, and its last.
+/// The entry point of the child. Does not return.
 pub(super) extern "C" fn run(plan: *mut c_void) -> c_int {
-    // SAFETY: `clone` hands over its plan, which outlives the child's stay in our memory.
+    // SAFETY: `clone` passes its plan, which stays valid while the child runs in our memory.
     let plan = unsafe { &*plan.cast_const().cast::<Plan<'_>>() };
     let Err((step, errno)) = execute(plan);
     plan.cells.fail(step, errno);
-    // SAFETY: ends the child only, and without a return into our code.
+    // SAFETY: ends only the child, and does not return into our code.
     unsafe { libc::syscall(libc::SYS_exit_group, 127) };
     127
 }
@@ -61,7 +61,7 @@ fn execute(plan: &Plan<'_>) -> Result<Infallible, (Step, Errno)> {
     // SAFETY: the path is a C string.
     call(unsafe { libc::syscall(libc::SYS_chdir, plan.cwd) }).map_err(|e| (Step::Enter, e))?;
     close_on_exec_from(3).map_err(prepare)?;
-    // Last, so that a signal finds the child prepared.
+    // Last, so that the child is set up when a signal arrives.
     signals::unblock().map_err(prepare)?;
     // SAFETY: a C string, and two lists of such with a null pointer at their ends.
     let executed =
@@ -69,7 +69,7 @@ fn execute(plan: &Plan<'_>) -> Result<Infallible, (Step, Errno)> {
     Err((Step::Execute, executed.err().unwrap_or(Errno::EIO)))
 }
 
-/// The record first: a process that it does not know must not do anything.
+/// Writes the record first: a process without a record must not do anything.
 fn leave_evidence(plan: &Plan<'_>) -> Result<(), Errno> {
     // SAFETY: takes nothing.
     let pid = call(unsafe { libc::syscall(libc::SYS_getpid) })?;
@@ -84,18 +84,18 @@ fn leave_evidence(plan: &Plan<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The answer of a system call.
+/// Returns the result of a system call.
 pub(super) fn call(answer: c_long) -> Result<c_long, Errno> {
     Errno::result(answer)
 }
 
-/// Input comes last: were the log our descriptor 0, it would be gone otherwise.
+/// Standard input is set last: the log may be our descriptor 0, and would be lost otherwise.
 fn give_descriptors(plan: &Plan<'_>) -> Result<(), Errno> {
     copy_to(plan.errors, 2)?;
     copy_to(plan.output, 1)?;
     let path = c"/dev/null".as_ptr();
-    // SAFETY: closes a descriptor of the child only, whose table is its own; the path is a C string.
-    // Zero is then the lowest that is free, which is what `openat` takes.
+    // SAFETY: closes a descriptor of the child only, which has its own table; the path is a C string.
+    // Then 0 is the lowest free descriptor, which `openat` returns.
     call(unsafe {
         libc::syscall(libc::SYS_close, 0);
         libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDONLY)
@@ -107,7 +107,7 @@ fn copy_to(from: RawFd, to: RawFd) -> Result<(), Errno> {
     // SAFETY: both change the child's own table only.
     call(unsafe {
         if from == to {
-            // Its own copy would keep its mark to be closed.
+            // `dup3` onto itself fails, and would not clear close-on-exec.
             libc::syscall(libc::SYS_fcntl, to, libc::F_SETFD, 0)
         } else {
             libc::syscall(libc::SYS_dup3, from, to, 0)
@@ -116,8 +116,8 @@ fn copy_to(from: RawFd, to: RawFd) -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Marked, not closed: a descriptor that holds a lock shows until the program is executed that this
-/// process exists.
+/// Marks descriptors close-on-exec and does not close them: one that holds a lock shows that this
+/// process exists until the program is executed.
 fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: takes integers only, and closes nothing.
     let marked = call(unsafe {
@@ -141,7 +141,7 @@ fn mark_each(first: u32, limit: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// One more than the highest descriptor that there can be.
+/// Returns one more than the highest possible descriptor.
 fn limit() -> Result<u32, Errno> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let none = ptr::null::<libc::rlimit64>();
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     fn flags(fd: RawFd) -> c_int {
-        // SAFETY: only looks.
+        // SAFETY: only reads.
         unsafe { libc::fcntl(fd, libc::F_GETFD) }
     }
 
@@ -177,7 +177,7 @@ mod tests {
         mark_each(high_number, high_number + 1).unwrap();
         assert_eq!(flags(high), libc::FD_CLOEXEC);
         for fd in [low, high] {
-            // SAFETY: these two are ours, and nothing else knows them.
+            // SAFETY: these two belong to this test alone.
             unsafe { libc::close(fd) };
         }
         assert!(limit().unwrap() > high_number);

@@ -1,7 +1,7 @@
-//! Makes the process.
+//! Creates the process.
 //!
-//! The child runs in our memory, on a stack of its own, and the calling thread stands still until it
-//! has executed its program or exited. So no page table is copied, however much memory we have.
+//! The child runs in our memory, on its own stack, and the calling thread is suspended until the child
+//! has executed its program or exited. So no page table is copied, however much memory we use.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -12,18 +12,18 @@ use nix::libc;
 use super::child::{self, Plan, SIGNAL_SET};
 use crate::machine::ids::Pid;
 
-/// Starts a process that does what `plan` says. Returns its pid; that, its
-/// pidfd and its failure are in the plan's cells. The caller reaps it, also if it fails.
+/// Starts a process that carries out `plan`. Returns its pid; the pid, the pidfd and a failure are in
+/// the plan's cells. The caller must reap the child, even if it fails.
 ///
 /// # Errors
-/// What `clone` returns: EAGAIN, ENOMEM, EPERM. No process was made.
+/// The error of `clone`: EAGAIN, ENOMEM, EPERM. No process was created.
 pub(super) fn clone(plan: &Plan<'_>) -> Result<Pid, Errno> {
     let stack = Stack::new()?;
-    // The child starts with this mask. No handler of ours may run there: it would change our memory
-    // and take the child for us.
+    // The child starts with this mask. None of our handlers may run there: it would change our memory,
+    // and take the child for this process.
     let before = swap_mask(u64::MAX)?;
     let made = match clone_onto(&stack, plan, libc::CLONE_PIDFD) {
-        // No descriptor is left for a pidfd. A worker can do without.
+        // No descriptor is left for a pidfd. The worker can be started without one.
         Err(Errno::EMFILE | Errno::ENFILE) => clone_onto(&stack, plan, 0),
         made => made,
     };
@@ -35,9 +35,9 @@ fn clone_onto(stack: &Stack, plan: &Plan<'_>, more: c_int) -> Result<Pid, Errno>
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
     let (pidfd, pid) = (plan.cells.place_for_pidfd(), plan.cells.place_for_pid());
     let no_tls = ptr::null_mut::<c_void>();
-    // SAFETY: the child has the stack for itself, and stack, plan and cells until this call returns:
-    // with CLONE_VFORK that is when it no longer runs in our memory. It calls nothing that would
-    // disturb a thread of ours (see `child`). The kernel writes to the two cells only.
+    // SAFETY: the child has the stack to itself. Stack, plan and cells stay valid until this call
+    // returns, which with CLONE_VFORK is when the child has left our memory. It calls nothing that
+    // would disturb our threads (see `child`). The kernel writes only to the two cells.
     Errno::result(unsafe {
         libc::clone(
             child::run,
@@ -52,8 +52,8 @@ fn clone_onto(stack: &Stack, plan: &Plan<'_>, more: c_int) -> Result<Pid, Errno>
     .map(Pid)
 }
 
-/// Returns the mask before. Not the library's call: that leaves two signals of its own unblocked,
-/// whose handlers must not run in the child either.
+/// Returns the previous mask. Does not use the library's call, which leaves two of its own signals
+/// unblocked; their handlers must not run in the child either.
 fn swap_mask(mask: u64) -> Result<u64, Errno> {
     let mut before = 0_u64;
     // SAFETY: both masks outlive the call, and have the size that it is told.
@@ -69,12 +69,12 @@ fn swap_mask(mask: u64) -> Result<u64, Errno> {
     Errno::result(done).map(|_| before)
 }
 
-/// What the child runs on. Its lowest page cannot be touched, so that a stack that overflows ends
-/// the child and spoils nothing of ours.
+/// The child's stack. Its lowest page is protected, so an overflow ends the child and damages nothing
+/// of ours.
 struct Stack(*mut c_void);
 
 impl Stack {
-    /// Several times what the child needs, in a build without optimisation.
+    /// Several times what the child needs in a build without optimisation.
     const SIZE: usize = 64 * 1024;
     /// At least a page, on every machine.
     const GUARD: usize = 64 * 1024;
@@ -94,7 +94,7 @@ impl Stack {
         Errno::result(opened).map(|_| stack)
     }
 
-    /// Where it begins: it grows downwards, and pages are aligned as a stack must be.
+    /// Returns where the stack begins: it grows downwards, and pages are aligned as a stack must be.
     fn top(&self) -> *mut c_void {
         self.0.wrapping_byte_add(Stack::GUARD + Stack::SIZE)
     }
@@ -102,7 +102,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: made in `new`, and no process runs on it any more.
+        // SAFETY: mapped in `new`, and no process runs on it now.
         unsafe { libc::munmap(self.0, Stack::GUARD + Stack::SIZE) };
     }
 }

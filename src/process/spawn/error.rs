@@ -1,4 +1,4 @@
-//! Why a worker was not started, and who is charged.
+//! Why a worker was not started, and to whom it is charged.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,20 +13,20 @@ use thiserror::Error;
 use crate::machine::fault::Blame;
 use crate::process::cells::Step;
 
-/// Why nothing was started. No process is left behind.
+/// Why a process was not started. None is left behind.
 #[derive(Debug, Error)]
 pub enum SpawnError {
     /// The program cannot be executed, or not with these arguments.
     #[error("cannot start {}: {reason}", program.display())]
     Program {
-        /// As named in the command, or where it was found.
+        /// As named in the command, or the path where it was found.
         program: PathBuf,
         /// What happened, and what to do.
         reason: String,
         /// The errno of the failed call.
         errno: Errno,
     },
-    /// Arguments and environment are more than the kernel takes.
+    /// Arguments and environment exceed what the kernel accepts.
     #[error(
         "cannot start {}: its arguments and environment have {bytes} bytes, or one of them more \
          than 131072 (E2BIG); shorten the worker's command or the task's text",
@@ -35,7 +35,7 @@ pub enum SpawnError {
     TooLong {
         /// Where it was found.
         program: PathBuf,
-        /// All of it together.
+        /// Their total size in bytes.
         bytes: usize,
     },
     /// The host has no room for another process.
@@ -46,7 +46,7 @@ pub enum SpawnError {
         /// The errno of the failed call.
         errno: Errno,
     },
-    /// The intent record does not take the pid. Nothing runs that no record knows.
+    /// The pid cannot be written to the intent record. No process may run without a record.
     #[error(
         "cannot write the worker's pid into its intent record in the state directory: {errno}; \
          check the disk that the state directory is on; the spawn is tried again later"
@@ -55,7 +55,7 @@ pub enum SpawnError {
         /// The errno of the failed call.
         errno: Errno,
     },
-    /// The directory that it should run in cannot be entered.
+    /// Its working directory cannot be entered.
     #[error("cannot enter the workspace {}: {errno}; it was there when the run was prepared, or should have been", path.display())]
     Workspace {
         /// The directory that cannot be entered.
@@ -66,7 +66,7 @@ pub enum SpawnError {
 }
 
 impl SpawnError {
-    /// Returns who is charged.
+    /// Returns to whom the error is charged.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -89,7 +89,8 @@ impl SpawnError {
     }
 }
 
-/// Returns who is charged if a board's directory fails: a failing disk is not the task's fault.
+/// Returns to whom an error with a board's directory is charged: a failing disk is not the task's
+/// fault.
 pub(in crate::process) fn blame_for_directory(errno: Errno) -> Blame {
     if matches!(errno, Errno::EIO | Errno::ENOSPC | Errno::EROFS | Errno::EDQUOT | Errno::ESTALE) {
         Blame::Board
@@ -100,13 +101,12 @@ pub(in crate::process) fn blame_for_directory(errno: Errno) -> Blame {
     }
 }
 
-/// True if the host is short of a resource, so that neither the program nor a directory is the
-/// cause.
+/// True if the host lacks a resource, so neither the program nor a directory is the cause.
 fn is_hosts(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
 }
 
-/// Returns what a failure of the child meant. `bytes` is the size of arguments and environment.
+/// Returns the error for a failure of the child. `bytes` is the size of arguments and environment.
 pub(super) fn explain(
     (step, errno): (Step, Errno),
     program: &Path,
@@ -131,7 +131,7 @@ pub(super) fn explain(
     }
 }
 
-/// Why a program cannot be executed, in words.
+/// Returns why a program cannot be executed, in words.
 fn reason(errno: Errno, program: &Path) -> String {
     if errno == Errno::ENOENT && program.exists() {
         match interpreter(program) {
@@ -154,7 +154,7 @@ fn reason(errno: Errno, program: &Path) -> String {
     }
 }
 
-/// What a script's first line names.
+/// Returns the interpreter that a script's first line names.
 fn interpreter(script: &Path) -> Option<PathBuf> {
     let mut head = Vec::new();
     File::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;

@@ -1,5 +1,5 @@
-//! What a new process leaves behind before it executes its program, so that it is known even if its
-//! parent is killed meanwhile. See [`child`](super::child) for what may be done here.
+//! The evidence that a new process leaves before it executes its program, so that it is known even if
+//! its parent is killed meanwhile. See [`child`](super::child) for what may be done here.
 
 use std::ffi::c_long;
 use std::mem;
@@ -12,19 +12,19 @@ use nix::libc;
 use super::child::call;
 use crate::machine::ids::Pid;
 
-/// What a new process is to leave behind; by default nothing.
+/// The evidence that a new process must leave; by default none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evidence<'a> {
-    /// Where it writes its pid. If it cannot, nothing is started.
+    /// Where it writes its pid. If that fails, the program is not executed.
     pub record: Option<Record<'a>>,
-    /// The keeper that it sends a pidfd of itself to. If it cannot, it is started nevertheless.
+    /// The keeper to which it sends its own pidfd. If that fails, the program is executed in any case.
     pub keeper: Option<Handover<'a>>,
 }
 
 /// The place for a pid in an intent record.
 ///
-/// It takes 8 bytes in the host's order: the pid in the lower half, its complement in the upper. So
-/// neither zeros nor half of it can be taken for a pid.
+/// It takes 8 bytes in the host's byte order: the pid in the lower half, its complement in the upper.
+/// So neither zeros nor half of the word can be taken for a pid.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The file, open for writing.
@@ -38,11 +38,11 @@ pub struct Record<'a> {
 pub struct Handover<'a> {
     /// The connection, on which each message is a packet. It is never waited for.
     pub socket: BorrowedFd<'a>,
-    /// The whole packet.
+    /// The connection, on which each message is a packet. Sending never blocks.
     pub message: &'a [u8],
 }
 
-// Offsets are handed to the kernel in one register.
+// Offsets are passed to the kernel in one register.
 const _: () = assert!(size_of::<c_long>() == size_of::<u64>());
 
 impl Record<'_> {
@@ -50,11 +50,11 @@ impl Record<'_> {
     pub(super) fn write(&self, pid: Pid) -> Result<(), Errno> {
         let word = word(pid).to_ne_bytes();
         let file = self.file.as_raw_fd();
-        // SAFETY: reads the word only, which outlives the call.
+        // SAFETY: reads only the word, which outlives the call.
         let written = call(unsafe {
             libc::syscall(libc::SYS_pwrite64, file, word.as_ptr(), word.len(), self.offset)
         })?;
-        // A part of it means that the disk is full.
+        // A short write means that the disk is full.
         if usize::try_from(written) == Ok(word.len()) { Ok(()) } else { Err(Errno::ENOSPC) }
     }
 }
@@ -70,7 +70,7 @@ impl Handover<'_> {
         // SAFETY: takes integers only.
         let pidfd = call(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
         let sent = RawFd::try_from(pidfd).map_err(|_| Errno::EBADF).and_then(|fd| self.attach(fd));
-        // SAFETY: was opened here, and nothing else knows it.
+        // SAFETY: opened here, and nothing else owns it.
         unsafe { libc::syscall(libc::SYS_close, pidfd) };
         sent
     }
@@ -87,7 +87,8 @@ impl Handover<'_> {
         packet.msg_iovlen = 1;
         packet.msg_control = (&raw mut attached).cast();
         packet.msg_controllen = size_of::<Attached>();
-        // A keeper that does not read must not hold a worker up, nor one that is gone end it.
+        // A keeper that does not read must not block a worker, and one that is gone must not end it
+        // with SIGPIPE.
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: the packet, and what it points to, outlive the call.
         let sent = call(unsafe {
@@ -97,7 +98,7 @@ impl Handover<'_> {
     }
 }
 
-/// One descriptor, in the form in which a message carries it. The padding counts.
+/// One descriptor, in the form in which a message carries it. The padding matters.
 #[repr(C)]
 struct Attached {
     header: libc::cmsghdr,

@@ -1,4 +1,4 @@
-//! Which file a command's program is.
+//! Finds the file of a command's program.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,7 +13,7 @@ use super::error::SpawnError;
 /// Where `execvp` looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// The path to execute. Looked up here, because `execvp` would search *our* `PATH`.
+/// Returns the path to execute. It is looked up here, because `execvp` would search *our* `PATH`.
 pub(super) fn find(
     argv: &[OsString],
     env: &[(OsString, OsString)],
@@ -31,7 +31,7 @@ pub(super) fn find(
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
     let mut unusable = None;
     for directory in std::env::split_paths(path) {
-        // An empty or relative entry means the worker's directory, not ours.
+        // An empty or relative entry refers to the worker's directory, not ours.
         let candidate = cwd.join(directory).join(name);
         if !fs::metadata(&candidate).is_ok_and(|meta| meta.is_file()) {
             continue;

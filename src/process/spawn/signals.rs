@@ -1,8 +1,8 @@
-//! The signals of a new process: none is ignored, caught or blocked. See [`child`](super::child) for
-//! what may be done here.
+//! Resets the signals of a new process: none is ignored, caught or blocked. See
+//! [`child`](super::child) for what may be done here.
 //!
-//! The kernel can reset what is caught (`CLONE_CLEAR_SIGHAND`), but not what is ignored. It tells
-//! which signals are either; only those are reset, a handful instead of 64.
+//! The kernel can reset caught signals (`CLONE_CLEAR_SIGHAND`), but not ignored ones. `/proc` shows
+//! which signals are caught or ignored; only those are reset, a handful instead of 64.
 
 use std::ptr;
 
@@ -14,15 +14,15 @@ use super::child::{SIGNAL_SET, call};
 /// Signals are numbered from 1.
 const SIGNALS: u32 = 64;
 
-/// Gives every signal its default disposition. The two that the C library hides are among them:
-/// ignored here, they would be ignored in the worker and all its descendants.
+/// Gives every signal its default disposition, including the two that the C library hides: if they
+/// were ignored here, they would be ignored in the worker and all its descendants.
 pub(super) fn reset() {
     let changed = changed().unwrap_or(u64::MAX);
     for signal in (1..=SIGNALS).filter(|signal| changed & 1 << (signal - 1) != 0) {
         let default = [0_u64; 8];
         let none = ptr::null_mut::<u64>();
-        // SAFETY: all zeros are the default disposition, and are more than the kernel reads.
-        // SIGKILL and SIGSTOP are refused, and have no other.
+        // SAFETY: all zeros are the default disposition, and the kernel reads no more than that.
+        // SIGKILL and SIGSTOP are refused, but cannot have another disposition.
         unsafe {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET)
         };
@@ -45,15 +45,15 @@ pub(super) fn unblock() -> Result<(), Errno> {
     .map(drop)
 }
 
-/// The signals that are ignored or caught, the first as the lowest bit. `None` where `/proc` does
-/// not tell.
+/// Returns the ignored and caught signals, the first as the lowest bit. `None` if `/proc` does not
+/// tell.
 fn changed() -> Option<u64> {
     let mut status = [0_u8; 4096];
     let path = c"/proc/self/status".as_ptr();
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: the path is a C string.
     let fd = call(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags) }).ok()?;
-    // SAFETY: reads as much as there is room for, and closes what was opened just now.
+    // SAFETY: reads at most as much as there is room for, and closes what was just opened.
     let length = unsafe {
         let length = libc::syscall(libc::SYS_read, fd, status.as_mut_ptr(), status.len());
         libc::syscall(libc::SYS_close, fd);
@@ -63,7 +63,7 @@ fn changed() -> Option<u64> {
     Some(mask(status, b"\nSigIgn:\t")? | mask(status, b"\nSigCgt:\t")?)
 }
 
-/// The number behind `name`. `None` if it is not there in full.
+/// Returns the number after `name`. `None` if it is incomplete or missing.
 fn mask(status: &[u8], name: &[u8]) -> Option<u64> {
     const DIGITS: usize = 16;
     let mut found = status.windows(name.len() + DIGITS).filter(|text| text.starts_with(name));

@@ -1,4 +1,4 @@
-//! A command as the kernel reads it.
+//! A command in the form that the kernel reads.
 
 use std::ffi::{CString, NulError, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,8 +10,8 @@ use nix::libc;
 
 use super::error::SpawnError;
 
-/// Our own environment, as far as a program can be given it: the C library also takes a name that
-/// begins with `=`.
+/// Returns our own environment, except for what a program cannot be given: the C library also accepts
+/// a name that begins with `=`.
 pub fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| is_name(name))
 }
@@ -21,7 +21,7 @@ fn is_name(name: &OsStr) -> bool {
     !name.is_empty() && !name.as_bytes().iter().any(|byte| matches!(byte, b'=' | 0))
 }
 
-/// Everything that the kernel reads as C strings, kept alive during the spawn.
+/// All C strings that the kernel reads, kept alive during the spawn.
 pub(super) struct Strings {
     pub program: CString,
     argv: Vec<CString>,
@@ -66,17 +66,17 @@ impl Strings {
         })
     }
 
-    /// How many bytes the arguments and the environment have.
+    /// Returns the total size of the arguments and the environment in bytes.
     pub fn len(&self) -> usize {
         self.argv.iter().chain(&self.env).map(|text| text.as_bytes_with_nul().len()).sum()
     }
 
-    /// The arguments as `execve` wants them. Valid for as long as this is.
+    /// Returns the arguments as `execve` expects them. Valid as long as `self`.
     pub fn argv(&self) -> Vec<*const libc::c_char> {
         pointers(&self.argv)
     }
 
-    /// The environment as `execve` wants it. Valid for as long as this is.
+    /// Returns the environment as `execve` expects it. Valid as long as `self`.
     pub fn env(&self) -> Vec<*const libc::c_char> {
         pointers(&self.env)
     }
@@ -86,7 +86,7 @@ fn c_path(path: &Path) -> Result<CString, NulError> {
     CString::new(path.as_os_str().as_bytes())
 }
 
-/// The list of C strings that `execve` wants: ended by a null pointer.
+/// Returns the list of C strings that `execve` expects, ended by a null pointer.
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
 }

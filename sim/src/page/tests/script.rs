@@ -23,7 +23,7 @@ fn node(script: &str) -> Option<String> {
     let mut command = Command::new("node");
     let child = command.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
-        // Shown by the test harness only in this way.
+        // The test harness shows it only if it is written like this.
         let _no_other_place = io::stderr().write_all(b"SKIPPED: node is missing\n");
         return None;
     };

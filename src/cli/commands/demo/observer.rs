@@ -19,7 +19,7 @@ pub struct Seen {
     /// The longest time from the first to the last look that saw the same zombie.
     pub longest_zombie_ms: u64,
     /// What sexton left behind, zombies or living: it falls to this process, its subreaper.
-    /// `None` if it cannot be seen.
+    /// `None` if it cannot be read.
     pub left: Option<usize>,
 }
 

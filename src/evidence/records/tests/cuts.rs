@@ -1,5 +1,5 @@
-//! A dispatcher that is killed at any byte of any write: what is read afterwards is what was true
-//! before that write or after it, or cannot be told.
+//! Kills a dispatcher at any byte of any write: what is read afterwards is the state before that write
+//! or after it, or unknown.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::machine::verdict::{ExitStatus, Release};
 
-/// What is done to one of the attempts that have a record; if there is none, one is begun. Each part
-/// is written once.
+/// What to do to one of the attempts that have a record; if there is none, a record is begun. Each
+/// part is written once.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Intend,
@@ -20,13 +20,13 @@ enum Act {
     Clear,
 }
 
-/// What is true about each attempt that ever was.
+/// The true state of each attempt.
 type Truth = BTreeMap<SpawnId, Found>;
 
-/// A file as it came to be.
+/// The history of a file.
 struct History {
     steps: Vec<Step>,
-    /// What was true when so many steps were taken. The first is the file when it was made.
+    /// The true state after each number of steps. The first is the newly created file.
     truths: Vec<(usize, Truth)>,
 }
 
@@ -45,12 +45,12 @@ impl History {
         History { steps, truths }
     }
 
-    /// Judges what is read if the dispatcher is killed after `steps` and `bytes` of the next.
+    /// Checks what is read if the dispatcher is killed after `steps` and `bytes` of the next one.
     fn judge(&self, steps: usize, bytes: usize) {
         let image = Image::new(self.file(steps, bytes), NAME);
         let made = self.truths.partition_point(|(taken, _)| *taken <= steps);
         let Some((taken, before)) = made.checked_sub(1).map(|last| &self.truths[last]) else {
-            // Not made yet: no attempt was told of.
+            // The file was not created yet, so there is no attempt.
             return;
         };
         let Ok(image) = image else {
@@ -73,7 +73,7 @@ impl History {
         }
     }
 
-    /// The file as it is then.
+    /// Returns the file as it is then.
     fn file(&self, steps: usize, bytes: usize) -> Vec<u8> {
         let mut file = Vec::new();
         let cut = self.steps.get(steps).map(|step| step.cut(bytes));
@@ -85,7 +85,7 @@ impl History {
 }
 
 impl Act {
-    /// Does it, and to the truth likewise.
+    /// Carries it out, and updates the true state.
     fn take(self, records: &Records, which: usize, truth: &mut Truth) {
         let in_use: Vec<SpawnId> =
             truth.iter().filter(|(_, found)| **found != Found::NoIntent).map(|(s, _)| *s).collect();
@@ -128,7 +128,7 @@ impl Act {
 }
 
 impl Step {
-    /// How many bytes it writes.
+    /// Returns how many bytes it writes.
     fn len(&self) -> usize {
         match self {
             Step::Allocate { .. } => 1,
@@ -136,7 +136,7 @@ impl Step {
         }
     }
 
-    /// So much of it. Blocks come at once or not.
+    /// Returns the first bytes of it. Blocks are allocated completely or not at all.
     fn cut(&self, len: usize) -> Step {
         match self {
             Step::Allocate { .. } => Step::Write { at: 0, bytes: vec![] },
@@ -202,9 +202,9 @@ fn a_kill_at_any_byte_leaves_a_beginning_of_the_truth() {
     let verdict = Verdict::Crashed(ExitStatus::Code(3));
     let life = [Act::Intend, Act::Pid(77), Act::Start(88), Act::End(verdict)];
     let mut acts = life.map(|act| (act, 0)).to_vec();
-    // The slot of one is used by the next, which gets as far as its pid.
+    // The slot of one attempt is reused by the next, which gets as far as its pid.
     acts.extend([Act::Clear, Act::Intend, Act::Pid(99)].map(|act| (act, 0)));
-    // And the file grows.
+    // Then the file grows.
     acts.extend([Act::Intend, Act::Intend].map(|act| (act, 0)));
     let history = History::of(&acts);
     for (steps, step) in history.steps.iter().enumerate() {

@@ -194,7 +194,7 @@ fn a_truncated_file_proves_nothing_about_what_is_not_found_in_it() {
     assert_eq!(image.find(SpawnId(2)), Found::NoIntent);
 }
 
-/// True if it says nothing about the attempt that is not so, and does not deny that there is one.
+/// Returns true if it says nothing false about the attempt, and does not deny that there is one.
 fn is_true(found: &Found, truth: &Found) -> bool {
     let Found::Started { intent, pid, start, end } = truth else { return false };
     match found {
@@ -234,7 +234,7 @@ fn no_change_of_one_byte_is_misread() {
                 continue;
             };
             if (header::GAPS as usize..header::LEN).contains(&at) {
-                // Anything there says that a record may be missing.
+                // Any value there means that a record may be missing.
                 assert_eq!(image.find(SpawnId(3)), Found::Damaged, "{at}");
                 assert_eq!(image.find(SpawnId(1)), whole(1), "{at}");
                 continue;
@@ -242,7 +242,7 @@ fn no_change_of_one_byte_is_misread() {
             assert!(at >= header::LEN, "{at} is not checked");
             let found = image.find(SpawnId(1));
             assert!(is_true(&found, &whole(1)), "{at} ^ {change}: {found:?}");
-            // Behind the last part nothing is read, and before it nothing may change unseen.
+            // Bytes after the last part are not read, and no change before that may go unnoticed.
             assert_eq!(found == whole(1), at >= header::LEN + 184, "{at} ^ {change}: {found:?}");
             assert_eq!(image.find(SpawnId(2)), whole(2));
         }
@@ -260,7 +260,7 @@ proptest! {
     ) {
         let mut bytes = header::encode(NAME).to_vec();
         bytes[header::SLOTS as usize..][..8].copy_from_slice(&header::slots(2));
-        // What comes before them is a record, cut off.
+        // What comes before them is a truncated record.
         bytes.extend(&slot::intended(SpawnId(spawn), &intent(1))[..begins]);
         bytes.extend(&random[..2 * SLOT - begins]);
         let image = Image::new(bytes, NAME).unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 
-/// A file with one record, of a dispatcher that is gone.
+/// Creates a file with one record, of a dead dispatcher.
 fn dead(directory: &Path, name: &str) -> std::path::PathBuf {
     let records = Records::create_with(directory, name, 2).unwrap();
     records.intend(SpawnId(1), &intent(1)).unwrap();

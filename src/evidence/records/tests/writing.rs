@@ -118,7 +118,7 @@ fn an_intent_on_a_full_disk_is_an_error_that_says_so() {
     let records = Records { file, chunk: 1, table: Mutex::new(table) };
     let error = records.intend(SpawnId(1), &intent(1)).unwrap_err();
     assert!(error.to_string().contains("make room"), "{error}");
-    // Neither the attempt nor the slot, which could not be emptied, is there afterwards.
+    // Afterwards neither the attempt nor the slot, which could not be emptied, exists.
     assert!(records.table().used.is_empty() && records.table().free.is_empty());
 }
 

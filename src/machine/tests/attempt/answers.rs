@@ -1,4 +1,4 @@
-//! What its spawn thread answers.
+//! The answers of an attempt's spawn thread.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_process_is_taken_in_where_one_is_waited_for() {
                 assert_eq!(it.stage(), Stage::Running(Running { limit: None, lost_at: None }));
                 assert_eq!(it.debt().owed_pid(), Some(pid(1)));
             }
-            // This was the missing answer, and it brings no news.
+            // This was the missing answer, and changes nothing else.
             At::DrainingEarly | At::GoneEarly => {
                 assert_eq!(effects, [], "{at:?}");
                 assert!(before.stage().awaits_spawn() && !it.stage().awaits_spawn());
@@ -24,7 +24,7 @@ fn a_process_is_taken_in_where_one_is_waited_for() {
                 assert_eq!((&it, effects), (&before, unexpected("SpawnOk")), "{at:?}");
             }
         }
-        // A second one is not waited for.
+        // A second answer is unexpected.
         let once = it.clone();
         assert_eq!((it.gets(ok(), NOW), it), (unexpected("SpawnOk"), once), "{at:?}");
     }
@@ -62,7 +62,7 @@ fn a_spawn_that_failed_ends_an_attempt_that_waits_for_it() {
                     assert_eq!(it.stage(), Stage::Gone { answered: true }, "{at:?}");
                     assert_eq!((it.end(), it.debt().pid()), (owed(verdict, NOW), None));
                 }
-                // There was a process, so that is odd; but it is an answer.
+                // Unexpected, since there was a process; but it counts as the answer.
                 At::DrainingEarly | At::GoneEarly => {
                     assert_eq!(effects, unexpected("SpawnFailed"), "{at:?}");
                     assert!(before.stage().awaits_spawn() && !it.stage().awaits_spawn());

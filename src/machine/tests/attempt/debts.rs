@@ -1,4 +1,4 @@
-//! What it uses, and what is owed.
+//! The slots that an attempt uses, and what the board has yet to record.
 
 use super::*;
 
@@ -42,7 +42,7 @@ fn it_uses_a_slot_of_the_host_while_a_process_of_it_may_live() {
         let mut it = at.attempt();
         let expected = !matches!(at, At::Gone | At::GoneEarly);
         assert_eq!(it.stage().uses_host_slot(), expected, "{at:?}");
-        // A slot can be lent only before there is anything in it.
+        // A slot can be lent only before it is in use.
         it.gets(Input::Lend, NOW);
         let expected = expected && !matches!(at, At::Claiming);
         assert_eq!(it.stage().uses_host_slot(), expected, "{at:?}, lent");
@@ -59,7 +59,7 @@ fn it_is_over_when_nothing_lives_nothing_is_owed_and_no_answer_is_outstanding() 
     }
 }
 
-/// What is owed to the board at `now`.
+/// Returns what must be sent to the board at `now`.
 fn sends(it: &Attempt, now: Now) -> Vec<Change> {
     let mut changes = Vec::new();
     it.owed_changes(now, &policy(WorkerPolicy::default()), &mut changes);
@@ -88,7 +88,7 @@ fn its_lease_is_renewed_while_its_end_is_not_known() {
         assert_eq!(it.send_at(), renewed.then_some(third).or(it.fence().map(|_| Mono(0))));
         assert!(!is_renewed(&it, Now { mono: Mono(299_999), unix: 0 }), "{at:?}");
         assert_eq!(is_renewed(&it, Now { mono: third, unix: 0 }), renewed, "{at:?}");
-        // A host that slept has less of the lease left than it has run.
+        // After a suspend, less of the lease is left than the monotonic clock shows.
         assert!(!is_renewed(&it, Now { mono: Mono(0), unix: 300 }), "{at:?}");
         assert_eq!(is_renewed(&it, Now { mono: Mono(0), unix: 301 }), renewed, "{at:?}");
         it.debt_mut().settle();

@@ -1,4 +1,4 @@
-//! The ways in which it ends.
+//! The ways in which an attempt ends.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn an_exit_that_leaves_nothing_behind_is_the_end() {
         let mut it = before.clone();
         let effects = it.fails(Group::Gone, NOW);
         let (expected, verdict, answered) = match at {
-            // The answer of its spawn thread is still on its way; its report is made here.
+            // The answer of the spawn thread is still outstanding, so the start is reported here.
             At::Preparing | At::Cancelling => {
                 (vec![started(), told_exit(FAILED)], crashed(), false)
             }
@@ -45,7 +45,7 @@ fn an_exit_that_leaves_something_behind_is_the_end_of_the_leader_only() {
                 ([&told[..], &end_them].concat(), Draining { answered: false, ..begun })
             }
             At::Running => ([&[told_exit(FAILED)][..], &end_them].concat(), begun),
-            // They are being ended already.
+            // The group is being ended already.
             At::Ending => {
                 let escalation = Escalation::begin(Mono(0), 5_000);
                 let verdict = released(Release::Shutdown);
@@ -80,7 +80,7 @@ fn an_exit_of_an_attempt_that_is_not_being_ended_means_what_its_status_means() {
         (ExitStatus::Signal(9), Completion::ExitStatus, Verdict::Crashed(ExitStatus::Signal(9))),
     ] {
         let worker = WorkerPolicy { completion, ..WorkerPolicy::default() };
-        // Calling off has ended nothing yet.
+        // Calling off a spawn ends nothing yet.
         let [(called_off, _), _] = called_off();
         for mut it in [At::Preparing.attempt(), At::Running.attempt(), called_off] {
             it.exits(status, Group::Gone, NOW, worker);

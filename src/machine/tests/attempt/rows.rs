@@ -1,4 +1,4 @@
-//! Whose its row is.
+//! The ownership of an attempt's row.
 
 use super::*;
 
@@ -19,14 +19,14 @@ fn an_attempt_whose_row_is_lost_is_ended_after_a_grace_wherever_it_can_be() {
                 let effects = it.wakes(Mono(GRACE_MS));
                 assert_eq!(effects, [ending(superseded), signal(Signal::Term)]);
             }
-            // Once its process has come.
+            // Only after its process was started.
             At::Cancelling => {
                 assert_eq!(it.wakes(Mono(GRACE_MS)), []);
                 assert_eq!(it.gets(ok(), Mono(GRACE_MS)), [started()]);
                 let effects = it.wakes(Mono(GRACE_MS));
                 assert_eq!(effects, [ending(superseded), signal(Signal::Term)]);
             }
-            // Nothing is left to end, or it is being ended.
+            // There is nothing to end, or it is being ended.
             At::Claiming
             | At::Ending
             | At::Draining
@@ -55,16 +55,16 @@ fn an_attempt_that_was_called_off_for_a_lost_row_goes_on_if_its_row_is_ours_agai
     let mut it = lost(At::Preparing);
     it.wakes(Mono(GRACE_MS));
     it.gets(row(None), Mono(GRACE_MS));
-    // Its process started nevertheless: no reason is left to end it.
+    // Its process started nevertheless: there is no reason left to end it.
     let now = Mono(GRACE_MS + 1);
     let mut came = it.clone();
     assert_eq!(came.gets(ok(), now), [started()]);
     assert_eq!(came.wakes(now), []);
     assert!(matches!(came.stage(), Stage::Running(Running { lost_at: None, .. })));
-    // It was called off in time: nothing has been superseded.
+    // It was called off in time: nothing was superseded.
     let gone = it.clone().with(|it| it.gets(Input::SpawnCancelled, now));
     assert_eq!(gone.end(), owed(released(Release::NotStarted), now));
-    // Lost once more, it has its grace again.
+    // If the row is lost again, the grace time starts again.
     it.gets(row(Some(now.after(GRACE_MS))), now);
     it.gets(ok(), now);
     assert_eq!(it.stage().alarm(), Some(now.after(GRACE_MS)));

@@ -1,4 +1,4 @@
-//! How it is ended.
+//! The ways in which an attempt is stopped.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_shutdown_stops_what_is_not_ended_yet() {
                 assert_eq!(effects, [cancel()]);
                 assert!(matches!(it.stage(), Stage::Cancelling(_)));
             }
-            // Its process is ended if it comes: see above.
+            // If its process starts, it is ended: see above.
             At::Cancelling => {
                 assert_eq!(effects, []);
                 assert_ne!(it, before);

@@ -11,7 +11,7 @@ fn each_stage_waits_for_its_own_moment() {
             At::Preparing => Some(DEADLINE),
             At::Running => Some(Mono(60_000)),
             At::Ending => Some(Mono(5_000)),
-            // It is probed whether anything is left.
+            // The next probe for processes that are left.
             At::Draining | At::DrainingEarly => Some(Mono(5)),
         };
         assert_eq!(alarm, expected, "{at:?}");

@@ -34,11 +34,11 @@ pub type Step<T> = Result<T, String>;
 #[derive(Clone, Default)]
 pub struct Host {
     pub workers: BTreeSet<i32>,
-    /// Those that live.
+    /// Dispatchers that are alive.
     pub dispatchers: BTreeSet<u32>,
-    /// Those that are of another pid namespace.
+    /// Dispatchers of another pid namespace.
     pub elsewhere: BTreeSet<u32>,
-    /// Those that are dead and have left their records.
+    /// Dead dispatchers that have left their records.
     pub recorded: BTreeSet<u32>,
     /// The attempts that have a worker, by the records of their dispatchers.
     pub attempts: BTreeSet<u64>,

@@ -104,7 +104,7 @@ impl Real {
         said.collect()
     }
 
-    /// The rows of a query, one a line, columns separated by blanks, NULL as `-`.
+    /// Returns the rows of a query, one per line, columns separated by blanks, NULL as `-`.
     fn rows(&self, query: &str) -> String {
         rows_by(&self.rival, query, " ").into_iter().map(|row| row + "\n").collect()
     }

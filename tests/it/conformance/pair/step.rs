@@ -148,7 +148,7 @@ impl Walk {
                 let sets = [&mut host.dispatchers, &mut host.elsewhere, &mut host.recorded];
                 for (n, set) in sets.into_iter().enumerate() {
                     set.remove(dispatcher);
-                    // The fourth way is to be dead without records.
+                    // The fourth case is dead without records.
                     if n == usize::from(*how) {
                         set.insert(*dispatcher);
                     }
@@ -210,7 +210,7 @@ impl Walk {
         Change::Claim { spawn: SpawnId(self.spawn), task: id, worker, ttl_s: 900, cap }
     }
 
-    /// The adoption of a claim that is shown as an orphan, or of any.
+    /// Returns the adoption of a claim that is listed as an orphan, or of any.
     fn adopt(&mut self, ask: &Ask) -> Change {
         self.spawn += u64::from(ask.off < 10);
         let seen = &self.seen.orphans;
